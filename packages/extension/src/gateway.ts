@@ -1,0 +1,324 @@
+import type { z } from 'zod'
+
+/**
+ * The contract of a payment gateway: one file, stateless, configuration and input in, a value out.
+ * It sees no database and no order. Amounts are bigint in the currency's minor unit (Stars: whole stars).
+ * `payment_id` and `refund_id` are ours and are the idempotency key outside: the same id twice is one payment.
+ */
+export interface Gateway<Config = unknown> {
+  /** Equal to the file's name; the webhook path is `/webhooks/payments/{id}`. */
+  id: string
+  title: string
+  /** ISO 4217 codes, or `XTR`; the currencies this gateway can take at all. */
+  currencies: readonly string[]
+  /** What the owner fills in. Mark secrets with `.meta({ secret: true })`: they are encrypted and never shown. */
+  configSchema: z.ZodType<Config>
+  /** True when these credentials move no real money. Events of the other mode are refused. */
+  isTest(config: Config): boolean
+  /** Which optional needs the checkout has to meet before `createPayment` is called. */
+  needs?: {
+    /** A fiscal receipt contact (e-mail or phone). */
+    receipt_contact?: boolean | ((config: Config) => boolean)
+    /** A Telegram user id of the buyer. */
+    telegram_id?: boolean
+  }
+  /**
+   * Creates a payment at the vendor. Called again with the same `payment_id` after an unknown outcome,
+   * it must lead to the same one payment (vendor's idempotency key, unique order number, or a look-up first).
+   * A refusal is a value (`status: 'failed'`). Throws GatewayUnavailable when the outcome is unknown.
+   */
+  createPayment(config: Config, input: CreatePaymentInput, context: GatewayContext): Promise<CreatedPayment>
+  /** The vendor's word on one payment; `undefined` when the vendor knows none. Throws GatewayUnavailable. */
+  getPayment(config: Config, reference: PaymentReference, context: GatewayContext): Promise<VendorPayment | undefined>
+  /**
+   * Verifies a notification on its raw bytes and says what it is about. Pure but for certificate look-ups.
+   * Nothing it returns with trust `hint` is believed: the core reads the object again with `getPayment`/`getRefund`.
+   */
+  parseWebhook(config: Config, request: WebhookRequest, context: GatewayContext): Promise<WebhookResult> | WebhookResult
+  /** Takes an authorized payment (two-stage). Leave it out when the vendor cannot. */
+  capturePayment?(
+    config: Config,
+    input: PaymentReference & { amount: bigint; currency: string; receipt?: Receipt },
+    context: GatewayContext,
+  ): Promise<VendorPayment>
+  /** Voids an authorized or unpaid payment. */
+  cancelPayment?(config: Config, reference: PaymentReference, context: GatewayContext): Promise<VendorPayment>
+  /** Gives money back; the same `refund_id` twice is one refund. "Already refunded" is success. */
+  refund?(config: Config, input: RefundInput, context: GatewayContext): Promise<VendorRefund>
+  /** False when a refund must be of the whole payment. Default true. */
+  may_refund_partially?: boolean
+  getRefund?(config: Config, reference: RefundReference, context: GatewayContext): Promise<VendorRefund | undefined>
+  /** Charges a method the buyer agreed to keep, without the buyer. */
+  chargeSavedMethod?(
+    config: Config,
+    input: ChargeSavedMethodInput,
+    context: GatewayContext,
+  ): Promise<CreatedPayment>
+  /** Asks the vendor to forget a saved method, where the vendor has such a call. */
+  removeSavedMethod?(config: Config, method: { external_id: string }, context: GatewayContext): Promise<void>
+  /** Registers a receipt apart from the payment: the offset after a prepayment. */
+  createReceipt?(
+    config: Config,
+    input: {
+      receipt_id: string
+      kind: 'payment' | 'refund'
+      payment_external_id: string
+      refund_external_id?: string
+      receipt: Receipt
+    },
+    context: GatewayContext,
+  ): Promise<{ external_id: string; status: 'pending' | 'succeeded' | 'failed' }>
+  /** Every payment created at the vendor in `[from, to)`, for reconciliation. */
+  listPayments?(
+    config: Config,
+    range: { from: Date; to: Date; cursor?: string },
+    context: GatewayContext,
+  ): Promise<ListPage<VendorPayment>>
+  listRefunds?(
+    config: Config,
+    range: { from: Date; to: Date; cursor?: string },
+    context: GatewayContext,
+  ): Promise<ListPage<VendorRefund>>
+  /** A cheap call that shows whether the credentials work; used by `doctor` and the circuit breaker's probe. */
+  checkHealth?(config: Config, context: GatewayContext): Promise<{ ok: boolean; detail: string }>
+}
+
+/** What the core lends a gateway for one call. */
+export interface GatewayContext {
+  now: Date
+  /** Public base URL of this Kopilka, without a trailing slash: for return and notification addresses. */
+  base_url: string
+  /** Remembers small values between calls in this process (access tokens, certificates); never money facts. */
+  cache: Map<string, { value: unknown; expires_at: number }>
+  /** The longest one call to the vendor may take; a gateway hands it to `callVendor`. Absent: 35 s. */
+  timeout_ms?: number
+}
+
+export interface CreatePaymentInput {
+  payment_id: string
+  /** A number unique per installation, for vendors that want an integer order number. At most 2^31−1. */
+  payment_number: number
+  order_id: string
+  customer_id: string
+  amount: bigint
+  currency: string
+  description: string
+  return_url: string
+  /** Charge at once, or only authorize and wait for a capture. */
+  capture: boolean
+  /** Ask the vendor to keep the payment method for later charges; the buyer has agreed. */
+  save_method: boolean
+  /** A method the buyer chose on our side, in the vendor's word, e.g. `sbp`. */
+  method?: string
+  locale: string
+  expires_at: Date
+  receipt?: Receipt
+  telegram_id?: string
+  email?: string
+  /** Native subscription of the vendor where it has one (Telegram Stars: 2592000). */
+  subscription_period_seconds?: number
+}
+
+export interface ChargeSavedMethodInput {
+  payment_id: string
+  payment_number: number
+  order_id: string
+  customer_id: string
+  amount: bigint
+  currency: string
+  description: string
+  /** The saved method's id at the vendor. */
+  method_external_id: string
+  /** The vendor's customer, where methods belong to one. */
+  customer_external_id?: string
+  receipt?: Receipt
+}
+
+/** The vendor's status in the common words. `pending` also stands for a status this version does not know. */
+export type VendorPaymentStatus = 'pending' | 'requires_action' | 'authorized' | 'succeeded' | 'canceled' | 'failed'
+
+export interface CreatedPayment {
+  status: VendorPaymentStatus
+  /** The vendor's id. `undefined` only where the vendor gives none before payment (Robokassa, Stars). */
+  external_id?: string
+  /** Where the buyer goes to pay; absent for a charge of a saved method. */
+  checkout_url?: string
+  /** Says why in the vendor's word when `failed` or `canceled`. */
+  failure_reason?: string
+  /** When the vendor answers with the whole object at once (charges of saved methods). */
+  payment?: VendorPayment
+}
+
+export interface PaymentReference {
+  payment_id: string
+  payment_number: number
+  external_id?: string
+  amount: bigint
+  currency: string
+}
+
+export interface RefundReference {
+  refund_id: string
+  external_id?: string
+  payment: PaymentReference
+  amount: bigint
+  currency: string
+}
+
+export interface RefundInput {
+  refund_id: string
+  payment: PaymentReference
+  amount: bigint
+  currency: string
+  reason: string
+  /** True when this refund returns all that was captured and nothing was refunded before. */
+  is_full: boolean
+  receipt?: Receipt
+  telegram_id?: string
+}
+
+/** A payment as the vendor tells it, in our words. Absent fields are not told by this vendor. */
+export interface VendorPayment {
+  external_id: string
+  /** Our payment id or number, as the vendor gives it back; compared with ours. */
+  payment_id?: string
+  payment_number?: number
+  order_id?: string
+  status: VendorPaymentStatus
+  amount: bigint
+  currency: string
+  is_test?: boolean
+  /** The merchant account the money went to, where the vendor tells; compared with the configuration. */
+  receiver_matches?: boolean
+  refunded_amount?: bigint
+  /** What the vendor keeps, in `fee_currency` or the payment's currency. */
+  fee?: bigint
+  failure_reason?: string
+  paid_at?: Date
+  created_at?: Date
+  saved_method?: SavedMethod
+}
+
+export interface SavedMethod {
+  external_id: string
+  customer_external_id?: string
+  kind: string
+  /** What the buyer recognises, e.g. `Mir •••• 4477`. */
+  title: string
+  expires_at?: Date
+}
+
+export interface VendorRefund {
+  /** A refund refused before the vendor made an object of it has an id of ours: `refused:{refund_id}`. */
+  external_id: string
+  refund_id?: string
+  payment_external_id?: string
+  payment_id?: string
+  status: 'pending' | 'succeeded' | 'failed'
+  amount: bigint
+  currency: string
+  failure_reason?: string
+  is_test?: boolean
+  created_at?: Date
+}
+
+export interface VendorDispute {
+  external_id: string
+  payment_external_id: string
+  status: 'open' | 'won' | 'lost'
+  amount: bigint
+  currency: string
+  reason: string
+  is_test?: boolean
+}
+
+/** A receipt in the words of 54-FZ; a gateway turns it into its vendor's form. */
+export interface Receipt {
+  contact: { email?: string; phone?: string }
+  items: readonly ReceiptItem[]
+  /** Taxation system 1–6, where the vendor wants it. */
+  tax_system?: number
+}
+
+export interface ReceiptItem {
+  /** 1–128 characters. */
+  description: string
+  quantity: number
+  /** Price of one, minor units; the sum of quantity × unit_amount equals the payment exactly. */
+  unit_amount: bigint
+  vat: 'none' | '0' | '5' | '7' | '10' | '20' | '22' | '5/105' | '7/107' | '10/110' | '20/120' | '22/122'
+  payment_subject: string
+  payment_mode: string
+}
+
+/** A notification as it arrived. `raw_body` is untouched: signatures are checked on these bytes. */
+export interface WebhookRequest {
+  method: string
+  path: string
+  /** Lower-case names; several values are kept as an array. */
+  headers: Readonly<Record<string, string | string[] | undefined>>
+  query: Readonly<Record<string, string | string[] | undefined>>
+  raw_body: Buffer
+  /** The peer's address as the trusted proxy chain gives it, IPv4-mapped IPv6 unmapped. */
+  remote_address: string
+}
+
+export type WebhookResult =
+  /** Not from the vendor, or unreadable: nothing is stored, nothing changes. `reason` holds no secret. */
+  | { verdict: 'refused'; status: 400 | 401 | 403; reason: string }
+  /** Stored and answered at once; acted on by the worker. No events means: understood, nothing to do. */
+  | {
+      verdict: 'accepted'
+      events: readonly VendorEvent[]
+      answer?: { status?: number; content_type?: string; body?: string }
+    }
+
+interface EventBase {
+  /** Unique per event at this vendor; a repeat has the same. */
+  external_event_id: string
+  /** `signed`: the bytes were proved to be the vendor's. `hint`: only tells where to look. */
+  trust: 'signed' | 'hint'
+  /** The vendor's name of the event, for people. */
+  type: string
+  occurred_at?: Date
+}
+
+export interface PaymentEvent extends EventBase {
+  kind: 'payment'
+  external_id?: string
+  payment_id?: string
+  payment_number?: number
+  /** With trust `signed` the object itself may be given and is then believed. */
+  payment?: VendorPayment
+}
+
+export interface RefundEvent extends EventBase {
+  kind: 'refund'
+  external_id: string
+  refund_id?: string
+  payment_external_id?: string
+  refund?: VendorRefund
+}
+
+export interface DisputeEvent extends EventBase {
+  kind: 'dispute'
+  dispute: VendorDispute
+}
+
+/** What a notification says happened, in our words. */
+export type VendorEvent =
+  | PaymentEvent
+  | RefundEvent
+  | DisputeEvent
+  /** A vendor's own subscription changed (RuStore, Stars, Paddle); kept as the vendor tells it. */
+  | (EventBase & { kind: 'subscription'; external_id: string; data: Readonly<Record<string, unknown>> })
+
+export interface ListPage<T> {
+  items: readonly T[]
+  next_cursor?: string
+}
+
+/** Checks a gateway file's types; a gateway file's default export. */
+export function defineGateway<Config>(gateway: Gateway<Config>): Gateway<Config> {
+  return gateway
+}

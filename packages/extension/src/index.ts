@@ -1,0 +1,35 @@
+export { callVendor, GatewayMisconfigured, GatewayUnavailable } from './http.ts'
+export type { VendorAnswer, VendorCall } from './http.ts'
+export { defineGateway } from './gateway.ts'
+export type {
+  ChargeSavedMethodInput,
+  CreatePaymentInput,
+  CreatedPayment,
+  DisputeEvent,
+  Gateway,
+  GatewayContext,
+  ListPage,
+  PaymentEvent,
+  PaymentReference,
+  Receipt,
+  ReceiptItem,
+  RefundEvent,
+  RefundInput,
+  RefundReference,
+  SavedMethod,
+  VendorDispute,
+  VendorEvent,
+  VendorPayment,
+  VendorPaymentStatus,
+  VendorRefund,
+  WebhookRequest,
+  WebhookResult,
+} from './gateway.ts'
+export { formatDecimal, parseDecimal } from './decimal.ts'
+export { sameBytes } from './compare.ts'
+export { addressCheck, isAddressEntry } from './addresses.ts'
+export type { AddressCheck } from './addresses.ts'
+export { baseUrlField, secretField, textField } from './config-fields.ts'
+export { idTime } from './id-time.ts'
+export { phoneDigits, receiptTotal } from './receipt.ts'
+export { clipText, readJsonBody, singleHeader } from './webhook.ts'

@@ -1,0 +1,33 @@
+import type { WebhookRequest } from './gateway.ts'
+
+const BODY_MAX_BYTES = 262_144
+
+/**
+ * Reads a notification's body as JSON: strict UTF-8, no byte order mark, at most 256 KiB.
+ * `undefined` for anything else. Checks no signature: do that first, on `raw_body`.
+ */
+export function readJsonBody(request: WebhookRequest): unknown {
+  if (request.raw_body.length === 0 || request.raw_body.length > BODY_MAX_BYTES) return undefined
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(request.raw_body)
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** One header's value; `undefined` when it is absent or came more than once, which no vendor does. */
+export function singleHeader(request: WebhookRequest, name: string): string | undefined {
+  const value = request.headers[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+/**
+ * Cuts a text to `characters_max` characters, the last one an ellipsis; never in the middle of a character.
+ * For vendors that refuse a description that is too long.
+ */
+export function clipText(text: string, characters_max: number): string {
+  const characters = [...text]
+  if (characters.length <= characters_max) return text
+  return `${characters.slice(0, characters_max - 1).join('').trimEnd()}…`
+}

@@ -1,0 +1,138 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { Kysely, PostgresDialect, type Transaction } from 'kysely'
+import pg from 'pg'
+import type { DB } from './database.gen.ts'
+import { assert, OperationalError, sqlState } from './errors.ts'
+
+export type Database = DB
+
+/** Reads only: the selecting half of Kysely. Works inside and outside a transaction. */
+export type Sql = Pick<Kysely<Database>, 'selectFrom' | 'selectNoFrom' | 'with' | 'withRecursive' | 'fn' | 'dynamic' | 'getExecutor'>
+
+/** Writes inside the caller's transaction. No network and no sleep while one is open. */
+export type Tx = Transaction<Database>
+
+/** Owns its transactions and may call the world between them. Not to be used inside a transaction. */
+export type Db = Sql & {
+  /**
+   * Runs `work` in one transaction: all of it or nothing. Repeated up to three times when the database
+   * reports a deadlock or a serialization failure, so `work` must be repeatable (it has no side effects outside).
+   * Throws OperationalError `database_unavailable` when the database cannot be reached.
+   */
+  transact<T>(work: (tx: Tx) => Promise<T>, options?: TransactOptions): Promise<T>
+  /** The pool beneath, for the hot path's named statements and for LISTEN. */
+  readonly pool: pg.Pool
+  readonly url: string
+  close(): Promise<void>
+}
+
+export interface TransactOptions {
+  isolation?: 'read committed' | 'repeatable read' | 'serializable'
+  read_only?: boolean
+}
+
+// int8 and numeric sums as bigint, never as a float or a string; dates as plain text.
+const types = new pg.TypeOverrides()
+types.setTypeParser(20, (text: string) => BigInt(text))
+types.setTypeParser(1016, (text: string) => parseBigintArray(text))
+types.setTypeParser(1082, (text: string) => text)
+export const pgTypes = types
+
+const inside = new AsyncLocalStorage<true>()
+const ATTEMPTS = 3
+
+export interface DbOptions {
+  url: string
+  /** Connections at most; the default suits one process beside the hot path's own connections. */
+  max?: number
+  application_name?: string
+  on_error?: (error: Error) => void
+}
+
+/** Opens a pool. Nothing is connected until the first statement. */
+export function createDb(options: DbOptions): Db {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.max ?? 10,
+    types,
+    application_name: options.application_name ?? 'kopilka',
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    options: '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s',
+  })
+  // Without a listener a lost idle connection would end the process.
+  pool.on('error', (error) => options.on_error?.(error))
+  const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  const outside = <A extends unknown[], R>(method: (...args: A) => R): ((...args: A) => R) => {
+    return (...args) => {
+      assert(!inside.getStore(), 'db was used inside a transaction: use the tx that is open')
+      return method.apply(kysely, args)
+    }
+  }
+  return {
+    selectFrom: outside(kysely.selectFrom) as Kysely<Database>['selectFrom'],
+    selectNoFrom: outside(kysely.selectNoFrom) as Kysely<Database>['selectNoFrom'],
+    with: outside(kysely.with) as Kysely<Database>['with'],
+    withRecursive: outside(kysely.withRecursive) as Kysely<Database>['withRecursive'],
+    getExecutor: outside(kysely.getExecutor),
+    fn: kysely.fn,
+    dynamic: kysely.dynamic,
+    transact: (work, transact_options) => transact(kysely, work, transact_options ?? {}),
+    pool,
+    url: options.url,
+    close: () => kysely.destroy(),
+  }
+}
+
+async function transact<T>(
+  kysely: Kysely<Database>,
+  work: (tx: Tx) => Promise<T>,
+  options: TransactOptions,
+): Promise<T> {
+  assert(!inside.getStore(), 'a transaction was opened inside a transaction: pass the tx that is open')
+  for (let attempt = 1; ; attempt++) {
+    try {
+      let builder = kysely.transaction()
+      if (options.isolation) builder = builder.setIsolationLevel(options.isolation)
+      if (options.read_only) builder = builder.setAccessMode('read only')
+      return await builder.execute((tx) => inside.run(true, () => work(tx)))
+    } catch (error) {
+      if (!isRepeatable(error) || attempt >= ATTEMPTS) throw asOperational(error)
+      await new Promise((resolve) => setTimeout(resolve, attempt * 10 + Math.random() * 20))
+    }
+  }
+}
+
+/** 40001 serialization failure, 40P01 deadlock: the transaction did nothing and may be run again. */
+function isRepeatable(error: unknown): boolean {
+  const state = sqlState(error)
+  return state === '40001' || state === '40P01'
+}
+
+/** Connection classes 08 and 57P, too many connections, lock timeouts, disk full: the world failed for now. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  const state = sqlState(error)
+  if (state) return /^(08|57P|57014|53|55P03|40001|40P01|58)/.test(state)
+  if (!(error instanceof Error)) return false
+  const code = (error as { code?: unknown }).code
+  if (typeof code === 'string') return /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH)/.test(code)
+  return error instanceof AggregateError || isPoolMessage(error)
+}
+
+/** node-postgres gives these three no code at all; its texts are the only sign. */
+function isPoolMessage(error: Error): boolean {
+  return /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered)/.test(error.message)
+}
+
+/** Turns a failure to reach the database into an OperationalError; leaves every other error as it is. */
+export function asOperational(error: unknown): unknown {
+  if (error instanceof OperationalError || !isDatabaseUnavailable(error)) return error
+  return new OperationalError('database_unavailable', 'The database does not answer now; nothing was lost.', {
+    cause: error,
+  })
+}
+
+function parseBigintArray(text: string): bigint[] {
+  const inner = text.slice(1, -1)
+  return inner === '' ? [] : inner.split(',').map((item) => BigInt(item))
+}

@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['{server,emulators,packages,extensions,scripts,bench}/**/*.test.ts'],
+    exclude: ['**/node_modules/**', '**/data/**'],
+    globalSetup: ['server/test/global-setup.ts'],
+    pool: 'forks',
+    isolate: false,
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    coverage: {
+      provider: 'v8',
+      include: ['server/src/**/*.ts', 'packages/extension/src/**/*.ts'],
+      exclude: ['**/*.test.ts', '**/*.gen.ts'],
+      reporter: ['text-summary', 'json-summary'],
+    },
+  },
+})
