@@ -44,9 +44,9 @@ export interface Log {
 }
 
 const MAX_BODY = 4096
-const SECRET_KEY =
-  /"([^"]*(?:secret|password|passwd|token|card_number|cvc|csc|cvv|signature|authorization|api_key)[^"]*)"\s*:\s*"(?:[^"\\]|\\.)*"/gi
-const SECRET_FIELD = /(^|[&?])([^=&]*(?:secret|password|token|signature|card|cvc|csc)[^=&]*)=[^&\s]*/gi
+const SECRET_NAME = /secret|passw|token|card_?number|^number$|cvc|csc|cvv|signature|authorization|api_?key/i
+const JSON_FIELD = /"([^"\\]{1,64})"\s{0,8}:\s{0,8}"(?:[^"\\]|\\.)*"/g
+const FORM_FIELD = /([^=&?\s"]{1,64})=[^&\s"]*/g
 /** A card number, digits only or in groups of four: the first six and the last four may stay. */
 const CARD_NUMBER = /\b(\d{4})[ +-]?(\d{2})\d{2}[ +-]?\d{4}[ +-]?(?:\d{3})?(\d{4})\b/g
 
@@ -93,7 +93,15 @@ export function redact(text: string, secrets: readonly string[]): string {
     if (secret.length >= 4 && clean.includes(secret)) clean = clean.replaceAll(secret, '[redacted]')
   }
   if (clean.length < 8) return clean
-  if (clean.includes('"')) clean = clean.replace(SECRET_KEY, '"$1":"[redacted]"')
-  if (clean.includes('=')) clean = clean.replace(SECRET_FIELD, '$1$2=[redacted]')
+  if (clean.includes('"')) {
+    clean = clean.replace(JSON_FIELD, (field: string, name: string) =>
+      SECRET_NAME.test(name) ? `"${name}":"[redacted]"` : field,
+    )
+  }
+  if (clean.includes('=')) {
+    clean = clean.replace(FORM_FIELD, (field: string, name: string) =>
+      SECRET_NAME.test(name) ? `${name}=[redacted]` : field,
+    )
+  }
   return clean.replace(CARD_NUMBER, '$1$2••••••$3')
 }
