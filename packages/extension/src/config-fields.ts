@@ -5,7 +5,11 @@ const SECRET_MIN_BYTES = 16
 
 /** A text in the owner's settings form; the spaces a copied value often brings are cut off. */
 export function textField(title: string, options: { max?: number; pattern?: RegExp } = {}) {
-  const text = z.string().trim().min(1).max(options.max ?? 200)
+  const text = z
+    .string()
+    .trim()
+    .min(1)
+    .max(options.max ?? 200)
   return (options.pattern ? text.regex(options.pattern) : text).meta({ title })
 }
 
