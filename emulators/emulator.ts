@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { checkComplete, registerControl } from './kit/control.ts'
 import type { CompleteInput, EmulatorControl, EmulatorStatus } from './kit/control.ts'
 import { createDelivery } from './kit/delivery.ts'
-import type { DeliveryEngine, DeliveryResponse, Forgery, Notification, Transport } from './kit/delivery.ts'
+import type { DeliveryEngine, Forgery, Notification } from './kit/delivery.ts'
 import { ControlError, unknownObject } from './kit/errors.ts'
 import { createFaults } from './kit/faults.ts'
 import type { FaultBoard, Faults } from './kit/faults.ts'
@@ -16,9 +16,10 @@ import type { FaultReply } from './kit/request-faults.ts'
 import { createSettings, WEBHOOK_URL_FIELD } from './kit/settings.ts'
 import type { BaseSettings, SettingFields, SettingsBoard } from './kit/settings.ts'
 import type { Collection } from './kit/store.ts'
+import type { DeliveryResponse, Transport } from './kit/transport.ts'
 
 export type { CompleteInput, EmulatorControl, Outcome } from './kit/control.ts'
-export type { DeliveryResponse, Forgery, Notification, Transport } from './kit/delivery.ts'
+export type { Forgery, Notification } from './kit/delivery.ts'
 export { ControlError, unknownObject, wrongState } from './kit/errors.ts'
 export type { Faults } from './kit/faults.ts'
 export type { Random } from './kit/random.ts'
@@ -26,6 +27,7 @@ export type { FaultReply } from './kit/request-faults.ts'
 export type { BaseSettings, SettingField, SettingFields } from './kit/settings.ts'
 export { createStore } from './kit/store.ts'
 export type { Collection, Page, PageQuery, Store } from './kit/store.ts'
+export type { DeliveryResponse, Transport } from './kit/transport.ts'
 
 /** A vendor, as a file of this folder describes it. */
 export interface EmulatorDefinition<Settings extends BaseSettings = BaseSettings> {
@@ -47,18 +49,18 @@ export interface EmulatorDefinition<Settings extends BaseSettings = BaseSettings
 /** What the base lends a vendor. */
 export interface Kit<Settings extends BaseSettings = BaseSettings> {
   /** Where this emulator is reached, without a trailing slash; for links to its own pages. */
-  base_url(): string
+  base_url: () => string
   /** The emulator's clock, always read through here: tests move it. */
-  now(): Date
-  settings(): Readonly<Settings>
+  now: () => Date
+  settings: () => Readonly<Settings>
   /** For vendors whose API changes a setting (e.g. a webhook address). Throws ControlError 400. */
-  changeSettings(patch: Partial<Settings>): void
+  changeSettings: (patch: Partial<Settings>) => void
   /** For ids and invented figures; faults have a sequence of their own. */
   random: Random
   /** Sends a notification in the background; never blocks, never throws. Returns its id. */
-  notify(notification: Notification): string
+  notify: (notification: Notification) => string
   /** Writes a request that did not come over this server's HTTP (SMTP, a socket) to the log. */
-  logRequest(entry: { method: string; path: string; status?: number; body?: string }): void
+  logRequest: (entry: { method: string; path: string; status?: number; body?: string }) => void
   /** Uses a fault up, for behaviour outside HTTP replies. */
   takeFault: FaultBoard['take']
 }
@@ -185,10 +187,13 @@ function assemble<Settings extends BaseSettings>(
   const faults = createFaults(seededRandom(seed, 'faults'))
   faults.set(options.faults ?? {})
   const fields = { webhook_url: WEBHOOK_URL_FIELD, ...definition.settings }
-  const settings = createSettings<Settings>(fields as SettingFields<Settings>, {
-    ...options.settings,
-    ...(options.webhook_url === undefined ? {} : { webhook_url: options.webhook_url }),
-  } as Partial<Settings>)
+  const settings = createSettings<Settings>(
+    fields as SettingFields<Settings>,
+    {
+      ...options.settings,
+      ...(options.webhook_url === undefined ? {} : { webhook_url: options.webhook_url }),
+    } as Partial<Settings>,
+  )
   const log = createLog(options.log_size ?? 1000, settings.secrets)
   const place = { base_url: '' }
   const app = createApp()
@@ -275,7 +280,8 @@ function createControl(boards: Boards): EmulatorControl {
     },
     log: (query) => log.page(query),
     complete(vendor_payment_id, input) {
-      if (!vendor.complete) throw new ControlError(501, 'not_supported', 'Nothing is completed at this vendor.')
+      if (!vendor.complete)
+        throw new ControlError(501, 'not_supported', 'Nothing is completed at this vendor.')
       return vendor.complete(vendor_payment_id, checkComplete(input))
     },
     forge(vendor_payment_id) {
@@ -311,9 +317,9 @@ function createControl(boards: Boards): EmulatorControl {
 }
 
 interface Clock {
-  now(): Date
-  advance(ms: number): void
-  reset(): void
+  now: () => Date
+  advance: (ms: number) => void
+  reset: () => void
 }
 
 function createClock(source: () => Date): Clock {
@@ -345,8 +351,11 @@ function createApp(): FastifyInstance {
     }
     const status = statusOf(error)
     const message = error instanceof Error && status < 500 ? error.message : 'The emulator itself failed.'
-    if (status >= 500) process.stderr.write(`emulator: ${error instanceof Error ? error.stack : String(error)}\n`)
-    return reply.code(status).send({ error: { code: status < 500 ? 'bad_request' : 'emulator_bug', message } })
+    if (status >= 500)
+      process.stderr.write(`emulator: ${error instanceof Error ? error.stack : String(error)}\n`)
+    return reply
+      .code(status)
+      .send({ error: { code: status < 500 ? 'bad_request' : 'emulator_bug', message } })
   })
   return app
 }

@@ -42,7 +42,10 @@ function readOptions(
     args: argv,
     strict: true,
     options: Object.fromEntries(
-      [...OWN_OPTIONS, ...flags].map((flag) => [flag, { type: flag === 'help' ? 'boolean' : 'string' } as const]),
+      [...OWN_OPTIONS, ...flags].map((flag) => [
+        flag,
+        { type: flag === 'help' ? 'boolean' : 'string' } as const,
+      ]),
     ),
   })
   if (values['help']) return undefined
@@ -52,11 +55,13 @@ function readOptions(
     if (typeof text === 'string') settings[name] = typed(definition, name, text)
   }
   return {
-    settings: settings as Partial<BaseSettings>,
+    settings,
     ...(values['port'] === undefined ? {} : { port: number('port', values['port']) }),
     ...(typeof values['host'] === 'string' ? { host: values['host'] } : {}),
     ...(values['seed'] === undefined ? {} : { seed: number('seed', values['seed']) }),
-    ...(values['retry-scale'] === undefined ? {} : { retry_scale: number('retry-scale', values['retry-scale']) }),
+    ...(values['retry-scale'] === undefined
+      ? {}
+      : { retry_scale: number('retry-scale', values['retry-scale']) }),
     ...(typeof values['faults'] === 'string' ? { faults: json('faults', values['faults']) } : {}),
   }
 }
@@ -87,14 +92,17 @@ function json(name: string, text: string): Record<string, never> {
 }
 
 function listing(emulators: Map<string, EmulatorDefinition<BaseSettings>>): string {
-  const rows = [...emulators.values()].map(({ id, title, description }) => `  ${id.padEnd(16)}${title}: ${description}`)
+  const rows = [...emulators.values()].map(
+    ({ id, title, description }) => `  ${id.padEnd(16)}${title}: ${description}`,
+  )
   return ['Emulators:', ...rows, '', 'Run one: npm run emulator <id> [-- --port 9101 --help]'].join('\n')
 }
 
 function help(definition: EmulatorDefinition<BaseSettings>): string {
   const fields = Object.entries(definition.settings) as [string, { description: string; default: unknown }][]
   const rows = fields.map(
-    ([name, field]) => `  --${name.replaceAll('_', '-')}  ${field.description} Default: ${JSON.stringify(field.default)}`,
+    ([name, field]) =>
+      `  --${name.replaceAll('_', '-')}  ${field.description} Default: ${JSON.stringify(field.default)}`,
   )
   return [
     `${definition.title}: ${definition.description}`,
@@ -114,10 +122,11 @@ function welcome(
   const fields = Object.entries(definition.settings) as [string, { default: unknown }][]
   const chosen = (given.settings ?? {}) as Record<string, unknown>
   const status = emulator.control.status()
+  const address = JSON.stringify(status.settings['webhook_url']).slice(1, -1)
   return [
     `${emulator.title} emulator: ${emulator.base_url}`,
     `  control API    ${emulator.base_url}/_emulator`,
-    `  notifications  ${String(status.settings['webhook_url'] || 'not sent (no --webhook-url)')}`,
+    `  notifications  ${address === '' ? 'not sent (no --webhook-url)' : address}`,
     `  seed           ${status.seed}`,
     ...fields.map(([name, field]) => `  ${name.padEnd(14)} ${JSON.stringify(chosen[name] ?? field.default)}`),
   ].join('\n')

@@ -35,23 +35,23 @@ export interface EmulatorStatus {
 
 /** The control API in-process; the HTTP routes below are a thin skin over it. */
 export interface EmulatorControl {
-  status(): EmulatorStatus
+  status: () => EmulatorStatus
   /** One collection of the vendor's objects, newest first; the first collection when none is named. */
-  objects(query?: Partial<PageQuery> & { collection?: string }): Page<unknown>
-  log(query?: LogQuery): Page<LogEntry>
+  objects: (query?: Partial<PageQuery> & { collection?: string }) => Page<unknown>
+  log: (query?: LogQuery) => Page<LogEntry>
   /** Moves a payment as its buyer or the vendor would. Throws ControlError 404, 409, 501. */
-  complete(vendor_payment_id: string, input: CompleteInput | Outcome): unknown
+  complete: (vendor_payment_id: string, input: CompleteInput | Outcome) => unknown
   /** Sends false notifications that claim this payment was paid; returns how many. */
-  forge(vendor_payment_id: string): number
-  resend(notification_id: string): void
-  faults(patch: Partial<Faults>): Faults
-  settings(patch: Record<string, unknown>): Record<string, unknown>
+  forge: (vendor_payment_id: string) => number
+  resend: (notification_id: string) => void
+  faults: (patch: Partial<Faults>) => Faults
+  settings: (patch: Record<string, unknown>) => Record<string, unknown>
   /** Moves the emulator's clock forward; what expires meanwhile expires now. */
-  advanceClock(ms: number): Date
+  advanceClock: (ms: number) => Date
   /** Waits until no notification is under way; false when `timeout_ms` (default 5000) passed first. */
-  settled(timeout_ms?: number): Promise<boolean>
+  settled: (timeout_ms?: number) => Promise<boolean>
   /** Forgets objects, log, faults, deliveries and changed settings. */
-  reset(): void
+  reset: () => void
 }
 
 const OUTCOMES: readonly string[] = ['succeeded', 'canceled', 'authorized']
@@ -142,7 +142,8 @@ function checkQuery(query: unknown): ListQuery {
     if (typeof value !== 'string') throw refuse(name)
     if (name === 'limit') {
       checked.limit = Number(value)
-      if (!Number.isInteger(checked.limit) || checked.limit < 1 || checked.limit > MAX_LIMIT) throw refuse(name)
+      if (!Number.isInteger(checked.limit) || checked.limit < 1 || checked.limit > MAX_LIMIT)
+        throw refuse(name)
     } else if (name === 'cursor' && /^\d{1,15}$/.test(value)) checked.cursor = value
     else if (name === 'kind' && (value === 'request' || value === 'notification')) checked.kind = value
     else if (name === 'order' && (value === 'asc' || value === 'desc')) checked.order = value

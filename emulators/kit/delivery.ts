@@ -1,5 +1,7 @@
 import type { FaultBoard } from './faults.ts'
-import type { Log } from './log.ts'
+import type { Log, LogEntry } from './log.ts'
+import { describeFailure, fetchTransport } from './transport.ts'
+import type { DeliveryResponse, Transport } from './transport.ts'
 
 /** What a vendor wants to tell the merchant. */
 export interface Notification {
@@ -18,23 +20,6 @@ export interface Notification {
 /** A false notification. `note` says what is wrong with it; it is written to the log. */
 export interface Forgery extends Notification {
   note: string
-}
-
-/** The merchant's answer to one attempt. */
-export interface DeliveryResponse {
-  status: number
-  body: string
-}
-
-/** One HTTP call; replaceable, so that a test can hand notifications over without a socket. */
-export type Transport = (request: TransportRequest) => Promise<DeliveryResponse>
-
-export interface TransportRequest {
-  url: string
-  method: string
-  headers: Record<string, string>
-  body: string | undefined
-  signal: AbortSignal
 }
 
 export interface DeliveryOptions {
@@ -72,25 +57,49 @@ export interface DeliveryCounts {
 /** Sends notifications at least once, by the vendor's schedule, through the fault switches. */
 export interface DeliveryEngine {
   /** Never blocks and never throws; returns the notification's id. */
-  notify(notification: Notification): string
+  notify: (notification: Notification) => string
   /** Sends a false notification about an object at once; returns how many were sent. */
-  forge(object_id: string): number
+  forge: (object_id: string) => number
   /** Sends a past notification again, as a vendor's cabinet does; false when it is forgotten or unknown. */
-  resend(notification_id: string): boolean
-  counts(): DeliveryCounts
+  resend: (notification_id: string) => boolean
+  counts: () => DeliveryCounts
   /** True when nothing is under way; false when `timeout_ms` passed first. */
-  settled(timeout_ms: number): Promise<boolean>
+  settled: (timeout_ms: number) => Promise<boolean>
   /** Forgets everything under way and everything sent. */
-  reset(): void
-  close(): void
+  reset: () => void
+  close: () => void
 }
 
 interface Delivery {
   id: string
   notification: Notification
+  /** Attempts made so far. */
   attempt: number
   kind: 'real' | 'duplicate' | 'forged'
   note?: string
+}
+
+/** What one attempt came to. */
+interface Result {
+  outcome: 'delivered' | 'refused' | 'failed' | 'no_address'
+  status?: number
+  response?: string
+  note?: string
+}
+
+interface State {
+  options: DeliveryOptions
+  transport: Transport
+  counts: DeliveryCounts
+  timers: Set<NodeJS.Timeout>
+  remembered: Map<string, Notification>
+  queue: Delivery[]
+  held: { delivery: Delivery; timer: NodeJS.Timeout }[]
+  running: number
+  next_id: number
+  forgery_turn: number
+  /** Aborted and replaced by a reset: an attempt of before must not touch what came after. */
+  stop: AbortController
 }
 
 /** More than this many under way at once are dropped and counted: memory stays bounded. */
@@ -99,264 +108,244 @@ const MAX_CONCURRENT = 64
 const MAX_REMEMBERED = 1000
 /** How long `reorder` holds a notification when no later one comes. */
 const REORDER_HOLD_MS = 2000
-const MAX_RESPONSE_BYTES = 65_536
+/** The longest pause a timer can make. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** Builds the engine of one emulator. */
 export function createDelivery(options: DeliveryOptions): DeliveryEngine {
-  const { faults } = options
-  const transport = options.transport ?? fetchTransport
-  const timers = new Set<NodeJS.Timeout>()
-  const remembered = new Map<string, Notification>()
-  let counts = noCounts()
-  let stop = new AbortController()
-  let queue: Delivery[] = []
-  let held: { delivery: Delivery; timer: NodeJS.Timeout }[] = []
-  let running = 0
-  let next_id = 1
-  let forgery_turn = 0
-
-  const later = (delay_ms: number, act: () => void) => {
-    const timer = setTimeout(() => {
-      timers.delete(timer)
-      act()
-    }, delay_ms)
-    timers.add(timer)
-    return timer
+  const state: State = {
+    options,
+    transport: options.transport ?? fetchTransport,
+    counts: noCounts(),
+    timers: new Set(),
+    remembered: new Map(),
+    queue: [],
+    held: [],
+    running: 0,
+    next_id: 1,
+    forgery_turn: 0,
+    stop: new AbortController(),
   }
-
-  const write = (delivery: Delivery, outcome: string, extra: Record<string, unknown> = {}) => {
-    options.log.add({
-      at: options.now().toISOString(),
-      kind: 'notification',
-      notification_id: delivery.id,
-      event: delivery.notification.event,
-      object_id: delivery.notification.object_id,
-      outcome,
-      ...(delivery.kind === 'forged' ? { is_forged: true } : {}),
-      ...(delivery.kind === 'duplicate' ? { is_duplicate: true } : {}),
-      ...(delivery.note === undefined ? {} : { note: delivery.note }),
-      ...extra,
-    })
-  }
-
-  const enqueue = (delivery: Delivery) => {
-    queue.push(delivery)
-    pump()
-  }
-  const pump = () => {
-    while (running < MAX_CONCURRENT && queue.length > 0) {
-      const batch = queue.splice(0, MAX_CONCURRENT - running)
-      for (const delivery of batch) {
-        running += 1
-        void attempt(delivery, stop.signal)
-      }
-    }
-  }
-  const start = (delivery: Delivery, delay_ms: number) => {
-    if (counts.pending >= MAX_PENDING) {
-      counts.dropped += 1
-      write(delivery, 'dropped')
-      return
-    }
-    counts.pending += 1
-    if (delay_ms > 0) later(delay_ms, () => enqueue(delivery))
-    // Even without a delay the caller's own reply gets a chance to leave first: the next turn of the loop.
-    else later(0, () => enqueue(delivery))
-  }
-
-  const attempt = async (delivery: Delivery, signal: AbortSignal) => {
-    const { notification } = delivery
-    const url = notification.url ?? options.address()
-    const started_at = performance.now()
-    let result: { outcome: string; status?: number; response?: string; note?: string }
-    if (url === undefined) result = { outcome: 'no_address' }
-    else {
-      const sent_at = options.now()
-      const headers =
-        typeof notification.headers === 'function' ? notification.headers(sent_at) : notification.headers
-      const request = {
-        url,
-        method: notification.method ?? 'POST',
-        headers: { 'user-agent': 'kopilka-emulator', ...headers },
-        body: notification.method === 'GET' ? undefined : notification.body,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(options.attempt_timeout_ms)]),
-      }
-      result = await send(transport, request, (answer) => options.accepts(answer, notification))
-    }
-    if (signal.aborted) return
-    running -= 1
-    finish(delivery, result, { url, duration_ms: Math.round(performance.now() - started_at) })
-    pump()
-  }
-
-  const finish = (
-    delivery: Delivery,
-    result: { outcome: string; status?: number; response?: string; note?: string },
-    facts: { url: string | undefined; duration_ms: number },
-  ) => {
-    delivery.attempt += 1
-    counts.attempts += 1
-    const { url, duration_ms } = facts
-    const note = result.note ?? delivery.note
-    const is_last = delivery.kind !== 'real' || delivery.attempt > options.retry_schedule_ms.length
-    const is_over = result.outcome === 'delivered' || result.outcome === 'no_address' || is_last
-    if (result.outcome === 'delivered') counts.delivered += 1
-    if (result.outcome === 'refused') counts.refused += 1
-    if (result.outcome === 'failed') counts.failed += 1
-    write(delivery, result.outcome, {
-      attempt: delivery.attempt,
-      duration_ms,
-      ...(url === undefined ? {} : { url }),
-      ...(result.status === undefined ? {} : { status: result.status }),
-      ...(result.response === undefined ? {} : { response: result.response }),
-      ...(note === undefined ? {} : { note }),
-    })
-    if (delivery.attempt === 1 && delivery.kind === 'real') releaseHeld(delivery)
-    if (is_over) {
-      counts.pending -= 1
-      if (delivery.kind === 'real' && result.outcome !== 'delivered' && result.outcome !== 'no_address') {
-        counts.gave_up += 1
-        write(delivery, 'gave_up', { attempt: delivery.attempt })
-      }
-      return
-    }
-    const wait_ms = (options.retry_schedule_ms[delivery.attempt - 1] ?? 0) * options.retry_scale
-    later(Math.min(wait_ms, 2 ** 31 - 1), () => enqueue(delivery))
-  }
-
-  const hold = (delivery: Delivery) => {
-    counts.pending += 1
-    const timer = later(REORDER_HOLD_MS, () => release(delivery))
-    held.push({ delivery, timer })
-  }
-  const release = (delivery: Delivery) => {
-    const entry = held.find((candidate) => candidate.delivery === delivery)
-    if (!entry) return
-    held = held.filter((candidate) => candidate !== entry)
-    clearTimeout(entry.timer)
-    timers.delete(entry.timer)
-    enqueue(delivery)
-  }
-  const releaseHeld = (sent: Delivery) => {
-    for (const entry of held.slice()) {
-      if (Number(entry.delivery.id) < Number(sent.id)) release(entry.delivery)
-    }
-  }
-
-  const sendForgery = (forgery: Forgery) => {
-    const { note, ...notification } = forgery
-    counts.forged += 1
-    start({ id: String(next_id++), notification, attempt: 0, kind: 'forged', note }, 0)
-  }
-
   return {
-    notify(notification) {
-      const delivery: Delivery = { id: String(next_id++), notification, attempt: 0, kind: 'real' }
-      remembered.set(delivery.id, notification)
-      for (const id of remembered.keys()) {
-        if (remembered.size <= MAX_REMEMBERED) break
-        remembered.delete(id)
-      }
-      counts.notifications += 1
-      if (faults.take('forge')) {
-        const forgeries = options.forge(notification.object_id, notification)
-        const forgery = forgeries[forgery_turn % Math.max(1, forgeries.length)]
-        forgery_turn += 1
-        if (forgery) sendForgery(forgery)
-      }
-      if (faults.take('lose')) {
-        counts.lost += 1
-        write(delivery, 'lost')
-        return delivery.id
-      }
-      const { delay_ms } = faults.current()
-      const copies = faults.takeDuplicates()
-      if (faults.take('reorder')) hold(delivery)
-      else start(delivery, delay_ms)
-      for (let copy = 0; copy < copies; copy += 1) {
-        counts.duplicates += 1
-        start({ ...delivery, kind: 'duplicate' }, delay_ms)
-      }
-      return delivery.id
-    },
+    notify: (notification) => notify(state, notification),
     forge(object_id) {
       const forgeries = options.forge(object_id, undefined)
-      for (const forgery of forgeries) sendForgery(forgery)
+      for (const forgery of forgeries) sendForgery(state, forgery)
       return forgeries.length
     },
     resend(notification_id) {
-      const notification = remembered.get(notification_id)
+      const notification = state.remembered.get(notification_id)
       if (!notification) return false
-      counts.duplicates += 1
-      start({ id: notification_id, notification, attempt: 0, kind: 'duplicate', note: 'resent' }, 0)
+      state.counts.duplicates += 1
+      start(state, { id: notification_id, notification, attempt: 0, kind: 'duplicate', note: 'resent' }, 0)
       return true
     },
-    counts: () => ({ ...counts }),
+    counts: () => ({ ...state.counts }),
     async settled(timeout_ms) {
       const until = performance.now() + timeout_ms
-      while (counts.pending > 0) {
+      while (state.counts.pending > 0) {
         if (performance.now() >= until) return false
         await new Promise((resolve) => setTimeout(resolve, 5))
       }
       return true
     },
     reset() {
-      clear()
-      stop = new AbortController()
+      clear(state)
+      state.stop = new AbortController()
     },
-    close: () => clear(),
-  }
-
-  function clear(): void {
-    stop.abort()
-    for (const timer of timers) clearTimeout(timer)
-    timers.clear()
-    remembered.clear()
-    queue = []
-    held = []
-    running = 0
-    forgery_turn = 0
-    counts = noCounts()
+    close: () => clear(state),
   }
 }
 
-async function send(
-  transport: Transport,
-  request: TransportRequest,
-  accepts: (response: DeliveryResponse) => boolean,
-): Promise<{ outcome: string; status?: number; response?: string; note?: string }> {
+function notify(state: State, notification: Notification): string {
+  const { faults } = state.options
+  const delivery: Delivery = { id: newId(state), notification, attempt: 0, kind: 'real' }
+  state.counts.notifications += 1
+  remember(state, delivery)
+  if (faults.take('forge')) {
+    const forgeries = state.options.forge(notification.object_id, notification)
+    const forgery = forgeries[state.forgery_turn % Math.max(1, forgeries.length)]
+    state.forgery_turn += 1
+    if (forgery) sendForgery(state, forgery)
+  }
+  if (faults.take('lose')) {
+    state.counts.lost += 1
+    write(state, delivery, 'lost')
+    return delivery.id
+  }
+  const { delay_ms } = faults.current()
+  const copies = faults.takeDuplicates()
+  if (faults.take('reorder')) hold(state, delivery)
+  else start(state, delivery, delay_ms)
+  for (let copy = 0; copy < copies; copy += 1) {
+    state.counts.duplicates += 1
+    start(state, { ...delivery, kind: 'duplicate' }, delay_ms)
+  }
+  return delivery.id
+}
+
+function sendForgery(state: State, forgery: Forgery): void {
+  const { note, ...notification } = forgery
+  state.counts.forged += 1
+  start(state, { id: newId(state), notification, attempt: 0, kind: 'forged', note }, 0)
+}
+
+function newId(state: State): string {
+  state.next_id += 1
+  return String(state.next_id - 1)
+}
+
+function remember(state: State, delivery: Delivery): void {
+  state.remembered.set(delivery.id, delivery.notification)
+  for (const id of state.remembered.keys()) {
+    if (state.remembered.size <= MAX_REMEMBERED) break
+    state.remembered.delete(id)
+  }
+}
+
+function start(state: State, delivery: Delivery, delay_ms: number): void {
+  if (state.counts.pending >= MAX_PENDING) {
+    state.counts.dropped += 1
+    write(state, delivery, 'dropped')
+    return
+  }
+  state.counts.pending += 1
+  // A delay of 0 still is a turn of the event loop: the vendor's own answer is on its way by then.
+  later(state, delay_ms, () => enqueue(state, delivery))
+}
+
+function later(state: State, delay_ms: number, act: () => void): NodeJS.Timeout {
+  const timer = setTimeout(
+    () => {
+      state.timers.delete(timer)
+      act()
+    },
+    Math.min(delay_ms, MAX_TIMER_MS),
+  )
+  state.timers.add(timer)
+  return timer
+}
+
+function enqueue(state: State, delivery: Delivery): void {
+  state.queue.push(delivery)
+  pump(state)
+}
+
+function pump(state: State): void {
+  for (const delivery of state.queue.splice(0, Math.max(0, MAX_CONCURRENT - state.running))) {
+    state.running += 1
+    void attempt(state, delivery)
+  }
+}
+
+async function attempt(state: State, delivery: Delivery): Promise<void> {
+  const { signal } = state.stop
+  const url = delivery.notification.url ?? state.options.address()
+  const started_at = performance.now()
+  const result = await tryOnce(state, delivery.notification, url, signal)
+  if (signal.aborted) return
+  state.running -= 1
+  delivery.attempt += 1
+  finish(state, delivery, result, {
+    attempt: delivery.attempt,
+    duration_ms: Math.round(performance.now() - started_at),
+    ...(url === undefined ? {} : { url }),
+  })
+  pump(state)
+}
+
+async function tryOnce(
+  state: State,
+  notification: Notification,
+  url: string | undefined,
+  signal: AbortSignal,
+): Promise<Result> {
+  if (url === undefined) return { outcome: 'no_address' }
   try {
-    const response = await transport(request)
-    const outcome = accepts(response) ? 'delivered' : 'refused'
+    const { headers } = notification
+    const response = await state.transport({
+      url,
+      method: notification.method ?? 'POST',
+      headers: {
+        'user-agent': 'kopilka-emulator',
+        ...(typeof headers === 'function' ? headers(state.options.now()) : headers),
+      },
+      body: notification.method === 'GET' ? undefined : notification.body,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(state.options.attempt_timeout_ms)]),
+    })
+    const outcome = state.options.accepts(response, notification) ? 'delivered' : 'refused'
     return { outcome, status: response.status, response: response.body }
   } catch (error) {
-    return { outcome: 'failed', note: describe(error) }
+    return { outcome: 'failed', note: describeFailure(error) }
   }
 }
 
-/** The real transport: no redirects, at most 64 KiB of the answer are read. */
-async function fetchTransport(request: TransportRequest): Promise<DeliveryResponse> {
-  const response = await fetch(request.url, {
-    method: request.method,
-    headers: request.headers,
-    ...(request.body === undefined ? {} : { body: request.body }),
-    redirect: 'manual',
-    signal: request.signal,
+function finish(state: State, delivery: Delivery, result: Result, facts: Partial<LogEntry>): void {
+  const { counts, options } = state
+  const { outcome, ...answer } = result
+  counts.attempts += 1
+  if (outcome !== 'no_address') counts[outcome] += 1
+  write(state, delivery, outcome, { ...facts, ...answer })
+  if (delivery.attempt === 1 && delivery.kind === 'real') releaseHeld(state, delivery)
+  const pause_ms = delivery.kind === 'real' ? options.retry_schedule_ms[delivery.attempt - 1] : undefined
+  if (outcome === 'delivered' || outcome === 'no_address' || pause_ms === undefined) {
+    counts.pending -= 1
+    if (delivery.kind === 'real' && (outcome === 'refused' || outcome === 'failed')) {
+      counts.gave_up += 1
+      write(state, delivery, 'gave_up', { attempt: delivery.attempt })
+    }
+    return
+  }
+  later(state, pause_ms * options.retry_scale, () => enqueue(state, delivery))
+}
+
+function hold(state: State, delivery: Delivery): void {
+  state.counts.pending += 1
+  const timer = later(state, REORDER_HOLD_MS, () => release(state, delivery))
+  state.held.push({ delivery, timer })
+}
+
+function release(state: State, delivery: Delivery): void {
+  const entry = state.held.find((candidate) => candidate.delivery === delivery)
+  if (!entry) return
+  state.held = state.held.filter((candidate) => candidate !== entry)
+  clearTimeout(entry.timer)
+  state.timers.delete(entry.timer)
+  enqueue(state, delivery)
+}
+
+function releaseHeld(state: State, sent: Delivery): void {
+  for (const { delivery } of state.held.slice()) {
+    if (Number(delivery.id) < Number(sent.id)) release(state, delivery)
+  }
+}
+
+function write(state: State, delivery: Delivery, outcome: string, facts: Partial<LogEntry> = {}): void {
+  state.options.log.add({
+    at: state.options.now().toISOString(),
+    kind: 'notification',
+    notification_id: delivery.id,
+    event: delivery.notification.event,
+    object_id: delivery.notification.object_id,
+    outcome,
+    ...(delivery.notification.body === undefined ? {} : { body: delivery.notification.body }),
+    ...(delivery.kind === 'forged' ? { is_forged: true } : {}),
+    ...(delivery.kind === 'duplicate' ? { is_duplicate: true } : {}),
+    ...(delivery.note === undefined ? {} : { note: delivery.note }),
+    ...facts,
   })
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk)
-    size += chunk.byteLength
-    if (size >= MAX_RESPONSE_BYTES) break
-  }
-  return { status: response.status, body: Buffer.concat(chunks).toString('utf8') }
 }
 
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown error'
-  const cause = error.cause instanceof Error && 'code' in error.cause ? `: ${String(error.cause.code)}` : ''
-  return `${error.name}${cause}`
+function clear(state: State): void {
+  state.stop.abort()
+  for (const timer of state.timers) clearTimeout(timer)
+  state.timers.clear()
+  state.remembered.clear()
+  state.queue = []
+  state.held = []
+  state.running = 0
+  state.forgery_turn = 0
+  state.counts = noCounts()
 }
 
 function noCounts(): DeliveryCounts {

@@ -62,16 +62,16 @@ export interface RequestFault {
 
 /** The switchboard of one emulator. */
 export interface FaultBoard {
-  current(): Faults
+  current: () => Faults
   /** Merges a partial setting; throws ControlError 400 for unknown names and numbers out of range. */
-  set(patch: unknown): Faults
-  reset(): void
+  set: (patch: unknown) => Faults
+  reset: () => void
   /** Uses a counted fault once, if it is due now. */
-  take(fault: CountedFault): boolean
+  take: (fault: CountedFault) => boolean
   /** How many extra copies the next notification gets. */
-  takeDuplicates(): number
+  takeDuplicates: () => number
   /** The fault of this request, if any; uses it up. */
-  takeForRequest(is_operation: boolean): RequestFault | undefined
+  takeForRequest: (is_operation: boolean) => RequestFault | undefined
 }
 
 /** Builds a switchboard with everything off. */

@@ -38,9 +38,9 @@ export interface LogQuery {
 
 /** A bounded log; the oldest lines are forgotten. Secrets are cut out when a line is written. */
 export interface Log {
-  add(entry: Omit<LogEntry, 'seq'>): void
-  page(query?: LogQuery): Page<LogEntry>
-  clear(): void
+  add: (entry: Omit<LogEntry, 'seq'>) => void
+  page: (query?: LogQuery) => Page<LogEntry>
+  clear: () => void
 }
 
 const MAX_BODY = 4096

@@ -3,13 +3,13 @@ import { randomBytes } from 'node:crypto'
 /** A seedable source of randomness: the same seed gives the same sequence, on every machine. */
 export interface Random {
   /** A number in `[0, 1)`. */
-  next(): number
+  next: () => number
   /** An integer in `[0, below)`. */
-  integer(below: number): number
+  integer: (below: number) => number
   /** `length` lower-case hexadecimal digits. */
-  hex(length: number): string
+  hex: (length: number) => string
   /** `length` characters out of `alphabet`. */
-  string(length: number, alphabet: string): string
+  string: (length: number, alphabet: string) => string
 }
 
 /** A fresh seed in `[1, 2^32)`, from the operating system. */

@@ -21,15 +21,15 @@ export type SettingFields<Settings> = { readonly [Name in keyof Settings]-?: Set
 
 /** The settings of one running emulator. */
 export interface SettingsBoard<Settings> {
-  current(): Readonly<Settings>
+  current: () => Readonly<Settings>
   /** Merges a checked part; throws ControlError 400 with `errors: [{setting, detail}]`. */
-  set(patch: unknown): Readonly<Settings>
+  set: (patch: unknown) => Readonly<Settings>
   /** With secrets replaced by `[set]` or an empty string. */
-  masked(): Record<string, unknown>
+  masked: () => Record<string, unknown>
   /** The values that no log line may hold. */
-  secrets(): readonly string[]
+  secrets: () => readonly string[]
   /** Back to what the emulator was started with. */
-  reset(): void
+  reset: () => void
 }
 
 export const WEBHOOK_URL_FIELD: SettingField = {
