@@ -1,1 +1,359 @@
-export interface DB {}
+/**
+ * The types of every table, made from the migrated database by `npm run gen types`. Not to be edited.
+ * bigint columns are bigint, moments are Date, dates are text. A column whose CHECK lists its values is their union.
+ * A JSON column is read as unknown; it is written as an object or as JSON text. An array must be written as text:
+ * the driver would send it as a PostgreSQL array.
+ */
+import type { ColumnType } from "kysely";
+
+export type ArrayType<T> = ArrayTypeImpl<T> extends (infer U)[]
+  ? U[]
+  : ArrayTypeImpl<T>;
+
+export type ArrayTypeImpl<T> = T extends ColumnType<infer S, infer I, infer U>
+  ? ColumnType<S[], I[], U[]>
+  : T[];
+
+export type Generated<T> = T extends ColumnType<infer S, infer I, infer U>
+  ? ColumnType<S, I | undefined, U>
+  : ColumnType<T, T | undefined, T>;
+
+export type Json = ColumnType<unknown, JsonInput, JsonInput>;
+
+export type JsonInput = string | (object & { length?: never });
+
+export interface CustomersCustomers {
+  country: string | null;
+  created_at: Date;
+  email: string | null;
+  erased_at: Date | null;
+  external_id: string | null;
+  id: string;
+  locale: string | null;
+  merged_into: string | null;
+  metadata: Generated<Json>;
+  name: string | null;
+  phone: string | null;
+  search: string;
+  telegram_id: bigint | null;
+  updated_at: Date;
+}
+
+export interface KernelFunctionFiles {
+  applied_at: Generated<Date>;
+  digest: string;
+  name: string;
+}
+
+export interface KernelIdempotencyKeys {
+  actor_id: string;
+  answer: string | null;
+  created_at: Date;
+  input_digest: Buffer;
+  key: string;
+  leased_until: Date | null;
+  resource_id: string | null;
+  route: string;
+  status: number | null;
+}
+
+export interface KernelMigrations {
+  applied_at: Generated<Date>;
+  digest: string;
+  name: string;
+  number: number;
+}
+
+export interface KernelSettings {
+  name: string;
+  updated_at: Generated<Date>;
+  value: Json;
+}
+
+export interface LedgerEntries {
+  account: string | null;
+  amount: bigint | null;
+  created_at: Date | null;
+  kind: string | null;
+  sequence: bigint | null;
+  wallet_id: bigint | null;
+}
+
+export interface LedgerGrants {
+  created_at: Date;
+  expires_at: Generated<Date>;
+  granted: bigint;
+  held: Generated<bigint>;
+  id: bigint;
+  is_open: boolean;
+  is_paid: boolean;
+  is_scheduled: Generated<boolean>;
+  moved_to_id: bigint | null;
+  moved_to_wallet_id: bigint | null;
+  parent_id: bigint | null;
+  parent_wallet_id: bigint | null;
+  price_amount: bigint | null;
+  price_currency: string | null;
+  price_units: bigint | null;
+  priority: number;
+  remaining: bigint;
+  source: "purchase" | "subscription" | "promo" | "bonus" | "referral" | "refund" | "manual" | "transfer";
+  source_id: string;
+  starts_at: Date;
+  wallet_id: bigint;
+  written_off: Generated<bigint>;
+}
+
+export interface LedgerHolds {
+  amount: bigint;
+  captured: Generated<bigint>;
+  closed_at: Date | null;
+  closed_sequence: bigint | null;
+  created_at: Date;
+  expires_at: Date;
+  grant_amounts: ArrayType<bigint>;
+  grant_ids: ArrayType<bigint>;
+  id: string;
+  is_late: Generated<boolean>;
+  metadata: Json | null;
+  placed_sequence: bigint;
+  reason: string | null;
+  reference: string | null;
+  status: "placed" | "captured" | "released" | "expired";
+  wallet_id: bigint;
+}
+
+export interface LedgerTransferKinds {
+  from_account: string;
+  grant_held: number;
+  grant_remaining: number;
+  is_inflow: boolean;
+  is_opening: boolean;
+  is_use: boolean;
+  kind: string;
+  to_account: string;
+  wallet_balance: number;
+  wallet_debt: number;
+  wallet_held: number;
+  wallet_scheduled: number;
+}
+
+export interface LedgerTransfers {
+  actor_id: string | null;
+  amount: bigint;
+  balance_after: bigint;
+  created_at: Date;
+  grant_amounts: ArrayType<bigint>;
+  grant_ids: ArrayType<bigint>;
+  hash: Buffer;
+  held_after: bigint;
+  hold_id: string | null;
+  input_digest: Buffer | null;
+  key_digest: Buffer | null;
+  kind: string;
+  metadata: Json | null;
+  reason: string | null;
+  reference: string | null;
+  related_sequence: bigint | null;
+  related_wallet_id: bigint | null;
+  sequence: bigint;
+  wallet_id: bigint;
+}
+
+export interface LedgerUnits {
+  code: string;
+  created_at: Date;
+  is_debt_allowed: Generated<boolean>;
+  kind: Generated<"counted" | "money">;
+  name: string;
+  scale: bigint;
+  translations: Generated<Json>;
+}
+
+export interface LedgerWallets {
+  balance: Generated<bigint>;
+  chain_hash: Generated<Buffer>;
+  created_at: Date;
+  customer_id: string;
+  debt: Generated<bigint>;
+  held: Generated<bigint>;
+  id: ColumnType<bigint, never, never>;
+  next_expiry: Generated<Date>;
+  scheduled: Generated<bigint>;
+  sequence: Generated<bigint>;
+  unit: string;
+}
+
+export interface OrdersFulfilments {
+  created_at: Date;
+  order_id: string;
+  payment_id: string;
+}
+
+export interface OrdersLines {
+  amount: bigint;
+  grants: Json;
+  id: string;
+  name: string;
+  order_id: string;
+  position: number;
+  price_id: string;
+  product_id: string;
+  product_version_id: string;
+  quantity: bigint;
+  unit_amount: bigint;
+}
+
+export interface OrdersOrders {
+  created_at: Date;
+  currency: string;
+  customer_id: string;
+  expires_at: Date;
+  fulfilled_at: Date | null;
+  gateway: string;
+  id: string;
+  locale: Generated<string>;
+  metadata: Generated<Json>;
+  payment_id: string | null;
+  receipt_contact: Json | null;
+  return_url: string;
+  status: "open" | "fulfilled" | "canceled" | "expired";
+  total: bigint;
+  updated_at: Date;
+}
+
+export interface OrdersRefundRevocations {
+  amount: bigint;
+  created_at: Date;
+  customer_id: string;
+  grant_id: string;
+  refund_id: string;
+  shortfall: Generated<bigint>;
+  undone_at: Date | null;
+  unit: string;
+}
+
+export interface PaymentsGatewaySettings {
+  gateway: string;
+  is_enabled: Generated<boolean>;
+  position: Generated<number>;
+  sealed: string;
+  updated_at: Date;
+}
+
+export interface PaymentsInbox {
+  attempts: Generated<number>;
+  error: string | null;
+  event: Json;
+  external_event_id: string;
+  gateway: string;
+  handled_at: Date | null;
+  id: ColumnType<bigint, never, never>;
+  next_attempt_at: Date;
+  outcome: string | null;
+  raw_body: Buffer | null;
+  received_at: Date;
+  remote_address: string | null;
+  repeats: Generated<number>;
+  status: Generated<"received" | "handling" | "handled" | "failed">;
+  trust: "signed" | "hint";
+  type: string;
+}
+
+export interface PaymentsPayments {
+  amount: bigint;
+  authorized_at: Date | null;
+  captured_amount: Generated<bigint>;
+  check_attempts: Generated<number>;
+  checkout_url: string | null;
+  created_at: Date;
+  currency: string;
+  customer_id: string;
+  description: string;
+  email: string | null;
+  expires_at: Date;
+  external_id: string | null;
+  failure_reason: string | null;
+  fee: bigint | null;
+  finished_at: Date | null;
+  gateway: string;
+  has_save_consent: Generated<boolean>;
+  id: string;
+  is_test: boolean;
+  locale: Generated<string>;
+  may_capture_now: Generated<boolean>;
+  method: string | null;
+  mismatch: Json | null;
+  mismatch_reason: string | null;
+  next_check_at: Date | null;
+  number: ColumnType<number, never, never>;
+  order_id: string;
+  receipt: Json | null;
+  refunded_amount: Generated<bigint>;
+  return_url: string | null;
+  saved_method_id: string | null;
+  status: "pending" | "requires_action" | "authorized" | "unknown" | "expired" | "failed" | "canceled" | "mismatch" | "succeeded" | "partially_refunded" | "refunded";
+  succeeded_at: Date | null;
+  telegram_id: bigint | null;
+  updated_at: Date;
+}
+
+export interface PaymentsRefunds {
+  amount: bigint;
+  breakdown: Json | null;
+  check_attempts: Generated<number>;
+  created_at: Date;
+  currency: string;
+  external_id: string | null;
+  failure_reason: string | null;
+  finished_at: Date | null;
+  id: string;
+  is_full: boolean;
+  next_check_at: Date | null;
+  origin: "api" | "vendor";
+  payment_id: string;
+  reason: string;
+  receipt: Json | null;
+  requested_by: string;
+  status: "pending" | "unknown" | "succeeded" | "failed";
+  updated_at: Date;
+}
+
+export interface PaymentsSavedMethods {
+  consented_at: Date;
+  created_at: Date;
+  customer_external_id: string | null;
+  customer_id: string;
+  expires_at: Date | null;
+  external_id: string;
+  gateway: string;
+  id: string;
+  is_test: boolean;
+  kind: string;
+  removed_at: Date | null;
+  title: string;
+}
+
+export interface DB {
+  "customers.customers": CustomersCustomers;
+  "kernel.function_files": KernelFunctionFiles;
+  "kernel.idempotency_keys": KernelIdempotencyKeys;
+  "kernel.migrations": KernelMigrations;
+  "kernel.settings": KernelSettings;
+  "ledger.entries": LedgerEntries;
+  "ledger.grants": LedgerGrants;
+  "ledger.holds": LedgerHolds;
+  "ledger.transfer_kinds": LedgerTransferKinds;
+  "ledger.transfers": LedgerTransfers;
+  "ledger.units": LedgerUnits;
+  "ledger.wallets": LedgerWallets;
+  "orders.fulfilments": OrdersFulfilments;
+  "orders.lines": OrdersLines;
+  "orders.orders": OrdersOrders;
+  "orders.refund_revocations": OrdersRefundRevocations;
+  "payments.gateway_settings": PaymentsGatewaySettings;
+  "payments.inbox": PaymentsInbox;
+  "payments.payments": PaymentsPayments;
+  "payments.refunds": PaymentsRefunds;
+  "payments.saved_methods": PaymentsSavedMethods;
+}
