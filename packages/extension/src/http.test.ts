@@ -1,0 +1,130 @@
+import { createServer } from 'node:http'
+import type { RequestListener, Server } from 'node:http'
+import { afterEach, describe, expect, it } from 'vitest'
+import { callVendor, GatewayMisconfigured, GatewayUnavailable } from './http.ts'
+
+const servers: Server[] = []
+
+/** A vendor on a free port that answers everything in one way. */
+async function vendor(listener: RequestListener): Promise<string> {
+  const server = createServer(listener)
+  servers.push(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  return `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<GatewayUnavailable> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  expect(error).toBeInstanceOf(GatewayUnavailable)
+  return error as GatewayUnavailable
+}
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  }
+})
+
+describe('callVendor', () => {
+  it('sends the method, the headers and the body, and reads the answer', async () => {
+    const url = await vendor((request, response) => {
+      let body = ''
+      request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+      request.on('end', () => {
+        response.setHeader('x-vendor', 'one')
+        const seen = { method: request.method, url: request.url, key: request.headers['x-key'], body }
+        response.end(JSON.stringify(seen))
+      })
+    })
+    const answer = await callVendor({
+      method: 'POST',
+      url: `${url}/a?b=1`,
+      headers: { 'x-key': 'k' },
+      body: '{}',
+    })
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('x-vendor')).toBe('one')
+    expect(answer.json()).toEqual({ method: 'POST', url: '/a?b=1', key: 'k', body: '{}' })
+  })
+
+  it.each([400, 401, 403, 404, 409, 422])('gives %i back as a value', async (status) => {
+    const url = await vendor((_request, response) => response.writeHead(status).end('{"code":"x"}'))
+    const answer = await callVendor({ method: 'GET', url })
+    expect([answer.status, answer.json()]).toEqual([status, { code: 'x' }])
+  })
+
+  it.each([500, 502, 503, 504])('throws for %i: whether it was carried out is unknown', async (status) => {
+    const url = await vendor((_request, response) =>
+      response.writeHead(status).end('<html>secret-page</html>'),
+    )
+    const error = await failureOf(callVendor({ method: 'POST', url, body: '{}' }))
+    expect([error.code, error.reason]).toEqual(['gateway_unavailable', `status ${status}`])
+    expect(error.message).not.toContain('secret-page')
+  })
+
+  it('throws for 429 and keeps the wait the vendor asks for, at most an hour', async () => {
+    let wait = '7'
+    const url = await vendor((_request, response) => response.writeHead(429, { 'retry-after': wait }).end())
+    expect((await failureOf(callVendor({ method: 'GET', url }))).retry_after_ms).toBe(7000)
+    wait = '999999'
+    expect((await failureOf(callVendor({ method: 'GET', url }))).retry_after_ms).toBe(3_600_000)
+    wait = 'Wed, 21 Oct 2026 07:28:00 GMT'
+    expect((await failureOf(callVendor({ method: 'GET', url }))).retry_after_ms).toBeUndefined()
+  })
+
+  it('does not follow a redirect: credentials stay with the vendor', async () => {
+    let visits = 0
+    const other = await vendor((_request, response) => {
+      visits += 1
+      response.end('{}')
+    })
+    const url = await vendor((_request, response) => response.writeHead(302, { location: other }).end())
+    expect((await failureOf(callVendor({ method: 'GET', url }))).reason).toBe('redirect')
+    expect(visits).toBe(0)
+  })
+
+  it('throws when the answer does not come in time, at the head or in the middle of the body', async () => {
+    const silent = await vendor(() => undefined)
+    expect((await failureOf(callVendor({ method: 'GET', url: silent, timeout_ms: 80 }))).reason).toBe(
+      'timeout',
+    )
+    const slow = await vendor((_request, response) => {
+      response.writeHead(200)
+      response.write('{"half":')
+    })
+    expect((await failureOf(callVendor({ method: 'GET', url: slow, timeout_ms: 80 }))).reason).toBe('timeout')
+  })
+
+  it('throws when the connection is refused or cut', async () => {
+    const cut = await vendor((request) => request.socket.destroy())
+    expect((await failureOf(callVendor({ method: 'GET', url: cut }))).reason).toBe('connection')
+    const gone = await vendor((_request, response) => response.end())
+    await new Promise((resolve) => servers.pop()?.close(resolve))
+    expect((await failureOf(callVendor({ method: 'GET', url: gone }))).reason).toBe('connection')
+  })
+
+  it('cuts off an answer that is too large', async () => {
+    const url = await vendor((_request, response) => response.end('x'.repeat(2000)))
+    const error = await failureOf(callVendor({ method: 'GET', url, body_max_bytes: 1000 }))
+    expect(error.reason).toBe('answer too large')
+    expect((await callVendor({ method: 'GET', url, body_max_bytes: 2000 })).text).toHaveLength(2000)
+  })
+
+  it('says undefined for a body that is not JSON', async () => {
+    const url = await vendor((_request, response) => response.end('<html></html>'))
+    expect((await callVendor({ method: 'GET', url })).json()).toBeUndefined()
+  })
+})
+
+describe('GatewayMisconfigured', () => {
+  it('has a stable code, a reason of its own and is not GatewayUnavailable', () => {
+    const error = new GatewayMisconfigured('invalid_credentials')
+    expect([error.code, error.reason]).toEqual(['gateway_misconfigured', 'invalid_credentials'])
+    expect(error).not.toBeInstanceOf(GatewayUnavailable)
+  })
+})

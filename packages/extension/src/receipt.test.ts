@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest'
+import type { Receipt, ReceiptItem } from './gateway.ts'
+import { phoneDigits, receiptTotal } from './receipt.ts'
+
+describe('receipts', () => {
+  const line = (quantity: number, unit_amount: bigint): ReceiptItem => ({
+    description: 'x',
+    quantity,
+    unit_amount,
+    vat: 'none',
+    payment_subject: 'service',
+    payment_mode: 'full_payment',
+  })
+  const receipt = (...items: ReceiptItem[]): Receipt => ({ contact: {}, items })
+
+  it('add up exactly, also with a fractional quantity', () => {
+    expect(receiptTotal(receipt(line(1, 59900n), line(2, 50n)))).toBe(60000n)
+    expect(receiptTotal(receipt(line(0.1, 30n), line(0.2, 10n)))).toBe(5n)
+    expect(receiptTotal(receipt(line(1.5, 200n)))).toBe(300n)
+    expect(receiptTotal(receipt())).toBe(0n)
+  })
+
+  it('have no total when a line is not a whole number of minor units or the quantity makes no sense', () => {
+    expect(receiptTotal(receipt(line(0.5, 1n)))).toBeUndefined()
+    for (const quantity of [0, -1, 0.0001, 1.0005, Number.NaN, Number.POSITIVE_INFINITY, 100_000]) {
+      expect(receiptTotal(receipt(line(quantity, 1000n))), String(quantity)).toBeUndefined()
+    }
+    expect(receiptTotal(receipt(line(1, -1n)))).toBeUndefined()
+  })
+
+  it('write a phone as digits with the country code', () => {
+    expect(phoneDigits('+7 (900) 000-00-00')).toBe('79000000000')
+    expect(phoneDigits('8 900 000 00 00')).toBe('79000000000')
+    expect(phoneDigits('+81 90 0000 00000')).toBe('81900000 00000'.replace(' ', ''))
+    expect(phoneDigits('375291234567')).toBe('375291234567')
+    expect(phoneDigits('12')).toBeUndefined()
+    expect(phoneDigits('no phone')).toBeUndefined()
+  })
+})
