@@ -30,13 +30,22 @@ export const timestamp = z
 export const unitCode = z.string().regex(/^[A-Za-z][A-Za-z0-9_]{0,31}$/)
 /** ISO 4217 code, or `XTR` and the crypto assets gateways use. */
 export const currency = z.string().regex(/^[A-Z]{3,5}$/)
-export const shortText = z.string().min(1).max(200)
-export const longText = z.string().max(2000)
+
+/** PostgreSQL keeps no NUL character, and half of a surrogate pair is no character at all. */
+const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed()
+
+/** A text the database can keep. */
+export function storable(length_max: number, length_min = 1) {
+  return z.string().min(length_min).max(length_max).refine(isStorable, 'has a character that cannot be kept')
+}
+
+export const shortText = storable(200)
+export const longText = storable(2000, 0)
 /** A customer: our id, or `external_id:…`, or `telegram_id:…`. */
 export const customerKey = z.string().min(1).max(220)
 /** Up to 4 KiB of the caller's own facts. */
 export const metadata = z
-  .record(z.string().min(1).max(64), z.union([z.string().max(1000), z.number(), z.boolean(), z.null()]))
+  .record(storable(64), z.union([storable(1000, 0), z.number(), z.boolean(), z.null()]))
   .refine((value) => Object.keys(value).length <= 50, 'has more than 50 members')
   .refine((value) => JSON.stringify(value).length <= 4096, 'is larger than 4 KiB')
   .meta({ id: 'Metadata', description: 'The caller’s own facts: up to 50 members, 4 KiB.' })

@@ -13,7 +13,7 @@ let last_random = 0n
 export type IdPrefix =
   | 'usr' | 'cus' | 'org' | 'mem' | 'inv' | 'ses' | 'key' | 'role' | 'aud' | 'idn'
   | 'gr' | 'tr' | 'hold' | 'merge'
-  | 'prod' | 'price' | 'ord' | 'line' | 'pay' | 're' | 'dis' | 'pm' | 'rcpt' | 'in' | 'ful'
+  | 'prod' | 'pver' | 'price' | 'ord' | 'line' | 'pay' | 're' | 'dis' | 'pm' | 'rcpt' | 'in' | 'ful'
   | 'vsub' | 'sub' | 'mev' | 'meter' | 'card' | 'req' | 'evt' | 'whe' | 'del' | 'rec' | 'diff' | 'appr'
 
 /**
