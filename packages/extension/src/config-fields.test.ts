@@ -25,7 +25,7 @@ describe('config fields', () => {
     expect(field.parse(undefined)).toBe('https://api.example/v3')
     expect(field.parse('http://127.0.0.1:9101/v3/')).toBe('http://127.0.0.1:9101/v3')
     expect(field.parse('http://[::1]:9101')).toBe('http://[::1]:9101')
-    for (const address of [
+    const refused = [
       'http://api.example',
       'http://127.0.0.1.example.com',
       'http://localhost.example',
@@ -36,8 +36,7 @@ describe('config fields', () => {
       'https://api.example/#a',
       'javascript:alert(1)',
       '',
-    ]) {
-      expect(field.safeParse(address).success, address).toBe(false)
-    }
+    ]
+    expect(refused.filter((address) => field.safeParse(address).success)).toEqual([])
   })
 })

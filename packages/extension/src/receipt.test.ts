@@ -22,9 +22,10 @@ describe('receipts', () => {
 
   it('have no total when a line is not a whole number of minor units or the quantity makes no sense', () => {
     expect(receiptTotal(receipt(line(0.5, 1n)))).toBeUndefined()
-    for (const quantity of [0, -1, 0.0001, 1.0005, Number.NaN, Number.POSITIVE_INFINITY, 100_000]) {
-      expect(receiptTotal(receipt(line(quantity, 1000n))), String(quantity)).toBeUndefined()
-    }
+    const refused = [0, -1, 0.0001, 1.0005, Number.NaN, Number.POSITIVE_INFINITY, 100_000]
+    expect(refused.filter((quantity) => receiptTotal(receipt(line(quantity, 1000n))) !== undefined)).toEqual(
+      [],
+    )
     expect(receiptTotal(receipt(line(1, -1n)))).toBeUndefined()
   })
 

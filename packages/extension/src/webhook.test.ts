@@ -14,9 +14,8 @@ describe('webhook bodies', () => {
 
   it('are read as strict JSON', () => {
     expect(readJsonBody(request(Buffer.from('{"a":"ж"}')))).toEqual({ a: 'ж' })
-    for (const body of ['', '\u{feff}{}', '{', '{}{}', "{'a':1}", '<html>']) {
-      expect(readJsonBody(request(Buffer.from(body))), JSON.stringify(body)).toBeUndefined()
-    }
+    const refused = ['', '\u{feff}{}', '{', '{}{}', "{'a':1}", '<html>']
+    expect(refused.filter((body) => readJsonBody(request(Buffer.from(body))) !== undefined)).toEqual([])
     expect(readJsonBody(request(Buffer.from([0x22, 0xff, 0x22])))).toBeUndefined()
   })
 
