@@ -22,6 +22,53 @@ export type Json = ColumnType<unknown, JsonInput, JsonInput>;
 
 export type JsonInput = string | (object & { length?: never });
 
+export interface CatalogPrices {
+  amount: bigint;
+  created_at: Date;
+  currency: string;
+  deactivated_at: Date | null;
+  id: string;
+  is_active: Generated<boolean>;
+  metadata: Generated<Json>;
+  product_id: string;
+}
+
+export interface CatalogProductGrants {
+  amount: bigint;
+  is_paid: boolean;
+  position: number;
+  priority: number;
+  product_version_id: string;
+  source: "purchase" | "bonus";
+  unit: string;
+  validity_days: number | null;
+}
+
+export interface CatalogProducts {
+  created_at: Date;
+  description: string | null;
+  descriptions: Generated<Json>;
+  id: string;
+  is_active: Generated<boolean>;
+  key: string;
+  kind: string;
+  metadata: Generated<Json>;
+  name: string;
+  names: Generated<Json>;
+  position: Generated<number>;
+  updated_at: Date;
+  version: Generated<number>;
+  visible_from: Date | null;
+  visible_until: Date | null;
+}
+
+export interface CatalogProductVersions {
+  created_at: Date;
+  id: string;
+  product_id: string;
+  version: number;
+}
+
 export interface CustomersCustomers {
   country: string | null;
   created_at: Date;
@@ -334,7 +381,79 @@ export interface PaymentsSavedMethods {
   title: string;
 }
 
+export interface UsageMeterEvents {
+  amount: bigint;
+  balance_after: bigint;
+  billable_ms: bigint;
+  channels: number;
+  cost_currency: string | null;
+  cost_nano: bigint | null;
+  created_at: Date;
+  customer_id: string;
+  duration_ms: bigint;
+  event_id: string;
+  id: string;
+  input_digest: Buffer;
+  meter: string;
+  mode: string | null;
+  occurred_at: Date;
+  provider: string | null;
+  rate_card_id: string | null;
+  session_id: string | null;
+  slices: Json;
+  spend_id: string | null;
+  unit: string;
+}
+
+export interface UsageMeters {
+  channel_group: Generated<number>;
+  code: string;
+  created_at: Date;
+  empty_increments: Generated<number>;
+  increment_ms: bigint;
+  is_active: Generated<boolean>;
+  minimum_ms: bigint;
+  name: string;
+  part_ms: bigint;
+  round_per: "request" | "session";
+  unit: string;
+  updated_at: Date;
+}
+
+export interface UsageRateCards {
+  as_of: string;
+  channel_group: Generated<number>;
+  created_at: Date;
+  currency: string;
+  effective_from: Date;
+  effective_to: Date | null;
+  empty_increments: Generated<number>;
+  id: string;
+  increment_ms: bigint;
+  minimum_ms: bigint;
+  mode: string;
+  nano_per_increment: bigint;
+  provider: string;
+  round_per: "request" | "session";
+  source: string;
+}
+
+export interface UsageSessions {
+  billed_ms: bigint;
+  channels: number;
+  cost_ms: Generated<bigint>;
+  customer_id: string;
+  duration_ms: bigint;
+  meter: string;
+  session_id: string;
+  updated_at: Date;
+}
+
 export interface DB {
+  "catalog.prices": CatalogPrices;
+  "catalog.product_grants": CatalogProductGrants;
+  "catalog.product_versions": CatalogProductVersions;
+  "catalog.products": CatalogProducts;
   "customers.customers": CustomersCustomers;
   "kernel.function_files": KernelFunctionFiles;
   "kernel.idempotency_keys": KernelIdempotencyKeys;
@@ -356,4 +475,8 @@ export interface DB {
   "payments.payments": PaymentsPayments;
   "payments.refunds": PaymentsRefunds;
   "payments.saved_methods": PaymentsSavedMethods;
+  "usage.meter_events": UsageMeterEvents;
+  "usage.meters": UsageMeters;
+  "usage.rate_cards": UsageRateCards;
+  "usage.sessions": UsageSessions;
 }
