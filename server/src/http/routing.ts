@@ -54,6 +54,8 @@ interface Spec<P, Q, B, A extends z.ZodType> {
   body_max_bytes?: number
   /** Requests a minute for one anonymous address on this route, instead of the common limit. */
   anonymous_per_minute?: number
+  /** Keeps the body's untouched bytes and parses nothing: for signatures. */
+  raw_body?: boolean
   /** Left out of openapi.json (a product's own page). */
   is_hidden?: boolean
 }
@@ -85,7 +87,7 @@ export function addRoute<
     method: spec.method,
     url: spec.url,
     bodyLimit: spec.body_max_bytes ?? 65_536,
-    config: { who: spec.who, anonymous_per_minute: spec.anonymous_per_minute },
+    config: { who: spec.who, anonymous_per_minute: spec.anonymous_per_minute, raw_body: spec.raw_body === true },
     schema: {
       ...(spec.is_hidden ? { hide: true } : {}),
       summary: spec.summary,

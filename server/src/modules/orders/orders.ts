@@ -1,0 +1,188 @@
+import type { Receipt } from '@kopilka/extension'
+import type { Clock } from '#kernel/clock'
+import type { Db, Sql, Tx } from '#kernel/db'
+import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
+import { newId } from '#kernel/ids'
+import { getSaleTerms, type SaleTerms } from '#modules/catalog'
+import { resolveCustomer, type Customer } from '#modules/customers'
+import { getPayment, intendPayment, startCheckout, type PaymentRow, type PaymentsKit } from '#modules/payments'
+import * as queries from './queries.ts'
+import type { LineRow, OrderRow, OrderStatus } from './queries.ts'
+import { orderReceipt, type FiscalSettings, type ReceiptContact } from './receipts.ts'
+
+/** How long a price is kept for a buyer who went to pay. */
+const OPEN_MS = 24 * 3_600_000
+/** The largest total; card schemes and JSON both end far above it. */
+const TOTAL_MAX = 100_000_000_000n
+
+export interface OrdersKit {
+  clock: Clock
+  payments: PaymentsKit
+  fiscal: FiscalSettings
+  /** Whether a return address is one of the owner's: an open redirect helps nobody but thieves. */
+  isReturnUrlAllowed: (url: string) => boolean
+}
+
+export interface NewOrder {
+  customer_id: string
+  lines: readonly { price_id: string; quantity: number }[]
+  gateway: string
+  return_url: string
+  receipt_contact?: ReceiptContact | undefined
+  capture?: 'automatic' | 'manual'
+  method?: string | undefined
+  save_payment_method?: boolean
+  payment_method_id?: string | undefined
+  locale?: string | undefined
+  metadata?: object | undefined
+}
+
+export interface PlacedOrder {
+  order: OrderRow
+  lines: LineRow[]
+  payment: PaymentRow | undefined
+}
+
+/**
+ * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's intent is
+ * written in the same transaction, then the vendor is asked. Called again with the same id it goes on where it
+ * stopped, so one order never has two payments at the vendor.
+ * Throws NotFound, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the vendor
+ * does not answer: the order then stands and its payment is `unknown` until the vendor tells.
+ */
+export async function placeOrder(db: Db, kit: OrdersKit, order_id: string, input: NewOrder): Promise<PlacedOrder> {
+  await db.transact(async (tx) => {
+    if (await queries.findOrder(tx, order_id)) return
+    await intendOrder(tx, kit, order_id, input)
+  })
+  const { order, lines } = await getOrder(db, order_id)
+  if (order.payment_id === null) return { order, lines, payment: undefined }
+  const payment = await startCheckout(db, kit.payments, order.payment_id)
+  return { ...(await getOrder(db, order_id)), payment }
+}
+
+/** The order with its lines and its latest payment. Throws {@link NotFound}. */
+export async function getOrder(sql: Sql, id: string): Promise<PlacedOrder> {
+  const order = await queries.findOrder(sql, id)
+  if (!order) throw new NotFound(`There is no order ${id}.`)
+  const lines = await queries.linesOfOrders(sql, [id])
+  const payment = order.payment_id === null ? undefined : await getPayment(sql, order.payment_id)
+  return { order, lines, payment }
+}
+
+/** A page of orders, newest first; one more than the limit tells that there is more. */
+export function listOrders(
+  sql: Sql,
+  filter: { customer_id?: string | undefined; status?: OrderStatus | undefined },
+  page: { limit: number; after?: { created_at: Date; id: string } | undefined },
+): Promise<OrderRow[]> {
+  return queries.listOrders(sql, filter, page)
+}
+
+/** Closes an order nobody paid. Throws {@link InvalidState} when it is past that, {@link NotFound}. */
+export async function cancelOrder(tx: Tx, clock: Clock, id: string): Promise<OrderRow> {
+  const order = await queries.findOrder(tx, id)
+  if (!order) throw new NotFound(`There is no order ${id}.`)
+  if (order.status === 'canceled') return order
+  if (!(await queries.setOrderStatus(tx, id, 'canceled', clock.now()))) {
+    throw new InvalidState(`An order that is ${order.status} cannot be canceled.`, { status_now: order.status })
+  }
+  return { ...order, status: 'canceled' }
+}
+
+/** Closes open orders whose time is over, at most `limit`; answers how many. Money that comes later is set aside. */
+export function expireOrders(tx: Tx, clock: Clock, limit: number): Promise<number> {
+  return queries.expireOrders(tx, clock.now(), limit)
+}
+
+async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewOrder): Promise<void> {
+  if (!kit.isReturnUrlAllowed(input.return_url)) {
+    throw new InvalidRequest([{ pointer: '/return_url', detail: 'is not one of the allowed return addresses' }])
+  }
+  const now = kit.clock.now()
+  const customer = await resolveCustomer(tx, input.customer_id)
+  const terms: SaleTerms[] = []
+  for (const { price_id } of input.lines) terms.push(await getSaleTerms(tx, price_id, now))
+  const lines = linesOf(order_id, input, terms)
+  const total = lines.reduce((sum, line) => sum + line.amount, 0n)
+  const currency = oneCurrency(terms)
+  if (total > TOTAL_MAX) throw new InvalidRequest([{ pointer: '/lines', detail: `add up to more than ${TOTAL_MAX}` }])
+  const expires_at = new Date(now.getTime() + OPEN_MS)
+  const locale = input.locale ?? customer.locale ?? 'en'
+  const receipt = receiptOf(kit, lines, input.receipt_contact ?? contactOf(customer))
+  const payment_id = await intendPayment(tx, kit.payments, {
+    order_id,
+    customer_id: customer.id,
+    gateway: input.gateway,
+    amount: total,
+    currency,
+    description: describe(lines),
+    return_url: input.return_url,
+    capture: input.capture ?? 'automatic',
+    save_method: input.save_payment_method ?? false,
+    locale,
+    expires_at,
+    ...(receipt === undefined ? {} : { receipt }),
+    ...(input.method === undefined ? {} : { method: input.method }),
+    ...(input.payment_method_id === undefined ? {} : { saved_method_id: input.payment_method_id }),
+    ...(customer.telegram_id === null ? {} : { telegram_id: customer.telegram_id }),
+    ...(customer.email === null ? {} : { email: customer.email }),
+  })
+  await queries.insertOrder(tx, {
+    id: order_id,
+    customer_id: customer.id,
+    total,
+    currency,
+    gateway: input.gateway,
+    payment_id,
+    return_url: input.return_url,
+    receipt_contact: (input.receipt_contact ?? null) as OrderRow['receipt_contact'],
+    locale,
+    metadata: (input.metadata ?? {}) as OrderRow['metadata'],
+    expires_at,
+    created_at: now,
+  }, lines)
+}
+
+function linesOf(order_id: string, input: NewOrder, terms: readonly SaleTerms[]): LineRow[] {
+  return input.lines.map(({ price_id, quantity }, position) => {
+    const term = terms[position]
+    if (term === undefined) throw new NotFound(`There is no price ${price_id}.`)
+    return {
+      id: newId('line'),
+      order_id,
+      position,
+      price_id,
+      product_id: term.product_id,
+      product_version_id: term.product_version_id,
+      name: term.name,
+      quantity: BigInt(quantity),
+      unit_amount: term.amount,
+      amount: term.amount * BigInt(quantity),
+      grants: term.grants.map((grant) => ({ ...grant, amount: Number(grant.amount) })),
+    }
+  })
+}
+
+function oneCurrency(terms: readonly SaleTerms[]): string {
+  const currencies = [...new Set(terms.map((term) => term.currency))]
+  const [currency] = currencies
+  if (currency === undefined || currencies.length > 1) {
+    throw new InvalidRequest([{ pointer: '/lines', detail: `mix the currencies ${currencies.join(', ')}` }])
+  }
+  return currency
+}
+
+function receiptOf(kit: OrdersKit, lines: readonly LineRow[], contact: ReceiptContact | undefined): Receipt | undefined {
+  return contact === undefined ? undefined : orderReceipt(lines, contact, kit.fiscal)
+}
+
+function contactOf(customer: Customer): ReceiptContact | undefined {
+  if (customer.email !== null) return { email: customer.email }
+  return customer.phone === null ? undefined : { phone: customer.phone }
+}
+
+function describe(lines: readonly LineRow[]): string {
+  const names = lines.map((line) => (line.quantity > 1n ? `${line.name} × ${line.quantity}` : line.name))
+  return names.join(', ').slice(0, 128)
+}

@@ -1,0 +1,95 @@
+import { z } from 'zod'
+import { amount, currency, customerKey, metadata, pageOf, pageQuery, timestamp } from '#http/wire'
+import { paymentSchema, paymentWire, type PaymentRow } from '#modules/payments'
+import type { LineRow, OrderRow } from './queries.ts'
+
+export const orderStatus = z.enum(['open', 'fulfilled', 'canceled', 'expired'])
+
+export const receiptContact = z
+  .strictObject({
+    email: z.email().max(254).optional(),
+    phone: z.string().regex(/^\+?[0-9]{10,15}$/).optional(),
+  })
+  .refine((contact) => contact.email !== undefined || contact.phone !== undefined, 'needs an e-mail or a phone')
+
+export const orderLine = z.strictObject({
+  price_id: z.string().min(1).max(100),
+  quantity: z.int().min(1).max(1000).default(1),
+})
+
+export const newOrder = z.strictObject({
+  customer_id: customerKey,
+  lines: z.array(orderLine).min(1).max(50),
+  gateway: z.string().min(1).max(50),
+  return_url: z.url({ protocol: /^https?$/ }).max(2048),
+  receipt_contact: receiptContact.optional(),
+  capture: z.enum(['automatic', 'manual']).default('automatic').describe('manual: authorize now, take later.'),
+  method: z.string().max(50).optional().describe('The way to pay in the gateway’s own word, e.g. sbp.'),
+  save_payment_method: z.boolean().default(false).describe('The buyer agreed to keep the method.'),
+  payment_method_id: z.string().max(100).optional().describe('Charge this kept method without the buyer.'),
+  locale: z.string().regex(/^[a-z]{2}(-[A-Z]{2})?$/).optional(),
+  metadata: metadata.optional(),
+})
+
+export const order = z
+  .object({
+    id: z.string(),
+    customer_id: z.string(),
+    status: orderStatus,
+    total: amount,
+    currency,
+    lines: z.array(z.object({
+      id: z.string(),
+      price_id: z.string(),
+      product_id: z.string(),
+      name: z.string(),
+      quantity: z.int(),
+      unit_amount: amount,
+      amount,
+    })),
+    payment: paymentSchema.nullable(),
+    metadata,
+    expires_at: timestamp,
+    created_at: timestamp,
+    fulfilled_at: timestamp.nullable(),
+  })
+  .meta({ id: 'Order' })
+
+export const orderPage = pageOf(order)
+export const orderFilter = pageQuery.extend({
+  customer_id: customerKey.optional(),
+  status: orderStatus.optional(),
+})
+export const newRefund = z.strictObject({
+  amount: amount.optional().describe('Default: what the units that are left are worth, at most what was captured.'),
+  reason: z.string().min(1).max(250).default('requested by the customer'),
+})
+
+/** The order as the API shows it. */
+export function orderWire(
+  row: OrderRow,
+  lines: readonly LineRow[],
+  payment: PaymentRow | undefined,
+): z.output<typeof order> {
+  return {
+    id: row.id,
+    customer_id: row.customer_id,
+    status: row.status,
+    total: row.total,
+    currency: row.currency,
+    lines: lines.filter((line) => line.order_id === row.id).map((line) => ({
+      id: line.id,
+      price_id: line.price_id,
+      product_id: line.product_id,
+      name: line.name,
+      quantity: Number(line.quantity),
+      unit_amount: line.unit_amount,
+      amount: line.amount,
+    })),
+    payment: payment ? paymentWire(payment) : null,
+    metadata: row.metadata as z.output<typeof metadata>,
+    expires_at: row.expires_at,
+    created_at: row.created_at,
+    fulfilled_at: row.fulfilled_at,
+  }
+}

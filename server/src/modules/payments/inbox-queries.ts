@@ -1,0 +1,119 @@
+import { sql as raw } from 'kysely'
+import type { VendorEvent } from '@kopilka/extension'
+import type { Sql, Tx } from '#kernel/db'
+
+export interface NewInboxEvent {
+  gateway: string
+  external_event_id: string
+  type: string
+  trust: 'signed' | 'hint'
+  /** The event as JSON text; amounts as strings of digits. */
+  event: string
+  raw_body: Buffer
+  remote_address: string
+  received_at: Date
+}
+
+export interface InboxRow {
+  id: bigint
+  gateway: string
+  trust: 'signed' | 'hint'
+  event: unknown
+  attempts: number
+}
+
+/**
+ * Stores notifications. A repeat of a proved event is dropped. A repeat of a mere hint is opened again: the first
+ * may have been forged or early, and reading the vendor's object once more is always safe.
+ */
+export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Promise<void> {
+  const rows = JSON.stringify(events.map((event) => ({
+    gateway: event.gateway,
+    external_event_id: event.external_event_id,
+    type: event.type,
+    trust: event.trust,
+    event: event.event,
+    raw_body: event.raw_body.toString('hex'),
+    remote_address: event.remote_address,
+    received_at: event.received_at.toISOString(),
+  })))
+  await raw`
+    insert into payments.inbox as i
+      (gateway, external_event_id, type, trust, event, raw_body, remote_address, received_at, next_attempt_at)
+    select distinct on (u.gateway, u.external_event_id)
+           u.gateway, u.external_event_id, u.type, u.trust, u.event::jsonb, decode(u.raw_body, 'hex'),
+           u.remote_address, u.received_at, u.received_at
+      from jsonb_to_recordset(${rows}::jsonb) as u(
+        gateway text, external_event_id text, type text, trust text, event text, raw_body text,
+        remote_address text, received_at timestamptz)
+     order by u.gateway, u.external_event_id
+    on conflict (gateway, external_event_id) do update
+       set repeats = i.repeats + 1,
+           status = 'received',
+           next_attempt_at = case when i.status = 'handled' then excluded.next_attempt_at else i.next_attempt_at end
+     where i.trust = 'hint' and i.status in ('handled', 'handling')`.execute(tx)
+}
+
+/** Takes waiting events for `lease_until`; those of a process that died are taken again after its lease. */
+export async function claimEvents(tx: Tx, now: Date, lease_until: Date, limit: number): Promise<InboxRow[]> {
+  const { rows } = await raw<InboxRow>`
+    update payments.inbox i
+       set status = 'handling', next_attempt_at = ${lease_until}, attempts = i.attempts + 1
+      from (select id from payments.inbox
+             where status in ('received', 'handling') and next_attempt_at <= ${now}
+             order by next_attempt_at, id limit ${limit} for update skip locked) due
+     where i.id = due.id
+    returning i.id, i.gateway, i.trust, i.event, i.attempts`.execute(tx)
+  return rows
+}
+
+/** Closes handled events; one that was opened again meanwhile stays open. */
+export async function closeEvents(
+  tx: Tx,
+  closed: readonly { id: bigint; outcome: string }[],
+  handled_at: Date,
+): Promise<void> {
+  if (closed.length === 0) return
+  await raw`
+    update payments.inbox i set status = 'handled', outcome = u.outcome, handled_at = ${handled_at}, error = null
+      from unnest(${closed.map((row) => row.id)}::bigint[], ${closed.map((row) => row.outcome)}::text[]) u(id, outcome)
+     where i.id = u.id and i.status = 'handling'`.execute(tx)
+}
+
+/** Puts an event back for later, or aside for a person when it failed too often. */
+export async function postponeEvents(
+  tx: Tx,
+  events: readonly { id: bigint; next_attempt_at: Date; error: string; is_dead: boolean }[],
+): Promise<void> {
+  for (const event of events) {
+    await tx
+      .updateTable('payments.inbox')
+      .set({
+        status: event.is_dead ? 'failed' : 'received',
+        next_attempt_at: event.next_attempt_at,
+        error: event.error.slice(0, 500),
+      })
+      .where('id', '=', event.id)
+      .where('status', '=', 'handling')
+      .execute()
+  }
+}
+
+/** Wire text of an event for the inbox: amounts as strings of digits, moments as ISO texts. */
+export function eventText(event: VendorEvent): string {
+  return JSON.stringify(event, (_name, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
+}
+
+/** How many events wait and since when, for metrics and `verify`. */
+export async function inboxBacklog(sql: Sql): Promise<{ waiting: number; oldest: Date | null; failed: number }> {
+  const row = await sql
+    .selectFrom('payments.inbox')
+    .select((eb) => [
+      eb.fn.countAll<string>().filterWhere('status', 'in', ['received', 'handling']).as('waiting'),
+      eb.fn.min('received_at').filterWhere('status', 'in', ['received', 'handling']).as('oldest'),
+      eb.fn.countAll<string>().filterWhere('status', '=', 'failed').as('failed'),
+    ])
+    .where('status', '<>', 'handled')
+    .executeTakeFirstOrThrow()
+  return { waiting: Number(row.waiting), oldest: row.oldest, failed: Number(row.failed) }
+}

@@ -1,0 +1,217 @@
+import { GatewayUnavailable, type VendorEvent, type VendorPayment, type WebhookRequest } from '@kopilka/extension'
+import type { Db, Tx } from '#kernel/db'
+import { NotFound } from '#kernel/errors'
+import * as queries from './inbox-queries.ts'
+import type { InboxRow, NewInboxEvent } from './inbox-queries.ts'
+import type { PaymentsKit } from './kit.ts'
+import { findPaymentIds, findPayment } from './payment-queries.ts'
+import { recordPaymentWords, type PaymentWord } from './payment-words.ts'
+import { referenceOf } from './payments.ts'
+import { recordRefundWord } from './refund-words.ts'
+import { reviveEvent } from './revive-event.ts'
+import { nextInboxAttempt } from './schedule.ts'
+
+/** Long enough for every vendor read of a batch (35 s each, in parallel); a dead worker's events wait this long. */
+const LEASE_MS = 60_000
+/** With pauses up to 25 s this is about an hour and a half of a vendor that does not answer. */
+const ATTEMPTS_MAX = 200
+/** Vendor reads at once: enough to hide latency, few enough not to be throttled. */
+const READS_AT_ONCE = 16
+
+export type StoreEvents = (events: readonly NewInboxEvent[]) => Promise<void>
+
+/** What to answer the vendor with. */
+export interface WebhookAnswer {
+  status: number
+  content_type: string
+  body: string
+}
+
+/**
+ * Takes a vendor's notification: verified on its raw bytes, stored, answered at once; the worker acts on it later.
+ * A refused one leaves nothing behind but a line in the log. Throws {@link NotFound} for a gateway that is not set up,
+ * OperationalError when it cannot be stored: the vendor then repeats it.
+ */
+export async function receiveWebhook(
+  kit: PaymentsKit,
+  store: StoreEvents,
+  gateway_id: string,
+  request: WebhookRequest,
+): Promise<WebhookAnswer> {
+  const ready = kit.gateways.find(gateway_id)
+  if (!ready) throw new NotFound('There is no such webhook here.')
+  const context = kit.gateways.context(gateway_id)
+  const result = await ready.gateway.parseWebhook(ready.config, request, context)
+  if (result.verdict === 'refused') {
+    kit.notice('a notification was refused', {
+      gateway: gateway_id,
+      reason: result.reason,
+      remote_address: request.remote_address,
+    })
+    return { status: result.status, content_type: 'text/plain; charset=utf-8', body: 'refused' }
+  }
+  const received_at = kit.clock.now()
+  await store(result.events.map((event) => ({
+    gateway: gateway_id,
+    external_event_id: event.external_event_id.slice(0, 300),
+    type: event.type.slice(0, 100),
+    trust: event.trust,
+    event: queries.eventText(event),
+    raw_body: request.raw_body,
+    remote_address: request.remote_address,
+    received_at,
+  })))
+  return {
+    status: result.answer?.status ?? 200,
+    content_type: result.answer?.content_type ?? 'text/plain; charset=utf-8',
+    body: result.answer?.body ?? '',
+  }
+}
+
+/** Stores events in one transaction; the server puts a coalescer around it so that bursts cost few commits. */
+export function storeEvents(db: Db): StoreEvents {
+  return async (events) => {
+    if (events.length > 0) await db.transact((tx) => queries.insertEvents(tx, events))
+  }
+}
+
+interface Resolved {
+  row: InboxRow
+  event: VendorEvent
+  /** The object as the vendor tells it; absent when the event carries another kind. */
+  payment?: VendorPayment | undefined
+  outcome?: string
+  error?: string
+}
+
+/**
+ * Handles up to `limit` waiting notifications: claims them, reads from the vendor what was not proved, and records
+ * all of it in one transaction. Should one of them be poison, they are recorded one by one and it is put aside.
+ * Answers how many were claimed, so that the caller knows whether to go on.
+ */
+export async function drainInbox(db: Db, kit: PaymentsKit, limit = 200): Promise<number> {
+  const now = kit.clock.now()
+  const rows = await db.transact((tx) =>
+    queries.claimEvents(tx, now, new Date(now.getTime() + LEASE_MS), limit))
+  if (rows.length === 0) return 0
+  const resolved = await resolveAll(db, kit, rows)
+  try {
+    await db.transact((tx) => recordAll(tx, kit, resolved))
+  } catch {
+    // The failing one is not known from a failed whole; each alone shows it and spares the others.
+    for (const one of resolved) await recordAlone(db, kit, one)
+  }
+  return rows.length
+}
+
+async function recordAlone(db: Db, kit: PaymentsKit, one: Resolved): Promise<void> {
+  try {
+    await db.transact((tx) => recordAll(tx, kit, [one]))
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    kit.notice('a notification could not be recorded', { gateway: one.row.gateway, inbox_id: String(one.row.id), message })
+    await db.transact((tx) => recordAll(tx, kit, [{ row: one.row, event: one.event, error: message }]))
+  }
+}
+
+async function recordAll(tx: Tx, kit: PaymentsKit, resolved: readonly Resolved[]): Promise<void> {
+  const now = kit.clock.now()
+  const outcomes = new Map<bigint, string>()
+  const words: (PaymentWord & { inbox_id: bigint })[] = []
+  for (const { row, payment } of resolved) {
+    if (payment) words.push({ inbox_id: row.id, gateway: row.gateway, word: payment })
+  }
+  const recorded = await recordPaymentWords(tx, kit, words)
+  words.forEach((word, index) => outcomes.set(word.inbox_id, recorded[index] ?? 'recorded'))
+  for (const { row, event, outcome, error } of resolved) {
+    if (error !== undefined || outcomes.has(row.id)) continue
+    if (outcome !== undefined) outcomes.set(row.id, outcome)
+    else if (event.kind === 'refund' && event.refund) {
+      outcomes.set(row.id, await recordRefundWord(tx, kit, row.gateway, event.refund))
+    } else outcomes.set(row.id, `no handler for ${event.kind}`)
+  }
+  await queries.closeEvents(tx, [...outcomes].map(([id, outcome]) => ({ id, outcome })), now)
+  const failed = resolved.filter(({ error }) => error !== undefined)
+  await queries.postponeEvents(tx, failed.map(({ row, error }) => ({
+    id: row.id,
+    next_attempt_at: nextInboxAttempt(row.attempts, now),
+    error: error ?? '',
+    is_dead: row.attempts >= ATTEMPTS_MAX,
+  })))
+}
+
+async function resolveAll(db: Db, kit: PaymentsKit, rows: readonly InboxRow[]): Promise<Resolved[]> {
+  const resolved: Resolved[] = []
+  for (let at = 0; at < rows.length; at += READS_AT_ONCE) {
+    const part = rows.slice(at, at + READS_AT_ONCE)
+    resolved.push(...(await Promise.all(part.map((row) => resolveOne(db, kit, row)))))
+  }
+  return resolved
+}
+
+async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Resolved> {
+  const event = reviveEvent(row.event)
+  if (event.kind === 'payment' && event.trust === 'signed' && event.payment) {
+    return { row, event, payment: event.payment }
+  }
+  if (event.kind !== 'payment' && event.kind !== 'refund') return { row, event }
+  if (event.kind === 'refund' && event.trust === 'signed' && event.refund) return { row, event }
+  try {
+    return event.kind === 'payment'
+      ? await readPayment(db, kit, row, event)
+      : await readRefund(db, kit, row, event)
+  } catch (error) {
+    if (!(error instanceof GatewayUnavailable)) {
+      kit.notice('reading a payment from its vendor failed', {
+        gateway: row.gateway,
+        message: error instanceof Error ? error.message : String(error),
+      })
+    }
+    return { row, event, error: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+async function readPayment(
+  db: Db,
+  kit: PaymentsKit,
+  row: InboxRow,
+  event: Extract<VendorEvent, { kind: 'payment' }>,
+): Promise<Resolved> {
+  const { gateway, config } = kit.gateways.get(row.gateway)
+  const [id] = await findPaymentIds(db, [{ ...event, gateway: row.gateway }])
+  const ours = id === undefined ? undefined : await findPayment(db, id)
+  // Without a payment of ours the vendor's object still tells which it is: the notification may have come
+  // before the answer to our own create call was stored.
+  const reference = ours
+    ? { ...referenceOf(ours), ...(event.external_id === undefined ? {} : { external_id: event.external_id }) }
+    : event.external_id === undefined
+      ? undefined
+      : { payment_id: '', payment_number: 0, external_id: event.external_id, amount: 0n, currency: '' }
+  if (!reference) return { row, event, outcome: 'not_ours' }
+  const payment = await gateway.getPayment(config, reference, kit.gateways.context(row.gateway))
+  return payment ? { row, event, payment } : { row, event, outcome: 'unknown_to_vendor' }
+}
+
+async function readRefund(
+  db: Db,
+  kit: PaymentsKit,
+  row: InboxRow,
+  event: Extract<VendorEvent, { kind: 'refund' }>,
+): Promise<Resolved> {
+  const { gateway, config } = kit.gateways.get(row.gateway)
+  if (!gateway.getRefund) return { row, event, outcome: 'gateway_cannot_read_refunds' }
+  const refund = await gateway.getRefund(config, {
+    refund_id: event.refund_id ?? '',
+    external_id: event.external_id,
+    payment: {
+      payment_id: '',
+      payment_number: 0,
+      amount: 0n,
+      currency: '',
+      ...(event.payment_external_id === undefined ? {} : { external_id: event.payment_external_id }),
+    },
+    amount: 0n,
+    currency: '',
+  }, kit.gateways.context(row.gateway))
+  return refund ? { row, event: { ...event, refund } } : { row, event, outcome: 'unknown_to_vendor' }
+}

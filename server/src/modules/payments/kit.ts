@@ -1,0 +1,12 @@
+import type { Clock } from '#kernel/clock'
+import type { Events } from '#kernel/events'
+import type { Gateways } from './gateways.ts'
+
+/** What the verbs of this module need besides a database: they exist once in a process. */
+export interface PaymentsKit {
+  clock: Clock
+  events: Events
+  gateways: Gateways
+  /** A line for people when something is refused or odd; holds no secret. */
+  notice: (message: string, facts: Readonly<Record<string, unknown>>) => void
+}

@@ -1,0 +1,144 @@
+import type { VendorPayment } from '@kopilka/extension'
+import type { Tx } from '#kernel/db'
+import { paymentAuthorized, paymentFailed, paymentMismatched, paymentSucceeded, type PaymentPayload } from './events.ts'
+import { judgePayment, type Verdict } from './judge-payment.ts'
+import type { PaymentsKit } from './kit.ts'
+import { findPaymentIds, lockPayments, updatePayments, type PaymentChange, type PaymentRow } from './payment-queries.ts'
+import { isFinal } from './payment-status.ts'
+import { saveMethods } from './saved-methods.ts'
+import { nextPaymentCheck } from './schedule.ts'
+
+/** A vendor's word about a payment that was proved or read from the vendor; `gateway` is who said it. */
+export interface PaymentWord {
+  gateway: string
+  word: VendorPayment
+}
+
+/**
+ * Records what vendors say about payments: compares each with what was asked, moves it forward or sets it aside,
+ * and publishes what follows from it, all in this transaction. Set-based: two hundred words cost a few statements.
+ * Repeats and words out of order change nothing. Answers one outcome per word, for the inbox.
+ */
+export async function recordPaymentWords(
+  tx: Tx,
+  kit: PaymentsKit,
+  words: readonly PaymentWord[],
+): Promise<string[]> {
+  const refs = words.map(({ gateway, word }) => ({
+    gateway,
+    payment_id: word.payment_id,
+    payment_number: word.payment_number,
+    external_id: word.external_id,
+  }))
+  const ids = await findPaymentIds(tx, refs)
+  const known = [...new Set(ids.filter((id) => id !== undefined))].toSorted()
+  const payments = new Map((await lockPayments(tx, known)).map((payment) => [payment.id, payment]))
+  const changed = new Map<string, { payment: PaymentRow; word: VendorPayment; verdict: Verdict }>()
+  const outcomes = words.map(({ gateway, word }, index) => {
+    const payment = payments.get(ids[index] ?? '')
+    if (!payment) {
+      kit.notice('a notification names a payment that is not ours', { gateway, external_id: word.external_id })
+      return 'not_ours'
+    }
+    const verdict = judgePayment(payment, word, { gateway })
+    if (verdict.kind === 'nothing') return 'nothing_new'
+    if (verdict.kind === 'refuse') {
+      kit.notice('a vendor’s word was refused', { gateway, payment_id: payment.id, reason: verdict.reason })
+      return `refused: ${verdict.reason}`
+    }
+    const moved = applyVerdict(payment, word, verdict, kit.clock.now())
+    payments.set(payment.id, moved)
+    changed.set(payment.id, { payment: moved, word, verdict })
+    return verdict.kind === 'mismatch' ? `mismatch: ${verdict.reason}` : verdict.status
+  })
+  const changes = [...changed.values()]
+  await updatePayments(tx, changes.map(({ payment }) => toChange(payment)))
+  await saveMethods(tx, kit, changes)
+  await publishChanges(tx, kit, changes.map(({ payment }) => payment))
+  return outcomes
+}
+
+function applyVerdict(
+  payment: PaymentRow,
+  word: VendorPayment,
+  verdict: Extract<Verdict, { kind: 'move' | 'mismatch' }>,
+  now: Date,
+): PaymentRow {
+  const status = verdict.kind === 'mismatch' ? 'mismatch' : verdict.status
+  const is_failure = status === 'failed' || status === 'canceled'
+  return {
+    ...payment,
+    status,
+    captured_amount: status === 'succeeded' ? word.amount : payment.captured_amount,
+    external_id: payment.external_id ?? word.external_id,
+    fee: word.fee ?? payment.fee,
+    failure_reason: is_failure ? (word.failure_reason ?? status) : payment.failure_reason,
+    mismatch_reason: verdict.kind === 'mismatch' ? verdict.reason : null,
+    mismatch: verdict.kind === 'mismatch' ? toldFacts(word) : null,
+    authorized_at: status === 'authorized' ? now : payment.authorized_at,
+    succeeded_at: status === 'succeeded' ? (word.paid_at ?? now) : payment.succeeded_at,
+    finished_at: isFinal(status) ? now : payment.finished_at,
+    next_check_at: isFinal(status) ? null : nextPaymentCheck(status, payment.created_at, now),
+    updated_at: now,
+  }
+}
+
+/** What the vendor said, for the person who decides about a mismatch. */
+function toldFacts(word: VendorPayment): Record<string, string | boolean | undefined> {
+  return {
+    external_id: word.external_id,
+    order_id: word.order_id,
+    amount: String(word.amount),
+    currency: word.currency,
+    is_test: word.is_test,
+    paid_at: word.paid_at?.toISOString(),
+  }
+}
+
+function toChange(payment: PaymentRow): PaymentChange {
+  return {
+    id: payment.id,
+    status: payment.status,
+    captured_amount: String(payment.captured_amount),
+    refunded_amount: String(payment.refunded_amount),
+    external_id: payment.external_id,
+    fee: payment.fee === null ? null : String(payment.fee),
+    failure_reason: payment.failure_reason,
+    mismatch_reason: payment.mismatch_reason,
+    mismatch: payment.mismatch as object | null,
+    authorized_at: payment.authorized_at?.toISOString() ?? null,
+    succeeded_at: payment.succeeded_at?.toISOString() ?? null,
+    finished_at: payment.finished_at?.toISOString() ?? null,
+    next_check_at: payment.next_check_at?.toISOString() ?? null,
+    updated_at: payment.updated_at.toISOString(),
+  }
+}
+
+async function publishChanges(tx: Tx, kit: PaymentsKit, payments: readonly PaymentRow[]): Promise<void> {
+  const of = (...statuses: string[]): PaymentRow[] => payments.filter(({ status }) => statuses.includes(status))
+  await kit.events.publish(tx, paymentSucceeded, ...of('succeeded').map(toPayload))
+  await kit.events.publish(tx, paymentAuthorized, ...of('authorized').map(toPayload))
+  const failed = of('failed', 'canceled', 'expired')
+  await kit.events.publish(tx, paymentFailed, ...failed.map((payment) => ({
+    ...toPayload(payment),
+    reason: payment.failure_reason ?? payment.status,
+  })))
+  await kit.events.publish(tx, paymentMismatched, ...of('mismatch').map((payment) => ({
+    ...toPayload(payment),
+    reason: payment.mismatch_reason ?? 'unknown',
+  })))
+}
+
+/** The facts of a payment as its events carry them. */
+export function toPayload(payment: PaymentRow): PaymentPayload {
+  return {
+    payment_id: payment.id,
+    order_id: payment.order_id,
+    customer_id: payment.customer_id,
+    gateway: payment.gateway,
+    amount: String(payment.status === 'succeeded' ? payment.captured_amount : payment.amount),
+    currency: payment.currency,
+    is_test: payment.is_test,
+    occurred_at: (payment.succeeded_at ?? payment.updated_at).toISOString(),
+  }
+}

@@ -1,0 +1,333 @@
+import type { CreatedPayment, PaymentReference, Receipt, VendorPayment } from '@kopilka/extension'
+import { GatewayUnavailable } from '@kopilka/extension'
+import type { Db, Sql, Tx } from '#kernel/db'
+import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
+import { newId } from '#kernel/ids'
+import { PaymentRefused, ReceiptContactNeeded } from './errors.ts'
+import { paymentFailed } from './events.ts'
+import { callGateway, type ReadyGateway } from './gateways.ts'
+import type { PaymentsKit } from './kit.ts'
+import * as queries from './payment-queries.ts'
+import type { PaymentRow } from './payment-queries.ts'
+import { CANCELABLE, CAPTURABLE, isFinal } from './payment-status.ts'
+import { recordPaymentWords, toPayload } from './payment-words.ts'
+import { getSavedMethod } from './saved-methods.ts'
+import { nextPaymentCheck } from './schedule.ts'
+
+export interface NewPayment {
+  order_id: string
+  customer_id: string
+  gateway: string
+  amount: bigint
+  currency: string
+  description: string
+  return_url: string
+  capture: 'automatic' | 'manual'
+  /** The buyer agreed to keep the method for later charges. */
+  save_method?: boolean
+  /** Charge this kept method now, without the buyer. */
+  saved_method_id?: string
+  method?: string
+  locale: string
+  telegram_id?: bigint
+  email?: string
+  receipt?: Receipt
+  expires_at: Date
+}
+
+/**
+ * Writes the intent of a payment; nothing is asked of the vendor yet. Part of the order's transaction.
+ * Throws GatewayNotAvailable, {@link ReceiptContactNeeded}, and NotFound for a saved method that is not his.
+ */
+export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment): Promise<string> {
+  const ready = kit.gateways.get(input.gateway)
+  checkAbilities(ready, input)
+  if (input.saved_method_id !== undefined) {
+    const method = await getSavedMethod(tx, input.customer_id, input.saved_method_id)
+    if (method.gateway !== input.gateway) {
+      throw new InvalidRequest([{ pointer: '/saved_method_id', detail: `belongs to the gateway ${method.gateway}` }])
+    }
+  }
+  const now = kit.clock.now()
+  const id = newId('pay', now.getTime())
+  await queries.insertPayment(tx, {
+    id,
+    order_id: input.order_id,
+    customer_id: input.customer_id,
+    gateway: input.gateway,
+    is_test: ready.is_test,
+    amount: input.amount,
+    currency: input.currency,
+    description: input.description.slice(0, 128),
+    return_url: input.return_url,
+    may_capture_now: input.capture === 'automatic',
+    has_save_consent: input.save_method ?? false,
+    method: input.method ?? null,
+    saved_method_id: input.saved_method_id ?? null,
+    locale: input.locale,
+    telegram_id: input.telegram_id ?? null,
+    email: input.email ?? null,
+    receipt: (input.receipt ?? null) as PaymentRow['receipt'],
+    expires_at: input.expires_at,
+    created_at: now,
+    // Should this process die before the vendor is asked, the janitor finds the intent.
+    next_check_at: new Date(now.getTime() + 45_000),
+  })
+  return id
+}
+
+/**
+ * Asks the vendor to create a payment whose intent is written, and records the answer. Called again for the same
+ * payment it repeats the same request under the same key, so there is one payment at the vendor.
+ * Throws {@link PaymentRefused} when the vendor refuses, OperationalError `gateway_unavailable` when it is not
+ * known what came of it (the payment is then `unknown` and the janitor resolves it), {@link NotFound}.
+ */
+export async function startPayment(db: Db, kit: PaymentsKit, payment_id: string): Promise<PaymentRow> {
+  const payment = await getPayment(db, payment_id)
+  if (payment.checkout_url !== null || isFinal(payment.status)) return payment
+  const created = await askVendor(db, kit, payment)
+  return db.transact(async (tx) => {
+    const locked = await lockOrThrow(tx, payment_id)
+    const now = kit.clock.now()
+    if (created.status === 'failed' || created.status === 'canceled') {
+      const reason = created.failure_reason ?? created.status
+      if (!isFinal(locked.status)) await failPayment(tx, kit, locked, created.status, reason)
+      return getPayment(tx, payment_id)
+    }
+    if (locked.status === 'unknown') {
+      const next_check_at = nextPaymentCheck('pending', locked.created_at, now)
+      await queries.setStatus(tx, payment_id, { status: 'pending', next_check_at, updated_at: now })
+    }
+    await queries.setCreated(tx, payment_id, {
+      external_id: created.external_id ?? null,
+      checkout_url: created.checkout_url ?? null,
+      next_check_at: nextPaymentCheck('pending', locked.created_at, now) ?? now,
+      updated_at: now,
+    })
+    if (created.payment) await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word: created.payment }])
+    return getPayment(tx, payment_id)
+  })
+}
+
+/** As {@link startPayment}, but a refusal is thrown as {@link PaymentRefused}: for callers that need the page. */
+export async function startCheckout(db: Db, kit: PaymentsKit, payment_id: string): Promise<PaymentRow> {
+  const payment = await startPayment(db, kit, payment_id)
+  if (payment.status === 'failed' || payment.status === 'canceled') {
+    throw new PaymentRefused(`The gateway refused: ${payment.failure_reason ?? payment.status}.`, {
+      payment_id,
+      reason: payment.failure_reason,
+    })
+  }
+  return payment
+}
+
+/** Throws {@link NotFound}. */
+export async function getPayment(sql: Sql, id: string): Promise<PaymentRow> {
+  const payment = await queries.findPayment(sql, id)
+  if (!payment) throw new NotFound(`There is no payment ${id}.`)
+  return payment
+}
+
+/** A caller is looking at an unfinished payment: the janitor asks the vendor soon instead of in its own time. */
+export async function hastenPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<void> {
+  if (payment.next_check_at === null || payment.external_id === null) return
+  const now = kit.clock.now()
+  if (now.getTime() - payment.created_at.getTime() < 5_000) return
+  await db.transact((tx) => queries.hastenCheck(tx, payment.id, now, new Date(now.getTime() + 3_000)))
+}
+
+/**
+ * Takes an authorized payment, all of it or less. Repeating it is safe.
+ * Throws {@link InvalidState} unless it is authorized, InvalidRequest above what was authorized.
+ */
+export async function capturePayment(
+  db: Db,
+  kit: PaymentsKit,
+  payment_id: string,
+  input: { amount?: bigint; receipt?: Receipt },
+): Promise<PaymentRow> {
+  const payment = await getPayment(db, payment_id)
+  const amount = input.amount ?? payment.amount
+  if (amount > payment.amount) {
+    throw new InvalidRequest([{ pointer: '/amount', detail: `is more than the authorized ${payment.amount}` }])
+  }
+  if (payment.status === 'succeeded' && payment.captured_amount === amount) return payment
+  checkStatus(payment, CAPTURABLE, 'captured')
+  const { gateway, config } = kit.gateways.get(payment.gateway)
+  const capture = gateway.capturePayment?.bind(gateway)
+  if (!capture) throw new InvalidState(`The gateway ${gateway.id} has no two-stage payments.`)
+  const receipt = input.receipt ?? (payment.receipt === null ? undefined : reviveReceipt(payment.receipt))
+  const reference = { ...referenceOf(payment), amount, ...(receipt ? { receipt } : {}) }
+  const word = await callGateway(() => capture(config, reference, kit.gateways.context(gateway.id)))
+  return recordWord(db, kit, payment, word)
+}
+
+/** Voids an unpaid or authorized payment. Throws {@link InvalidState} when it is past that. */
+export async function cancelPayment(db: Db, kit: PaymentsKit, payment_id: string): Promise<PaymentRow> {
+  const payment = await getPayment(db, payment_id)
+  if (payment.status === 'canceled') return payment
+  checkStatus(payment, CANCELABLE, 'canceled')
+  const { gateway, config } = kit.gateways.get(payment.gateway)
+  const cancel = gateway.cancelPayment?.bind(gateway)
+  if (!cancel || (payment.status !== 'authorized' && payment.external_id === null)) {
+    throw new InvalidState(`The gateway ${gateway.id} cannot cancel this payment; it expires by itself.`)
+  }
+  const word = await callGateway(() => cancel(config, referenceOf(payment), kit.gateways.context(gateway.id)))
+  return recordWord(db, kit, payment, word)
+}
+
+/** Reads one payment from its vendor and records what it says; answers the vendor's word, if there is one. */
+export async function refreshPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<VendorPayment | undefined> {
+  const ready = kit.gateways.find(payment.gateway)
+  if (!ready) return undefined
+  const word = await callGateway(() =>
+    ready.gateway.getPayment(ready.config, referenceOf(payment), kit.gateways.context(payment.gateway)))
+  if (word) await recordWord(db, kit, payment, word)
+  return word
+}
+
+/**
+ * Sets a settled payment aside for a person: used when the order it pays cannot take it. Nothing was granted.
+ */
+export async function setMismatch(tx: Tx, kit: PaymentsKit, payment_id: string, reason: string): Promise<void> {
+  const payment = await lockOrThrow(tx, payment_id)
+  await queries.updatePayments(tx, [{
+    id: payment.id,
+    status: 'mismatch',
+    captured_amount: String(payment.captured_amount),
+    refunded_amount: String(payment.refunded_amount),
+    external_id: payment.external_id,
+    fee: null,
+    failure_reason: payment.failure_reason,
+    mismatch_reason: reason,
+    mismatch: { captured_amount: String(payment.captured_amount) },
+    authorized_at: payment.authorized_at?.toISOString() ?? null,
+    succeeded_at: payment.succeeded_at?.toISOString() ?? null,
+    finished_at: kit.clock.now().toISOString(),
+    next_check_at: null,
+    updated_at: kit.clock.now().toISOString(),
+  }])
+}
+
+/** The payment as a gateway is asked about it. */
+export function referenceOf(payment: PaymentRow): PaymentReference {
+  return {
+    payment_id: payment.id,
+    payment_number: payment.number,
+    amount: payment.amount,
+    currency: payment.currency,
+    ...(payment.external_id === null ? {} : { external_id: payment.external_id }),
+  }
+}
+
+/** Ends an unpaid payment and says so. The caller holds its row. */
+export async function failPayment(
+  tx: Tx,
+  kit: PaymentsKit,
+  payment: PaymentRow,
+  status: 'failed' | 'canceled' | 'expired',
+  reason: string,
+): Promise<void> {
+  const now = kit.clock.now()
+  await queries.setStatus(tx, payment.id, {
+    status,
+    failure_reason: reason.slice(0, 200),
+    next_check_at: nextPaymentCheck(status, payment.created_at, now),
+    finished_at: now,
+    updated_at: now,
+  })
+  await kit.events.publish(tx, paymentFailed, { ...toPayload(payment), reason })
+}
+
+async function askVendor(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<CreatedPayment> {
+  const { gateway, config } = kit.gateways.get(payment.gateway)
+  const context = kit.gateways.context(gateway.id)
+  const common = {
+    payment_id: payment.id,
+    payment_number: payment.number,
+    order_id: payment.order_id,
+    customer_id: payment.customer_id,
+    amount: payment.amount,
+    currency: payment.currency,
+    description: payment.description,
+    ...(payment.receipt === null ? {} : { receipt: reviveReceipt(payment.receipt) }),
+  }
+  try {
+    if (payment.saved_method_id !== null && gateway.chargeSavedMethod) {
+      const method = await getSavedMethod(db, payment.customer_id, payment.saved_method_id)
+      return await gateway.chargeSavedMethod(config, {
+        ...common,
+        method_external_id: method.external_id,
+        ...(method.customer_external_id === null ? {} : { customer_external_id: method.customer_external_id }),
+      }, context)
+    }
+    return await gateway.createPayment(config, {
+      ...common,
+      return_url: payment.return_url,
+      capture: payment.may_capture_now,
+      save_method: payment.has_save_consent,
+      locale: payment.locale,
+      expires_at: payment.expires_at,
+      ...(payment.method === null ? {} : { method: payment.method }),
+      ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
+      ...(payment.email === null ? {} : { email: payment.email }),
+    }, context)
+  } catch (error) {
+    if (error instanceof GatewayUnavailable) await markUnknown(db, kit, payment.id)
+    return callGateway(() => Promise.reject(error))
+  }
+}
+
+async function markUnknown(db: Db, kit: PaymentsKit, payment_id: string): Promise<void> {
+  await db.transact(async (tx) => {
+    const locked = await lockOrThrow(tx, payment_id)
+    if (locked.status !== 'pending' || locked.external_id !== null) return
+    const now = kit.clock.now()
+    const next_check_at = nextPaymentCheck('unknown', locked.created_at, now)
+    await queries.setStatus(tx, payment_id, { status: 'unknown', next_check_at, updated_at: now })
+  })
+}
+
+async function recordWord(db: Db, kit: PaymentsKit, payment: PaymentRow, word: VendorPayment): Promise<PaymentRow> {
+  return db.transact(async (tx) => {
+    await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word }])
+    return getPayment(tx, payment.id)
+  })
+}
+
+function checkAbilities({ gateway, config }: ReadyGateway, input: NewPayment): void {
+  if (!gateway.currencies.includes(input.currency)) {
+    throw new InvalidRequest([{ pointer: '/gateway', detail: `${gateway.id} does not take ${input.currency}` }])
+  }
+  if (input.capture === 'manual' && !gateway.capturePayment) {
+    throw new InvalidRequest([{ pointer: '/capture', detail: `${gateway.id} has no two-stage payments` }])
+  }
+  if (input.saved_method_id !== undefined && !gateway.chargeSavedMethod) {
+    throw new InvalidRequest([{ pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` }])
+  }
+  const needs_contact = gateway.needs?.receipt_contact
+  const is_needed = typeof needs_contact === 'function' ? needs_contact(config) : needs_contact === true
+  if (is_needed && input.receipt === undefined) {
+    throw new ReceiptContactNeeded(`Send receipt_contact with an e-mail or phone: ${gateway.id} registers receipts.`)
+  }
+  if (gateway.needs?.telegram_id === true && input.telegram_id === undefined) {
+    throw new InvalidRequest([{ pointer: '/customer_id', detail: `${gateway.id} needs a customer with a Telegram id` }])
+  }
+}
+
+function checkStatus(payment: PaymentRow, allowed: readonly string[], done: string): void {
+  if (allowed.includes(payment.status)) return
+  throw new InvalidState(`A payment that is ${payment.status} cannot be ${done}.`, { status_now: payment.status })
+}
+
+async function lockOrThrow(tx: Tx, id: string): Promise<PaymentRow> {
+  const payment = await queries.lockPayment(tx, id)
+  if (!payment) throw new NotFound(`There is no payment ${id}.`)
+  return payment
+}
+
+/** A receipt as it lies in the database has its amounts as JSON numbers; gateways get bigints. */
+export function reviveReceipt(stored: unknown): Receipt {
+  const receipt = stored as Receipt & { items: (Receipt['items'][number] & { unit_amount: number | bigint })[] }
+  return { ...receipt, items: receipt.items.map((item) => ({ ...item, unit_amount: BigInt(item.unit_amount) })) }
+}

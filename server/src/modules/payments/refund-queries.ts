@@ -1,0 +1,108 @@
+import { sql as raw, type Selectable } from 'kysely'
+import type { Database, Sql, Tx } from '#kernel/db'
+import { wireJson } from '#kernel/json'
+
+export type RefundStatus = 'pending' | 'unknown' | 'succeeded' | 'failed'
+export type RefundRow = Omit<Selectable<Database['payments.refunds']>, 'status' | 'origin'> & {
+  status: RefundStatus
+  origin: 'api' | 'vendor'
+}
+
+export async function insertRefund(
+  tx: Tx,
+  refund: Omit<RefundRow, 'check_attempts' | 'updated_at' | 'failure_reason'>,
+): Promise<void> {
+  await tx
+    .insertInto('payments.refunds')
+    .values({
+      ...refund,
+      receipt: refund.receipt === null ? null : raw`${wireJson(refund.receipt)}::jsonb`,
+      breakdown: refund.breakdown === null ? null : raw`${wireJson(refund.breakdown)}::jsonb`,
+      updated_at: refund.created_at,
+    })
+    .execute()
+}
+
+export async function findRefund(sql: Sql, id: string): Promise<RefundRow | undefined> {
+  const row = await sql.selectFrom('payments.refunds').selectAll().where('id', '=', id).executeTakeFirst()
+  return row as RefundRow | undefined
+}
+
+export async function findRefundByExternalId(
+  sql: Sql,
+  payment_id: string,
+  external_id: string,
+): Promise<RefundRow | undefined> {
+  const row = await sql
+    .selectFrom('payments.refunds')
+    .selectAll()
+    .where('payment_id', '=', payment_id)
+    .where('external_id', '=', external_id)
+    .executeTakeFirst()
+  return row as RefundRow | undefined
+}
+
+export async function refundsOfPayment(sql: Sql, payment_id: string): Promise<RefundRow[]> {
+  const rows = await sql
+    .selectFrom('payments.refunds')
+    .selectAll()
+    .where('payment_id', '=', payment_id)
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(500)
+    .execute()
+  return rows as RefundRow[]
+}
+
+export async function updateRefund(
+  tx: Tx,
+  id: string,
+  change: Partial<Pick<RefundRow, 'status' | 'external_id' | 'failure_reason' | 'next_check_at' | 'finished_at'>> & {
+    updated_at: Date
+  },
+): Promise<void> {
+  await tx.updateTable('payments.refunds').set(change).where('id', '=', id).execute()
+}
+
+export async function setBreakdown(tx: Tx, id: string, breakdown: object): Promise<void> {
+  await tx
+    .updateTable('payments.refunds')
+    .set({ breakdown: raw`${wireJson(breakdown)}::jsonb` })
+    .where('id', '=', id)
+    .execute()
+}
+
+export async function claimDueRefunds(tx: Tx, now: Date, again_at: Date, limit: number): Promise<RefundRow[]> {
+  const rows = await tx
+    .updateTable('payments.refunds')
+    .set((eb) => ({ next_check_at: again_at, check_attempts: eb('check_attempts', '+', 1) }))
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('payments.refunds')
+        .select('id')
+        .where('next_check_at', '<=', now)
+        .orderBy('next_check_at')
+        .limit(limit)
+        .forUpdate()
+        .skipLocked(),
+    )
+    .returningAll()
+    .execute()
+  return rows as RefundRow[]
+}
+
+export async function listRefunds(
+  sql: Sql,
+  filter: { payment_id?: string | undefined; status?: RefundStatus | undefined },
+  page: { limit: number; after?: { created_at: Date; id: string } | undefined },
+): Promise<RefundRow[]> {
+  let query = sql.selectFrom('payments.refunds').selectAll()
+  if (filter.payment_id !== undefined) query = query.where('payment_id', '=', filter.payment_id)
+  if (filter.status !== undefined) query = query.where('status', '=', filter.status)
+  if (page.after) {
+    const { created_at, id } = page.after
+    query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
+  }
+  const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
+  return rows as RefundRow[]
+}

@@ -1,0 +1,152 @@
+import type { VendorRefund } from '@kopilka/extension'
+import type { Tx } from '#kernel/db'
+import { newId } from '#kernel/ids'
+import { refundFailed, refundRequested, refundSucceeded } from './events.ts'
+import type { PaymentsKit } from './kit.ts'
+import { findPaymentIds, lockPayment, updatePayments, type PaymentRow } from './payment-queries.ts'
+import { isSettled, statusAfterRefunds } from './payment-status.ts'
+import * as queries from './refund-queries.ts'
+import type { RefundRow } from './refund-queries.ts'
+import { refundPayload } from './refunds.ts'
+import { nextRefundCheck } from './schedule.ts'
+
+/**
+ * Records the vendor's answer about a refund of ours. Forward only; a repeat changes nothing. A refused refund gives
+ * the units back (`refund.failed`); a succeeded one moves the payment.
+ */
+export async function settleRefund(tx: Tx, kit: PaymentsKit, refund_id: string, word: VendorRefund): Promise<string> {
+  const found = await queries.findRefund(tx, refund_id)
+  if (!found) return 'not_ours'
+  // The payment's row is the lock for all its refunds; read again under it.
+  const payment = await lockPayment(tx, found.payment_id)
+  const refund = await queries.findRefund(tx, refund_id)
+  if (!payment || !refund) return 'not_ours'
+  if (refund.status === 'succeeded' || refund.status === 'failed') return 'nothing_new'
+  const difference = differenceOf(payment, refund, word)
+  if (difference !== undefined) {
+    kit.notice('a vendor’s word about a refund was refused', { refund_id, payment_id: payment.id, reason: difference })
+    return `refused: ${difference}`
+  }
+  const now = kit.clock.now()
+  const is_done = word.status !== 'pending'
+  await queries.updateRefund(tx, refund_id, {
+    status: word.status,
+    external_id: refund.external_id ?? word.external_id,
+    failure_reason: word.status === 'failed' ? (word.failure_reason ?? 'refused').slice(0, 200) : null,
+    next_check_at: is_done ? null : nextRefundCheck('pending', refund.created_at, now),
+    finished_at: is_done ? now : null,
+    updated_at: now,
+  })
+  const settled = { ...refund, status: word.status, finished_at: is_done ? now : null }
+  if (word.status === 'succeeded') {
+    await movePayment(tx, kit, payment, refund.amount)
+    await kit.events.publish(tx, refundSucceeded, refundPayload(settled, payment, false))
+  } else if (word.status === 'failed') {
+    const reason = word.failure_reason ?? 'refused'
+    await kit.events.publish(tx, refundFailed, { ...refundPayload(settled, payment, false), reason })
+  }
+  return word.status
+}
+
+/**
+ * Records what a vendor tells about a refund: one of ours, or one made in the vendor's cabinet, which then takes
+ * the units back whatever was spent.
+ */
+export async function recordRefundWord(tx: Tx, kit: PaymentsKit, gateway: string, word: VendorRefund): Promise<string> {
+  if (word.refund_id !== undefined && (await queries.findRefund(tx, word.refund_id))) {
+    return settleRefund(tx, kit, word.refund_id, word)
+  }
+  const [payment_id] = await findPaymentIds(tx, [
+    { gateway, payment_id: word.payment_id, external_id: word.payment_external_id },
+  ])
+  const payment = payment_id === undefined ? undefined : await lockPayment(tx, payment_id)
+  if (!payment || payment.gateway !== gateway) {
+    kit.notice('a notification names a refund that is not ours', { gateway, external_id: word.external_id })
+    return 'not_ours'
+  }
+  const known = await queries.findRefundByExternalId(tx, payment.id, word.external_id)
+  if (known) return settleRefund(tx, kit, known.id, word)
+  const waiting = (await queries.refundsOfPayment(tx, payment.id)).find(
+    (refund) => refund.external_id === null && refund.status !== 'failed' && refund.status !== 'succeeded' &&
+      refund.amount === word.amount)
+  if (waiting) return settleRefund(tx, kit, waiting.id, word)
+  return word.status === 'succeeded' ? recordForeignRefund(tx, kit, payment, word) : `foreign refund is ${word.status}`
+}
+
+async function recordForeignRefund(
+  tx: Tx,
+  kit: PaymentsKit,
+  payment: PaymentRow,
+  word: VendorRefund,
+): Promise<string> {
+  const left = payment.captured_amount - payment.refunded_amount
+  if (!isSettled(payment.status) || word.currency !== payment.currency || word.amount > left || word.amount <= 0n) {
+    kit.notice('a refund made at the vendor does not fit its payment', {
+      payment_id: payment.id,
+      external_id: word.external_id,
+      amount: String(word.amount),
+    })
+    return 'refused: does not fit the payment'
+  }
+  const now = kit.clock.now()
+  const refund: RefundRow = {
+    id: newId('re', now.getTime()),
+    payment_id: payment.id,
+    status: 'succeeded',
+    amount: word.amount,
+    currency: word.currency,
+    reason: 'made at the vendor',
+    origin: 'vendor',
+    is_full: word.amount === payment.captured_amount,
+    external_id: word.external_id,
+    receipt: null,
+    breakdown: null,
+    failure_reason: null,
+    requested_by: `gateway:${payment.gateway}`,
+    next_check_at: null,
+    check_attempts: 0,
+    created_at: now,
+    finished_at: now,
+    updated_at: now,
+  }
+  const { check_attempts: _attempts, updated_at: _updated, failure_reason: _reason, ...inserted } = refund
+  await queries.insertRefund(tx, inserted)
+  await kit.events.publish(tx, refundRequested, refundPayload(refund, payment, true))
+  await movePayment(tx, kit, payment, word.amount)
+  await kit.events.publish(tx, refundSucceeded, refundPayload(refund, payment, true))
+  return 'recorded a refund made at the vendor'
+}
+
+async function movePayment(tx: Tx, kit: PaymentsKit, payment: PaymentRow, amount: bigint): Promise<void> {
+  const refunded = payment.refunded_amount + amount
+  const now = kit.clock.now().toISOString()
+  const status = payment.status === 'mismatch' ? 'mismatch' : statusAfterRefunds(payment.captured_amount, refunded)
+  await updatePayments(tx, [{
+    id: payment.id,
+    status,
+    captured_amount: String(payment.captured_amount),
+    refunded_amount: String(refunded),
+    external_id: payment.external_id,
+    fee: null,
+    failure_reason: payment.failure_reason,
+    mismatch_reason: payment.mismatch_reason,
+    mismatch: payment.mismatch as object | null,
+    authorized_at: payment.authorized_at?.toISOString() ?? null,
+    succeeded_at: payment.succeeded_at?.toISOString() ?? null,
+    finished_at: payment.finished_at?.toISOString() ?? null,
+    next_check_at: null,
+    updated_at: now,
+  }])
+}
+
+function differenceOf(payment: PaymentRow, refund: RefundRow, word: VendorRefund): string | undefined {
+  if (word.refund_id !== undefined && word.refund_id !== refund.id) return 'wrong_refund'
+  if (word.payment_id !== undefined && word.payment_id !== payment.id) return 'wrong_payment'
+  if (word.payment_external_id !== undefined && payment.external_id !== null &&
+    word.payment_external_id !== payment.external_id) return 'wrong_payment'
+  if (word.currency !== refund.currency) return 'wrong_currency'
+  if (word.amount !== refund.amount) return 'wrong_amount'
+  if (word.is_test !== undefined && word.is_test !== payment.is_test) return 'wrong_mode'
+  if (refund.external_id !== null && word.external_id !== refund.external_id) return 'wrong_external_id'
+  return undefined
+}

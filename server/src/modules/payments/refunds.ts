@@ -1,0 +1,181 @@
+import { GatewayUnavailable, type Receipt, type VendorRefund } from '@kopilka/extension'
+import type { Db, Sql, Tx } from '#kernel/db'
+import { InvalidState, NotFound } from '#kernel/errors'
+import { RefundTooLarge } from './errors.ts'
+import { refundRequested, type RefundPayload } from './events.ts'
+import { callGateway } from './gateways.ts'
+import type { PaymentsKit } from './kit.ts'
+import { lockPayment, type PaymentRow } from './payment-queries.ts'
+import { REFUNDABLE } from './payment-status.ts'
+import { getPayment, referenceOf, reviveReceipt } from './payments.ts'
+import * as queries from './refund-queries.ts'
+import type { RefundRow } from './refund-queries.ts'
+import { settleRefund } from './refund-words.ts'
+import { nextRefundCheck } from './schedule.ts'
+
+export interface NewRefund {
+  refund_id: string
+  payment_id: string
+  amount: bigint
+  reason: string
+  requested_by: string
+  receipt?: Receipt
+  /** How the amount came about, shown to people. */
+  breakdown?: object
+  /** True: units are taken back even when they were spent (the operator decided so). */
+  is_forced?: boolean
+}
+
+/** What of a payment can still be given back: captured, less all refunds that are not refused. */
+export async function refundableAmount(sql: Sql, payment: PaymentRow): Promise<bigint> {
+  const refunds = await queries.refundsOfPayment(sql, payment.id)
+  const reserved = refunds.filter(({ status }) => status !== 'failed')
+  return payment.captured_amount - reserved.reduce((sum, { amount }) => sum + amount, 0n)
+}
+
+/** Locks the payment so that two refunds of it cannot pass each other. Throws NotFound, {@link InvalidState}. */
+export async function lockForRefund(tx: Tx, payment_id: string): Promise<PaymentRow> {
+  const payment = await lockPayment(tx, payment_id)
+  if (!payment) throw new NotFound(`There is no payment ${payment_id}.`)
+  // A mismatched payment took money that bought nothing: giving it back is what is mostly decided about it.
+  const is_refundable = REFUNDABLE.includes(payment.status) ||
+    (payment.status === 'mismatch' && payment.captured_amount > 0n)
+  if (!is_refundable) {
+    throw new InvalidState(`A payment that is ${payment.status} has nothing to give back.`, { status_now: payment.status })
+  }
+  return payment
+}
+
+/**
+ * Writes the intent of a refund and takes the units back (`refund.requested`), in one transaction; the vendor is
+ * asked by {@link carryOutRefund}. Refunds that wait or are unknown count as given back.
+ * Throws {@link RefundTooLarge}, {@link InvalidState}, NotFound.
+ */
+export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): Promise<RefundRow> {
+  const existing = await queries.findRefund(tx, input.refund_id)
+  if (existing) return existing
+  const payment = await lockForRefund(tx, input.payment_id)
+  const { gateway } = kit.gateways.get(payment.gateway)
+  if (!gateway.refund) throw new InvalidState(`The gateway ${gateway.id} cannot refund; give the money back by hand.`)
+  const left = await refundableAmount(tx, payment)
+  if (input.amount > left) {
+    throw new RefundTooLarge(`Of this payment ${left} can still be given back, ${input.amount} was asked.`, {
+      refundable: left,
+      requested: input.amount,
+    })
+  }
+  const is_full = input.amount === payment.captured_amount
+  if (!is_full && gateway.may_refund_partially === false) {
+    throw new InvalidState(`The gateway ${gateway.id} gives back whole payments only.`, { refundable: left })
+  }
+  const now = kit.clock.now()
+  await queries.insertRefund(tx, {
+    id: input.refund_id,
+    payment_id: payment.id,
+    status: 'pending',
+    amount: input.amount,
+    currency: payment.currency,
+    reason: input.reason,
+    origin: 'api',
+    is_full,
+    external_id: null,
+    receipt: (input.receipt ?? null) as RefundRow['receipt'],
+    breakdown: (input.breakdown ?? null) as RefundRow['breakdown'],
+    requested_by: input.requested_by,
+    next_check_at: new Date(now.getTime() + 45_000),
+    created_at: now,
+    finished_at: null,
+  })
+  const refund = await getRefund(tx, input.refund_id)
+  await kit.events.publish(tx, refundRequested, refundPayload(refund, payment, input.is_forced ?? false))
+  return refund
+}
+
+/**
+ * Asks the vendor to give the money back, under the refund's own id, and records the answer. Repeating it is safe.
+ * An outcome that is not known is kept as `unknown` and resolved by the janitor: it is not an error to the caller,
+ * for the refund stands. Throws NotFound.
+ */
+export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string): Promise<RefundRow> {
+  const refund = await getRefund(db, refund_id)
+  if (refund.status === 'succeeded' || refund.status === 'failed') return refund
+  const payment = await getPayment(db, refund.payment_id)
+  const { gateway, config } = kit.gateways.get(payment.gateway)
+  const refundAt = gateway.refund?.bind(gateway)
+  if (!refundAt) throw new InvalidState(`The gateway ${gateway.id} cannot refund.`)
+  let answer: VendorRefund
+  try {
+    answer = await refundAt(config, {
+      refund_id,
+      payment: referenceOf(payment),
+      amount: refund.amount,
+      currency: refund.currency,
+      reason: refund.reason,
+      is_full: refund.is_full,
+      ...(refund.receipt === null ? {} : { receipt: reviveReceipt(refund.receipt) }),
+      ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
+    }, kit.gateways.context(gateway.id))
+  } catch (error) {
+    if (!(error instanceof GatewayUnavailable)) throw error
+    await db.transact((tx) => markUnknown(tx, kit, refund_id))
+    return getRefund(db, refund_id)
+  }
+  await db.transact((tx) => settleRefund(tx, kit, refund_id, answer))
+  return getRefund(db, refund_id)
+}
+
+/** Asks the vendor what became of a refund; repeats the request where the vendor cannot tell. */
+export async function refreshRefund(db: Db, kit: PaymentsKit, refund: RefundRow): Promise<void> {
+  const payment = await getPayment(db, refund.payment_id)
+  const ready = kit.gateways.find(payment.gateway)
+  if (!ready) return
+  const { gateway, config } = ready
+  if (!gateway.getRefund) {
+    await carryOutRefund(db, kit, refund.id)
+    return
+  }
+  const getRefundAt = gateway.getRefund.bind(gateway)
+  const answer = await callGateway(() => getRefundAt(config, {
+    refund_id: refund.id,
+    ...(refund.external_id === null ? {} : { external_id: refund.external_id }),
+    payment: referenceOf(payment),
+    amount: refund.amount,
+    currency: refund.currency,
+  }, kit.gateways.context(gateway.id)))
+  if (answer) await db.transact((tx) => settleRefund(tx, kit, refund.id, answer))
+  // The vendor knows none: the request never arrived. The same id makes the repeat safe.
+  else await carryOutRefund(db, kit, refund.id)
+}
+
+/** Throws {@link NotFound}. */
+export async function getRefund(sql: Sql, id: string): Promise<RefundRow> {
+  const refund = await queries.findRefund(sql, id)
+  if (!refund) throw new NotFound(`There is no refund ${id}.`)
+  return refund
+}
+
+/** The facts of a refund as its events carry them. */
+export function refundPayload(refund: RefundRow, payment: PaymentRow, is_forced: boolean): RefundPayload {
+  return {
+    refund_id: refund.id,
+    payment_id: payment.id,
+    order_id: payment.order_id,
+    customer_id: payment.customer_id,
+    amount: String(refund.amount),
+    currency: refund.currency,
+    is_forced,
+    is_full: refund.is_full,
+    occurred_at: (refund.finished_at ?? refund.created_at).toISOString(),
+  }
+}
+
+async function markUnknown(tx: Tx, kit: PaymentsKit, refund_id: string): Promise<void> {
+  const refund = await getRefund(tx, refund_id)
+  if (refund.status !== 'pending' || refund.external_id !== null) return
+  const now = kit.clock.now()
+  await queries.updateRefund(tx, refund_id, {
+    status: 'unknown',
+    next_check_at: nextRefundCheck('unknown', refund.created_at, now),
+    updated_at: now,
+  })
+}

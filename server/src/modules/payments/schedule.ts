@@ -1,0 +1,39 @@
+import type { PaymentStatus } from './payment-status.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+/** After this long nothing more is expected; reconciliation and people take over. */
+export const CHECKING_MAX_MS = 8 * DAY
+
+/**
+ * When the vendor is asked about a payment next. An unknown outcome is asked about at least twice a minute for as
+ * long as it is unknown, so it is resolved within a minute of the vendor answering again. A payment whose
+ * notification may be lost is asked about every half minute in its first hour, when buyers pay, then rarely.
+ */
+export function nextPaymentCheck(status: PaymentStatus, created_at: Date, now: Date): Date | null {
+  const age = now.getTime() - created_at.getTime()
+  if (status === 'unknown') return new Date(now.getTime() + (age < MINUTE ? 3 * SECOND : 25 * SECOND))
+  if (status === 'expired') return age < CHECKING_MAX_MS ? new Date(now.getTime() + 6 * HOUR) : null
+  if (status === 'pending' || status === 'requires_action' || status === 'authorized') {
+    if (age < HOUR) return new Date(now.getTime() + 25 * SECOND)
+    if (age < DAY) return new Date(now.getTime() + 5 * MINUTE)
+    return age < CHECKING_MAX_MS ? new Date(now.getTime() + HOUR) : null
+  }
+  return null
+}
+
+/** When the vendor is asked about a refund next; there is often no notification that a refund failed. */
+export function nextRefundCheck(status: 'pending' | 'unknown', created_at: Date, now: Date): Date {
+  const age = now.getTime() - created_at.getTime()
+  if (status === 'unknown') return new Date(now.getTime() + (age < MINUTE ? 3 * SECOND : 25 * SECOND))
+  if (age < HOUR) return new Date(now.getTime() + 30 * SECOND)
+  return new Date(now.getTime() + (age < DAY ? 10 * MINUTE : 6 * HOUR))
+}
+
+/** Pause before a notification that could not be handled is tried again: 1 s, doubled, at most 25 s. */
+export function nextInboxAttempt(attempts: number, now: Date): Date {
+  return new Date(now.getTime() + Math.min(SECOND * 2 ** Math.min(attempts - 1, 10), 25 * SECOND))
+}

@@ -1,0 +1,143 @@
+import { z } from 'zod'
+import { amount, amountOrZero, currency, pageOf, pageQuery, timestamp } from '#http/wire'
+import { PAYMENT_STATUSES } from './payment-status.ts'
+import type { PaymentRow } from './payment-queries.ts'
+import type { RefundRow } from './refund-queries.ts'
+import type { SavedMethodRow } from './saved-methods.ts'
+
+export const paymentStatus = z.enum(PAYMENT_STATUSES)
+
+export const payment = z
+  .object({
+    id: z.string(),
+    order_id: z.string(),
+    customer_id: z.string(),
+    status: paymentStatus,
+    gateway: z.string(),
+    is_test: z.boolean(),
+    amount,
+    currency,
+    captured_amount: amountOrZero,
+    refunded_amount: amountOrZero,
+    fee: amountOrZero.nullable(),
+    external_id: z.string().nullable().describe('The payment’s id at the vendor.'),
+    checkout_url: z.string().nullable().describe('Where the buyer pays.'),
+    capture: z.enum(['automatic', 'manual']),
+    failure_reason: z.string().nullable(),
+    mismatch_reason: z.string().nullable().describe('Why a person has to look; set when status is mismatch.'),
+    expires_at: timestamp,
+    created_at: timestamp,
+    succeeded_at: timestamp.nullable(),
+  })
+  .meta({ id: 'Payment' })
+
+export const refund = z
+  .object({
+    id: z.string(),
+    payment_id: z.string(),
+    status: z.enum(['pending', 'unknown', 'succeeded', 'failed']),
+    amount,
+    currency,
+    reason: z.string(),
+    origin: z.enum(['api', 'vendor']),
+    external_id: z.string().nullable(),
+    failure_reason: z.string().nullable(),
+    breakdown: z
+      .array(z.object({
+        grant_id: z.string(),
+        unit: z.string(),
+        granted: amountOrZero,
+        remaining: amountOrZero,
+        price: amountOrZero,
+        refundable: amountOrZero,
+      }))
+      .describe('What each grant bought by the payment is still worth: price × remaining ÷ granted, rounded down.'),
+    created_at: timestamp,
+    finished_at: timestamp.nullable(),
+  })
+  .meta({ id: 'Refund' })
+
+export const savedMethod = z
+  .object({
+    id: z.string(),
+    customer_id: z.string(),
+    gateway: z.string(),
+    kind: z.string(),
+    title: z.string(),
+    consented_at: timestamp,
+    expires_at: timestamp.nullable(),
+    created_at: timestamp,
+  })
+  .meta({ id: 'SavedMethod' })
+
+export const paymentPage = pageOf(payment)
+export const refundPage = pageOf(refund)
+export const savedMethodList = pageOf(savedMethod)
+
+export const paymentFilter = pageQuery.extend({
+  customer_id: z.string().max(100).optional(),
+  order_id: z.string().max(100).optional(),
+  status: paymentStatus.optional(),
+  gateway: z.string().max(50).optional(),
+  external_id: z.string().max(200).optional(),
+})
+export const refundFilter = pageQuery.extend({
+  payment_id: z.string().max(100).optional(),
+  status: z.enum(['pending', 'unknown', 'succeeded', 'failed']).optional(),
+})
+export const captureBody = z.strictObject({ amount: amount.optional() })
+
+/** The payment as the API shows it. */
+export function paymentWire(row: PaymentRow): z.output<typeof payment> {
+  return {
+    id: row.id,
+    order_id: row.order_id,
+    customer_id: row.customer_id,
+    status: row.status,
+    gateway: row.gateway,
+    is_test: row.is_test,
+    amount: row.amount,
+    currency: row.currency,
+    captured_amount: row.captured_amount,
+    refunded_amount: row.refunded_amount,
+    fee: row.fee,
+    external_id: row.external_id,
+    checkout_url: row.checkout_url,
+    capture: row.may_capture_now ? 'automatic' : 'manual',
+    failure_reason: row.failure_reason,
+    mismatch_reason: row.mismatch_reason,
+    expires_at: row.expires_at,
+    created_at: row.created_at,
+    succeeded_at: row.succeeded_at,
+  }
+}
+
+/** The refund as the API shows it. */
+export function refundWire(row: RefundRow): z.output<typeof refund> {
+  const breakdown = (row.breakdown ?? []) as Record<'granted' | 'remaining' | 'price' | 'refundable', number>[]
+  return {
+    id: row.id,
+    payment_id: row.payment_id,
+    status: row.status,
+    amount: row.amount,
+    currency: row.currency,
+    reason: row.reason,
+    origin: row.origin,
+    external_id: row.external_id,
+    failure_reason: row.failure_reason,
+    breakdown: breakdown.map((line) => ({
+      ...(line as unknown as { grant_id: string; unit: string }),
+      granted: BigInt(line.granted),
+      remaining: BigInt(line.remaining),
+      price: BigInt(line.price),
+      refundable: BigInt(line.refundable),
+    })),
+    created_at: row.created_at,
+    finished_at: row.finished_at,
+  }
+}
+
+export function savedMethodWire(row: SavedMethodRow): z.output<typeof savedMethod> {
+  const { id, customer_id, gateway, kind, title, consented_at, expires_at, created_at } = row
+  return { id, customer_id, gateway, kind, title, consented_at, expires_at, created_at }
+}

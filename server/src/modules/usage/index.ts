@@ -1,0 +1,6 @@
+export { usageRoutes } from './routes.ts'
+export { quoteMeterEvent, recordMeterEvent } from './usage.ts'
+export type { NewMeterEvent, Quote } from './usage.ts'
+export { seedRateCards, SPEECH_RATE_CARDS } from './rate-cards.ts'
+export { upsertMeter } from './queries.ts'
+export type { MeterEventRow } from './queries.ts'
