@@ -175,13 +175,11 @@ function discriminatedChoice(schema: Node, document: Node): Node | undefined {
     type: 'object',
     required: [property],
     properties: { [property]: { enum: values.flat() } },
-    // Built from pairs: a literal with a key called `then` looks like a promise.
-    allOf: branches.map((branch, index) =>
-      Object.fromEntries([
-        ['if', { type: 'object', properties: { [property]: { enum: values[index] } }, required: [property] }],
-        ['then', toJsonSchema(branch, document)],
-      ]),
-    ),
+    allOf: branches.map((branch, index) => ({
+      if: { type: 'object', properties: { [property]: { enum: values[index] } }, required: [property] },
+      // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema; nothing awaits this
+      then: toJsonSchema(branch, document),
+    })),
     ...(schema['nullable'] === true ? { nullable: true } : {}),
   }
 }

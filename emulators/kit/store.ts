@@ -86,6 +86,19 @@ export function createStore<T>(max = 200_000): Store<T> {
   }
 }
 
+/** A collection that shows something else than what is held. */
+export function viewOf<Held>(store: Store<Held>, show: (held: Held) => unknown): Collection {
+  return {
+    get size() {
+      return store.size
+    },
+    page(query) {
+      const page = store.page(query)
+      return { ...page, items: page.items.map((held) => show(held)) }
+    },
+  }
+}
+
 /** The index of the last entry whose sequence number is below `before`; −1 when there is none. */
 function positionBefore(order: readonly { seq: number }[], before: number): number {
   let low = 0
