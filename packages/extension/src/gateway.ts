@@ -29,12 +29,20 @@ export interface Gateway<Config = unknown> {
    */
   createPayment(config: Config, input: CreatePaymentInput, context: GatewayContext): Promise<CreatedPayment>
   /** The vendor's word on one payment; `undefined` when the vendor knows none. Throws GatewayUnavailable. */
-  getPayment(config: Config, reference: PaymentReference, context: GatewayContext): Promise<VendorPayment | undefined>
+  getPayment(
+    config: Config,
+    reference: PaymentReference,
+    context: GatewayContext,
+  ): Promise<VendorPayment | undefined>
   /**
    * Verifies a notification on its raw bytes and says what it is about. Pure but for certificate look-ups.
    * Nothing it returns with trust `hint` is believed: the core reads the object again with `getPayment`/`getRefund`.
    */
-  parseWebhook(config: Config, request: WebhookRequest, context: GatewayContext): Promise<WebhookResult> | WebhookResult
+  parseWebhook(
+    config: Config,
+    request: WebhookRequest,
+    context: GatewayContext,
+  ): Promise<WebhookResult> | WebhookResult
   /** Takes an authorized payment (two-stage). Leave it out when the vendor cannot. */
   capturePayment?(
     config: Config,
@@ -47,7 +55,11 @@ export interface Gateway<Config = unknown> {
   refund?(config: Config, input: RefundInput, context: GatewayContext): Promise<VendorRefund>
   /** False when a refund must be of the whole payment. Default true. */
   may_refund_partially?: boolean
-  getRefund?(config: Config, reference: RefundReference, context: GatewayContext): Promise<VendorRefund | undefined>
+  getRefund?(
+    config: Config,
+    reference: RefundReference,
+    context: GatewayContext,
+  ): Promise<VendorRefund | undefined>
   /** Charges a method the buyer agreed to keep, without the buyer. */
   chargeSavedMethod?(
     config: Config,
@@ -135,7 +147,13 @@ export interface ChargeSavedMethodInput {
 }
 
 /** The vendor's status in the common words. `pending` also stands for a status this version does not know. */
-export type VendorPaymentStatus = 'pending' | 'requires_action' | 'authorized' | 'succeeded' | 'canceled' | 'failed'
+export type VendorPaymentStatus =
+  | 'pending'
+  | 'requires_action'
+  | 'authorized'
+  | 'succeeded'
+  | 'canceled'
+  | 'failed'
 
 export interface CreatedPayment {
   status: VendorPaymentStatus

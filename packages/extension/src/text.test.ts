@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { clipText } from './text.ts'
+import { clipText, hideSecrets } from './text.ts'
 
 describe('clipText', () => {
   it('leaves a text that fits and cuts one that does not, with an ellipsis', () => {
@@ -18,5 +18,22 @@ describe('clipText', () => {
         expect(clipped.isWellFormed() || !text.isWellFormed()).toBe(true)
       }),
     )
+  })
+})
+
+describe('hideSecrets', () => {
+  it('blots out a secret in every form it may be quoted in, and nothing else', () => {
+    const key = 'live_k/ey+0123456789'
+    const quoted = [
+      key,
+      Buffer.from(key).toString('base64'),
+      Buffer.from(key).toString('base64url'),
+      encodeURIComponent(key),
+    ]
+    const hidden = hideSecrets(`bad key ${quoted.join(' ')} in field a`, [key, ''])
+    expect(quoted.filter((form) => hidden.includes(form))).toEqual([])
+    expect(hidden.startsWith('bad key *** ***')).toBe(true)
+    expect(hidden.endsWith(' in field a')).toBe(true)
+    expect(hideSecrets('nothing here', [key])).toBe('nothing here')
   })
 })

@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, describe } from 'vitest'
+import { checkFaults } from './gateway-contract/fault-checks.ts'
+import type { GatewayFixture, Lab } from './gateway-contract/fixture.ts'
+import { openLab } from './gateway-contract/lab.ts'
+import { checkPayments } from './gateway-contract/payment-checks.ts'
+import type { VendorLab } from './gateway-contract/payment-checks.ts'
+import { checkRefunds } from './gateway-contract/refund-checks.ts'
+import { checkSettings } from './gateway-contract/settings-checks.ts'
+import { checkWebhooks } from './gateway-contract/webhook-checks.ts'
+
+export type { GatewayFixture, Lab, Proof, Stand, VendorFact } from './gateway-contract/fixture.ts'
+export { createInput, newContext, newId, openLab } from './gateway-contract/lab.ts'
+export { outcomeOf } from './gateway-contract/leaks.ts'
+export { referenceOf } from './gateway-contract/payment-checks.ts'
+
+/**
+ * The contract every gateway keeps, whoever its vendor is. A gateway's own test calls this once with what it knows
+ * of its vendor; facts are read from the vendor's emulator over HTTP, never from the gateway itself.
+ */
+export function describeGateway<Config>(fixture: GatewayFixture<Config>): void {
+  describe(`the gateway contract: ${fixture.gateway.id}`, () => {
+    let opened: (Lab<Config> & { close(): Promise<void> }) | undefined
+    beforeAll(async () => {
+      opened = await openLab(fixture)
+    })
+    afterAll(() => opened?.close())
+    const lab = (): Lab<Config> => {
+      if (!opened) throw new Error('the lab is open only while its checks run')
+      return opened
+    }
+    const vendorLab = (): VendorLab<Config> => {
+      const { vendor, stand } = lab()
+      if (!vendor || stand.vendor_url === undefined) throw new Error('objects without a vendor')
+      return { ...lab(), vendor, vendor_url: stand.vendor_url }
+    }
+    const { objects, gateway } = fixture
+    describe('settings', () => {
+      checkSettings(fixture, lab)
+    })
+    describe('notifications', () => {
+      checkWebhooks(fixture, lab)
+    })
+    if (!objects) return
+    describe('payments', () => {
+      checkPayments(fixture, objects, vendorLab)
+    })
+    describe('a vendor in trouble', () => {
+      checkFaults(objects, vendorLab)
+    })
+    if (!objects.refunds || !gateway.refund) return
+    describe('refunds', () => {
+      checkRefunds(gateway, objects, vendorLab)
+    })
+  })
+}
