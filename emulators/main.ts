@@ -6,7 +6,7 @@ import { listEmulators } from './kit/registry.ts'
 /**
  * `npm run emulator`                    lists the emulators
  * `npm run emulator yookassa -- --port 9101 --webhook-url http://127.0.0.1:8080/webhooks/payments/yookassa`
- * Every setting of an emulator is an option of the same name with dashes. Faults: `--faults '{"duplicate":2}'`.
+ * Every setting of an emulator is an option of the same name with dashes.
  */
 const OWN_OPTIONS = ['port', 'host', 'seed', 'retry-scale', 'faults', 'help'] as const
 
@@ -92,9 +92,7 @@ function json(name: string, text: string): Record<string, never> {
 }
 
 function listing(emulators: Map<string, EmulatorDefinition<BaseSettings>>): string {
-  const rows = [...emulators.values()].map(
-    ({ id, title, description }) => `  ${id.padEnd(16)}${title}: ${description}`,
-  )
+  const rows = [...emulators.values()].map(({ id, description }) => `  ${id.padEnd(16)}${description}`)
   return ['Emulators:', ...rows, '', 'Run one: npm run emulator <id> [-- --port 9101 --help]'].join('\n')
 }
 
@@ -128,7 +126,8 @@ function welcome(
     `  control API    ${emulator.base_url}/_emulator`,
     `  notifications  ${address === '' ? 'not sent (no --webhook-url)' : address}`,
     `  seed           ${status.seed}`,
-    ...fields.map(([name, field]) => `  ${name.padEnd(14)} ${JSON.stringify(chosen[name] ?? field.default)}`),
+    '  settings',
+    ...fields.map(([name, field]) => `    ${name}: ${JSON.stringify(chosen[name] ?? field.default)}`),
   ].join('\n')
 }
 

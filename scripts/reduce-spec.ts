@@ -4,9 +4,9 @@ import { parseArgs } from 'node:util'
 import { parse as parseYaml } from 'yaml'
 
 /**
- * Reduces a vendor's OpenAPI file to its shapes: paths, parameters, request and response schemas, enums and limits.
- * Everything written for people is left behind (an allow-list of keywords is kept, so no text can slip through),
- * and so is every component that the kept paths do not reach.
+ * Reduces a vendor's OpenAPI file to its shapes: paths, parameters, request and response schemas, enums and
+ * limits. Everything written for people is left behind (an allow-list of keywords is kept, so no text can slip
+ * through), and so is every component that the kept paths do not reach.
  *
  *   node scripts/reduce-spec.ts <file.json|yaml> <out.json> [--paths regex] [--no-responses] [--keep regex]
  *        [--source "Vendor API v1"] [--date 2026-02-06]
@@ -265,7 +265,7 @@ async function main(): Promise<void> {
   await writeFile(to, output)
   const schemas = Object.keys(reduced.components['schemas'] ?? {}).length
   process.stdout.write(
-    `${to}: ${Object.keys(reduced.paths).length} paths, ${schemas} schemas, ${Math.ceil(output.length / 1024)} KB\n`,
+    `${to}: ${Object.keys(reduced.paths).length} paths, ${schemas} schemas, ${output.length} characters\n`,
   )
 }
 

@@ -48,7 +48,7 @@ export const NO_FAULTS: Readonly<Faults> = {
   scope: 'operations',
 }
 
-/** At most so many extra copies of one notification: 50 is the highest figure a receiver is promised to bear. */
+/** At most so many extra copies: a receiver that bears 50 at once bears any number. */
 const MAX_DUPLICATES = 50
 const MAX_COUNT = 1_000_000
 const MAX_DELAY_MS = 86_400_000

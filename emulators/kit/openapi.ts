@@ -16,7 +16,7 @@ export interface Problem {
 /** A vendor's published shapes. Paths are the file's own, e.g. `/payments/{payment_id}`. */
 export interface Spec {
   checkBody: (method: string, path: string, body: unknown) => Problem[]
-  /** Query values are strings and are coerced. A name the file does not know is a problem of keyword `unknown`. */
+  /** Values are strings and are coerced. A name the file does not know is a problem of keyword `unknown`. */
   checkQuery: (method: string, path: string, query: Readonly<Record<string, unknown>>) => Problem[]
   /** For tests: does the emulator answer in the vendor's shape? */
   checkResponse: (method: string, path: string, status: number, body: unknown) => Problem[]
@@ -117,9 +117,9 @@ function querySchema(lists: readonly unknown[], document: Node): Node {
 }
 
 /**
- * OpenAPI schemas to JSON Schema: references point into the shared schema, boolean `exclusiveMinimum` becomes a
- * number, and a discriminated `oneOf` becomes a choice by value, so that the message names the wrong field and
- * not all branches.
+ * OpenAPI schemas to JSON Schema: references point into the shared schema, boolean `exclusiveMinimum`
+ * becomes a number, and a discriminated `oneOf` becomes a choice by value, so that the message names the
+ * wrong field and not all branches.
  */
 function toJsonSchema(value: unknown, document: Node): unknown {
   if (Array.isArray(value)) return value.map((item) => toJsonSchema(item, document))
@@ -154,7 +154,7 @@ function toJsonSchema(value: unknown, document: Node): unknown {
   return converted
 }
 
-/** Other engines' leading flags `(?s)` are a group here; a pattern that still does not compile is left out. */
+/** Other engines' leading flags `(?s)` become a group; a pattern that still does not compile is left out. */
 function portablePattern(pattern: unknown): string | undefined {
   if (typeof pattern !== 'string') return undefined
   const portable = pattern.replace(/^\(\?([ims]{1,3})\)([^]*)$/, '(?$1:$2)')

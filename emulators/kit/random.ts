@@ -10,6 +10,8 @@ export interface Random {
   hex: (length: number) => string
   /** `length` characters out of `alphabet`. */
   string: (length: number, alphabet: string) => string
+  /** In the form of a version 4 UUID. */
+  uuid: () => string
 }
 
 /** A fresh seed in `[1, 2^32)`, from the operating system. */
@@ -43,7 +45,9 @@ export function seededRandom(seed: number, label = ''): Random {
     while (text.length < length) text += alphabet[integer(alphabet.length)]
     return text
   }
-  return { next, integer, string, hex: (length) => string(length, '0123456789abcdef') }
+  const hex = (length: number) => string(length, '0123456789abcdef')
+  const uuid = () => `${hex(8)}-${hex(4)}-4${hex(3)}-${string(1, '89ab')}${hex(3)}-${hex(12)}`
+  return { next, integer, string, hex, uuid }
 }
 
 function hashLabel(label: string): number {

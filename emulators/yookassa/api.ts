@@ -212,7 +212,7 @@ export function errorBody(world: World, error: VendorError): Record<string, unkn
   const { random } = world.kit
   return {
     type: 'error',
-    id: `${random.hex(8)}-${random.hex(4)}-4${random.hex(3)}-8${random.hex(3)}-${random.hex(12)}`,
+    id: random.uuid(),
     code: error.code,
     description: error.message,
     ...(error.parameter === undefined ? {} : { parameter: error.parameter }),

@@ -15,8 +15,8 @@ interface Answer {
 /** Remembers answers by `Idempotence-Key` for 24 hours of the emulator's clock. */
 export interface Idempotence {
   /**
-   * Performs once: the same key with the same request gives the first answer again. Only what was performed is
-   * remembered, a refused request is not. Throws VendorError 400 for a missing, malformed or reused key.
+   * Performs once: the same key with the same request gives the first answer again. Only what was performed
+   * is remembered, a refused request is not. Throws VendorError 400 for a missing, malformed or reused key.
    */
   once: (input: IdempotentRequest, perform: () => unknown) => unknown
   clear: () => void

@@ -35,7 +35,7 @@ export function listPage<Held, Wire>(
   }
 }
 
-/** Whether a time lies in `<field>.gte|gt|lte|lt` of the query; an object without that time never matches a bound. */
+/** Whether a time lies within `<field>.gte|gt|lte|lt` of the query; no time lies within no bound. */
 export function isWithin(query: ListQuery, field: string, time: string | undefined): boolean {
   return COMPARISONS.every((comparison) => {
     const bound = query[`${field}.${comparison}`]

@@ -84,7 +84,7 @@ export interface PaymentRecord {
   receipt?: Receipt
   return_url?: string
   language: 'ru' | 'en'
-  /** Milliseconds of the emulator's clock: until when the buyer may pay, then until when it may be captured. */
+  /** Milliseconds of the emulator's clock: until when it may be paid, then until when captured. */
   due_at: number
 }
 

@@ -145,7 +145,8 @@ function payForm(world: World, record: PaymentRecord, text: PageText, warning: s
       : `<p>${escapeHtml(text.methods[kind] ?? kind)}</p>`
   const card =
     kind === undefined || kind === 'bank_card'
-      ? `<label>${text.card}<input type="text" name="card_number" inputmode="numeric" autocomplete="off" value="${DEFAULT_CARD}"></label>`
+      ? `<label>${text.card}<input type="text" name="card_number" inputmode="numeric"
+ autocomplete="off" value="${DEFAULT_CARD}"></label>`
       : ''
   const save =
     is_autopayment_enabled && !record.wants_saving
@@ -155,7 +156,8 @@ function payForm(world: World, record: PaymentRecord, text: PageText, warning: s
     .map((reason) => `<option${reason === 'general_decline' ? ' selected' : ''}>${reason}</option>`)
     .join('')
   return `${warning === '' ? '' : `<p role="alert">${escapeHtml(warning)}</p>`}
-<form method="post">${choice}${card}${save}<button class="main" name="action" value="pay">${text.pay}</button></form>
+<form method="post">${choice}${card}${save}
+<button class="main" name="action" value="pay">${text.pay}</button></form>
 <hr>
 <form method="post"><label>${text.reason}<select name="reason">${reasons}</select></label>
 <button name="action" value="decline">${text.decline}</button></form>

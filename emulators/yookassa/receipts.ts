@@ -121,7 +121,7 @@ export function registerReceipt(
   const { kit } = world
   const { receipt, ...rest } = input
   const object: ReceiptObject = {
-    id: `rt-${kit.random.hex(8)}-${kit.random.hex(4)}-4${kit.random.hex(3)}-9${kit.random.hex(3)}-${kit.random.hex(12)}`,
+    id: `rt-${kit.random.uuid()}`,
     ...rest,
     status: 'succeeded',
     fiscal_document_number: String(1000 + kit.random.integer(900_000)),
