@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../src/kernel/embedded-postgres.ts'
-import { lockFile } from '../src/kernel/embedded-postgres-lock.ts'
+import { lockFile, type FileLock } from '../src/kernel/embedded-postgres-lock.ts'
 import { migrate } from '../src/kernel/migrate.ts'
 import { databaseUrl, runStatements } from './database-server.ts'
 
@@ -38,13 +38,10 @@ let end: () => Promise<void> = () => Promise.resolve()
  */
 export async function setup(project: TestProject): Promise<void> {
   const given = process.env['TEST_DATABASE_URL']
-  const server = given ? { url: given, stop: () => Promise.resolve() } : await startTestServer()
   const prefix = `kopilka_test_${randomBytes(4).toString('hex')}`
   const template = `${prefix}_template`
-  end = async () => {
-    await dropDatabases(server.url, prefix)
-    await server.stop()
-  }
+  const server = given ? { url: given, end: () => dropDatabases(given, prefix) } : await startTestServer()
+  end = server.end
   const failure = await makeTemplate(server.url, template)
   project.provide('test_server', { url: server.url, prefix, template, ...(failure ? { failure } : {}) })
 }
@@ -54,7 +51,7 @@ export async function teardown(): Promise<void> {
   await end()
 }
 
-async function startTestServer(): Promise<{ url: string; stop: () => Promise<void> }> {
+async function startTestServer(): Promise<{ url: string; end: () => Promise<void> }> {
   removeLeftOvers()
   const data_directory = mkdtempSync(path.join(tmpdir(), FOLDER))
   // Tests ask whether a commit is seen, never whether it survives a power cut; the other settings are those
@@ -63,7 +60,7 @@ async function startTestServer(): Promise<{ url: string; stop: () => Promise<voi
   const server = await startEmbeddedPostgres({ data_directory, may_create_databases: true, flags })
   return {
     url: server.url,
-    stop: async () => {
+    end: async () => {
       await server.stop()
       rmSync(data_directory, { recursive: true, force: true })
     },
@@ -103,8 +100,15 @@ function removeLeftOvers(): void {
 }
 
 function removeUnlessUsed(folder: string): void {
-  // Nobody runs a server there when its locks are free.
-  const locks = ['owner.lock', 'server.lock'].map((name) => lockFile(path.join(folder, name)))
-  if (locks.every((lock) => lock !== undefined)) rmSync(folder, { recursive: true, force: true })
-  for (const lock of locks) lock?.release()
+  const locks: (FileLock | undefined)[] = []
+  try {
+    for (const name of ['owner.lock', 'server.lock']) locks.push(lockFile(path.join(folder, name)))
+    // Nobody runs a server there when its locks are free.
+    if (locks.every((lock) => lock !== undefined)) rmSync(folder, { recursive: true, force: true })
+  } catch (error) {
+    // Another run removes it at this moment, or it is another user's: tidying is no reason to fail.
+    console.warn(`${folder} was left as it is: ${String(error)}`)
+  } finally {
+    for (const lock of locks) lock?.release()
+  }
 }
