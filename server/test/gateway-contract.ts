@@ -14,8 +14,8 @@ export { outcomeOf } from './gateway-contract/leaks.ts'
 export { referenceOf } from './gateway-contract/payment-checks.ts'
 
 /**
- * The contract every gateway keeps, whoever its vendor is. A gateway's own test calls this once with what it knows
- * of its vendor; facts are read from the vendor's emulator over HTTP, never from the gateway itself.
+ * The contract every gateway keeps, whoever its vendor is. A gateway's own test calls this once with what it
+ * knows of its vendor; facts are read from the vendor's emulator over HTTP, never from the gateway itself.
  */
 export function describeGateway<Config>(fixture: GatewayFixture<Config>): void {
   describe(`the gateway contract: ${fixture.gateway.id}`, () => {

@@ -2,8 +2,8 @@ import type { z } from 'zod'
 import { GatewayUnavailable } from './http.ts'
 
 /**
- * Reads a vendor's answer by a schema. Throws {@link GatewayUnavailable} when it has another form, e.g. a proxy's
- * page: whether the call was carried out is then unknown. The error does not quote the answer.
+ * Reads a vendor's answer by a schema. Throws {@link GatewayUnavailable} when it has another form, e.g. a
+ * proxy's page: whether the call was carried out is then unknown. The error does not quote the answer.
  */
 export function readAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value)
@@ -19,8 +19,9 @@ export function readMoment(text: string | undefined): Date | undefined {
 }
 
 /**
- * Looks through a vendor's pages for the first item that matches; `undefined` when the list ended without one.
- * Throws {@link GatewayUnavailable} after `pages_max` pages: a search cut short must not say "there is none".
+ * Looks through a vendor's pages for the first item that matches; `undefined` when the list ended without
+ * one. Throws {@link GatewayUnavailable} after `pages_max` pages: a search cut short must not say "there is
+ * none".
  */
 export async function findInPages<T>(
   readPage: (cursor: string | undefined) => Promise<{ items: readonly T[]; next_cursor?: string }>,

@@ -1,8 +1,8 @@
 const GRAPHEMES = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
 /**
- * Cuts a text to `length_max` UTF-16 units, the last one an ellipsis; never in the middle of a letter or an emoji.
- * For vendors that refuse a description that is too long, whichever way they count.
+ * Cuts a text to `length_max` UTF-16 units, the last one an ellipsis; never in the middle of a letter or an
+ * emoji. For vendors that refuse a description that is too long, whichever way they count.
  */
 export function clipText(text: string, length_max: number): string {
   if (text.length <= length_max) return text
@@ -15,8 +15,8 @@ export function clipText(text: string, length_max: number): string {
 }
 
 /**
- * Blots out secrets that a vendor's words quote back, also in base64, hexadecimal and URL encoding. Pass what a
- * header was made of as well, e.g. `shop:key`: its encoding shares no letters with that of the key alone.
+ * Blots out secrets that a vendor's words quote back, also in base64, hexadecimal and URL encoding. Pass what
+ * a header was made of as well, e.g. `shop:key`: its encoding shares no letters with that of the key alone.
  */
 export function hideSecrets(text: string, secrets: readonly string[]): string {
   let hidden = text

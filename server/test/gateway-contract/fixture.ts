@@ -3,8 +3,8 @@ import type { Receiver } from './receiver.ts'
 import type { VendorControl } from './vendor-control.ts'
 
 /**
- * What a gateway's test says about its vendor, so that the contract can be checked without knowing the vendor.
- * Leave out what the vendor does not have; the checks that need it are then not made.
+ * What a gateway's test says about its vendor, so that the contract can be checked without knowing the
+ * vendor. Leave out what the vendor does not have; the checks that need it are then not made.
  */
 export interface GatewayFixture<Config = unknown> {
   gateway: Gateway<Config>
@@ -67,7 +67,9 @@ export interface Proof {
   write: (request: WebhookRequest, value: string | string[] | undefined) => WebhookRequest
   /** True when the vendor's documents allow either case of hexadecimal digits. */
   may_change_case?: boolean
-  /** False when this alteration of the body touches only what the vendor does not sign; absent: it signs all. */
+  /**
+   * False when this alteration of the body touches only what the vendor does not sign; absent: it signs all.
+   */
   covers?: (altered: WebhookRequest) => boolean
 }
 

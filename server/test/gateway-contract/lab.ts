@@ -6,7 +6,10 @@ import type { GatewayFixture, Lab, NewPayment } from './fixture.ts'
 import { startReceiver } from './receiver.ts'
 import { controlVendor } from './vendor-control.ts'
 
-/** Starts the vendor, a receiver for its notifications, and reads the owner's settings by the gateway's schema. */
+/**
+ * Starts the vendor, a receiver for its notifications, and reads the owner's settings by the gateway's
+ * schema.
+ */
 export async function openLab<Config>(
   fixture: GatewayFixture<Config>,
 ): Promise<Lab<Config> & { close(): Promise<void> }> {

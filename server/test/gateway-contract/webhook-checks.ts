@@ -11,7 +11,9 @@ const RUNS = 2000
 /** At most so many positions of a body are altered, evenly spread. */
 const POSITIONS_MAX = 400
 
-/** What must hold of notifications: the real one is taken, nothing else is believed, nothing makes it throw. */
+/**
+ * What must hold of notifications: the real one is taken, nothing else is believed, nothing makes it throw.
+ */
 export function checkWebhooks<Config>(fixture: GatewayFixture<Config>, lab: () => Lab<Config>): void {
   let real: Promise<WebhookRequest> | undefined
   const realOne = () => (real ??= fixture.realWebhook(lab()))
@@ -21,7 +23,7 @@ export function checkWebhooks<Config>(fixture: GatewayFixture<Config>, lab: () =
     return result
   }
 
-  it(`takes a real notification as ${fixture.trust}, and a repeat of it under the same event id`, async () => {
+  it(`takes a real notification as ${fixture.trust}, and its repeat under the same event id`, async () => {
     const first = await parse(await realOne())
     expect(first).toMatchObject({ verdict: 'accepted' })
     const [event] = eventsOf(first)
@@ -32,7 +34,7 @@ export function checkWebhooks<Config>(fixture: GatewayFixture<Config>, lab: () =
     expect(eventsOf(await parse(await realOne()))).toEqual(eventsOf(first))
   })
 
-  it('believes nothing when the body is empty, huge, not JSON, cut, doubled or begins with a mark', async () => {
+  it('believes no body that is empty, huge, not JSON, cut, doubled or begins with a mark', async () => {
     const request = await realOne()
     const { raw_body } = request
     const bodies = [

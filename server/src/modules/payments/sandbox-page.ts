@@ -140,8 +140,8 @@ h1{font-size:1.1rem;margin:0}
 .amount{font-size:2.2rem;font-weight:600;margin:.5rem 0 0;overflow-wrap:anywhere}
 .quiet{opacity:.7;margin:.25rem 0;overflow-wrap:anywhere}
 form{display:grid;gap:.6rem;margin:1.5rem 0}
-button{font:inherit;padding:.75rem 1rem;border:1px solid GrayText;border-radius:.6rem;background:none;color:inherit}
-button{cursor:pointer}
+button{font:inherit;padding:.75rem 1rem;border:1px solid GrayText;border-radius:.6rem}
+button{background:none;color:inherit;cursor:pointer}
 button:first-child{background:#1a7f4b;border-color:#1a7f4b;color:#fff}
 button:focus-visible,a:focus-visible{outline:3px solid #4c9ffe;outline-offset:2px}
 `
@@ -149,8 +149,8 @@ const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64')
 
 /**
  * The page for a visit. No script; the one style is allowed by its hash. The buttons post `button=…` to the
- * page's own address, to be answered with 303 to `link.return_url` (the policy allows a form to end up there).
- * `accept_language` is used where there is no link to tell the language.
+ * page's own address, to be answered with 303 to `link.return_url` (the policy allows a form to end up
+ * there). `accept_language` is used where there is no link to tell the language.
  */
 export function renderSandboxPage(
   visit: SandboxVisit,
@@ -191,7 +191,8 @@ function page(
   const form_action = form_target === undefined ? "'none'" : `'self' ${form_target}`
   const html =
     `<!doctype html><html lang="${locale}"><head><meta charset="utf-8">` +
-    `<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">` +
+    `<meta name="viewport" content="width=device-width,initial-scale=1">` +
+    `<meta name="robots" content="noindex">` +
     `<title>${texts.title}</title><style>${STYLE}</style></head>` +
     `<body><main><h1>${texts.title}</h1><p class="quiet">${texts.note}</p>${content}</main></body></html>`
   const policy =

@@ -71,7 +71,7 @@ describe('the sandbox gateway', () => {
     expect(await sandbox.createPayment(CONFIG, input, context)).toEqual(first)
   })
 
-  it('puts the page under its own address, with everything about the payment in the signed link', async () => {
+  it('puts the page under its own address, with all of the payment in the signed link', async () => {
     const input = { ...purchase(1_000_000_000n), description: 'Пакет «500 минут» & <b>скидка</b> 👩‍👩‍👧' }
     const created = await sandbox.createPayment(CONFIG, input, context)
     const url = new URL(created.checkout_url ?? '')

@@ -23,11 +23,12 @@ export const DECLINING_METHOD = 'sbxm_declines_'
 export const PAYING_METHOD = 'sbxm_pays_'
 
 /**
- * The built-in sandbox: no money, no outside process. The buyer pays on a page of this Kopilka, whose buttons send
- * signed notifications to its own webhook. It remembers nothing, so the notification is the only word about a
- * payment: `getPayment` can only answer `pending`, and a payment whose notification is lost lapses at its deadline.
- * Two-stage captures, refunds, receipts and charges of saved methods succeed at once, with ids derived from ours.
- * A single refund larger than its payment fails; the sum of several is the core's to guard.
+ * The built-in sandbox: no money, no outside process. The buyer pays on a page of this Kopilka, whose buttons
+ * send signed notifications to its own webhook. It remembers nothing, so the notification is the only word
+ * about a payment: `getPayment` can only answer `pending`, and a payment whose notification is lost lapses at
+ * its deadline. Two-stage captures, refunds, receipts and charges of saved methods succeed at once, with ids
+ * derived from ours. A single refund larger than its payment fails; the sum of several is the core's to
+ * guard.
  */
 export default defineGateway<SandboxConfig>({
   id: 'sandbox',

@@ -54,10 +54,10 @@ const ShopObject = z.object({
 })
 
 /**
- * YooKassa, API v3. What it answers with 400 or 404 about one operation is a refusal: `failed`, with its word.
- * GatewayMisconfigured is 401, 403, 405, 415 and a payment this shop does not have: nothing was done and only the
- * owner can help. Any other answer that cannot be read is GatewayUnavailable. Notifications are not signed: they
- * are hints, and a repeated one is as good a hint as the first.
+ * YooKassa, API v3. What it answers with 400 or 404 about one operation is a refusal: `failed`, with its
+ * word. GatewayMisconfigured is 401, 403, 405, 415 and a payment this shop does not have: nothing was done
+ * and only the owner can help. Any other answer that cannot be read is GatewayUnavailable. Notifications are
+ * not signed: they are hints, and a repeated one is as good a hint as the first.
  */
 export default defineGateway<Config>({
   id: 'yookassa',

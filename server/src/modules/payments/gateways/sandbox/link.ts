@@ -40,8 +40,8 @@ export function sandboxLinkUrl(secret: string, base_url: string, link: SandboxLi
 }
 
 /**
- * Reads the `link` parameter of a page's address; `undefined` when it is not signed by this secret, was altered,
- * or belongs to another payment's page. Says nothing about `expires_at`: the page does.
+ * Reads the `link` parameter of a page's address; `undefined` when it is not signed by this secret, was
+ * altered, or belongs to another payment's page. Says nothing about `expires_at`: the page does.
  */
 export function readSandboxLink(secret: string, payment_id: string, token: unknown): SandboxLink | undefined {
   const match = typeof token === 'string' ? TOKEN.exec(token) : null

@@ -52,8 +52,9 @@ export interface Call {
 export type Reply = { refusal?: undefined; body: unknown } | { refusal: string; is_key_reused: boolean }
 
 /**
- * One call. 400 and 404 are a refusal of this operation. Throws GatewayMisconfigured for 401, 403, 405 and 415:
- * nothing was done and the owner must act. Throws GatewayUnavailable for everything that is not the vendor's form.
+ * One call. 400 and 404 are a refusal of this operation. Throws GatewayMisconfigured for 401, 403, 405 and
+ * 415: nothing was done and the owner must act. Throws GatewayUnavailable for everything that is not the
+ * vendor's form.
  */
 export async function callApi({ config, context }: Shop, call: Call): Promise<Reply> {
   const credentials = `${config.shop_id}:${config.secret_key}`

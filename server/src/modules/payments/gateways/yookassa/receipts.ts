@@ -13,8 +13,9 @@ interface Amount {
 export type ReceiptForm = { receipt?: object; refusal?: undefined } | { refusal: string }
 
 /**
- * Turns a receipt into the vendor's form for a payment or refund of `amount`. Checked before the call, so that
- * a refusal names its cause: the lines must add up to the amount, and there must be an e-mail or a phone.
+ * Turns a receipt into the vendor's form for a payment or refund of `amount`. Checked before the call, so
+ * that a refusal names its cause: the lines must add up to the amount, and there must be an e-mail or a
+ * phone.
  */
 export function receiptForm(config: Config, amount: Amount, receipt: Receipt | undefined): ReceiptForm {
   if (!config.receipts || receipt === undefined) return {}

@@ -28,9 +28,9 @@ const Notification = z.object({
 })
 
 /**
- * Reads a notification. Nothing in it is signed, so it is only a hint where to look: the amount and the status
- * it tells are not even read. Events of things we do not use (payouts, deals) are accepted and name nothing,
- * or the vendor would repeat them for a day. Never throws.
+ * Reads a notification. Nothing in it is signed, so it is only a hint where to look: the amount and the
+ * status it tells are not even read. Events of things we do not use (payouts, deals) are accepted and name
+ * nothing, or the vendor would repeat them for a day. Never throws.
  */
 export function parseWebhook(config: Config, request: WebhookRequest): WebhookResult {
   if (config.check_ip && !isVendorAddress(request.remote_address)) {
