@@ -18,7 +18,10 @@ describe('The log', () => {
     }
     const first = log.page({ limit: 4 })
     expect(first.items.map((entry) => entry.path)).toEqual(['/0', '/1', '/2', '/3'])
-    expect(log.page({ limit: 4, cursor: first.next_cursor ?? '' }).items.map((e) => e.path)).toEqual(['/4', '/5'])
+    expect(log.page({ limit: 4, cursor: first.next_cursor ?? '' }).items.map((e) => e.path)).toEqual([
+      '/4',
+      '/5',
+    ])
     const newest = log.page({ limit: 2, order: 'desc' })
     expect(newest.items.map((entry) => entry.path)).toEqual(['/5', '/4'])
     expect(log.page({ limit: 9, order: 'desc', cursor: newest.next_cursor ?? '' }).items).toHaveLength(4)
@@ -30,7 +33,13 @@ describe('The log', () => {
   test('cuts out the secrets of this moment wherever they stand', () => {
     const secrets = ['s3cr3t-value']
     const log = createLog(10, () => secrets)
-    log.add({ at, kind: 'request', path: '/bots3cr3t-value/send', body: 'a s3cr3t-value b', url: 'http://x/?k=s3cr3t-value' })
+    log.add({
+      at,
+      kind: 'request',
+      path: '/bots3cr3t-value/send',
+      body: 'a s3cr3t-value b',
+      url: 'http://x/?k=s3cr3t-value',
+    })
     expect(JSON.stringify(log.page())).not.toContain('s3cr3t')
   })
 })

@@ -30,7 +30,9 @@ describe('A published shape', () => {
 
   test('knows the query of a listing, by name and by value', () => {
     const check = (query: Record<string, string>) => yookassa.checkQuery('GET', '/payments', query)
-    expect(check({ limit: '100', status: 'pending', 'created_at.gte': '2026-01-01T00:00:00.000Z' })).toEqual([])
+    expect(check({ limit: '100', status: 'pending', 'created_at.gte': '2026-01-01T00:00:00.000Z' })).toEqual(
+      [],
+    )
     expect(check({ limit: '101' })).toMatchObject([{ parameter: 'limit', keyword: 'maximum' }])
     expect(check({ limit: 'ten' })).toMatchObject([{ parameter: 'limit', keyword: 'type' }])
     expect(check({ 'created_at[gte]': '2026' })).toMatchObject([{ keyword: 'unknown' }])
