@@ -148,7 +148,7 @@ export const placeOrder = (actor: Actor) => findWallet(undefined, actor)
 import { addRoute } from '#http/routing'
 import { placeOrder } from './orders.ts'
 addRoute(placeOrder)
-=== server/src/modules/orders/verify-queries.ts
+=== server/src/modules/orders/invariant-queries.ts
 export const text = 'select o.id from orders.orders o join ledger.wallets w on true'
 === server/src/modules/orders/orders.test.ts
 import { test } from 'vitest'

@@ -83,7 +83,7 @@ const door: Rule = {
       return parse(file).program.body.flatMap((node) => {
         const source = 'source' in node ? node.source : null
         const is_own =
-          isReExport(node) && source !== null && 'value' in source && String(source.value).startsWith('./')
+          isReExport(node) && source !== null && 'value' in source && source.value.startsWith('./')
         return is_own
           ? []
           : [violation(file, node.start, 'module-door', 'does more than re-export names of its own files')]

@@ -9,7 +9,12 @@ export interface Plant {
 
 // Put together from parts: the text rules also read this file.
 const slash = '/'
-const MARK = 'TO' + 'DO'
+const MARK = ['TO', 'DO'].join('')
+const SKIP = ['test', 'skip'].join('.')
+const ONLY = ['it', 'only'].join('.')
+const EMPTY = '{}'
+const IGNORE = ['@ts', 'ignore'].join('-')
+const TOKEN = ['_auth', 'Token'].join('')
 
 /** One file with a mistake on the given lines. */
 const plant = (path: string, text: string, ...lines: number[]): Plant => ({
@@ -111,7 +116,7 @@ export const PLANTS: Record<string, Plant[]> = {
       at: ['server/migrations/0001_ledger.sql:1'],
     },
     plant('server/migrations/0001_orders.sql', 'create index a on ledger.transfers (id);\n', 1),
-    plant(`${M}/orders/verify-queries.ts`, 'export const a = `delete from ledger.wallets`\n', 1),
+    plant(`${M}/orders/invariant-queries.ts`, 'export const a = `delete from ledger.wallets`\n', 1),
     plant(`${M}/ledger/verify-queries.ts`, 'export const a = `select 1 from orders.orders`\n', 1),
     plant(`${M}/admin/reports/queries.ts`, 'export const a = `insert into orders.orders values (1)`\n', 1),
   ],
@@ -209,16 +214,11 @@ export const PLANTS: Record<string, Plant[]> = {
   ],
   any: [
     plant('scripts/a.ts', 'export const a: any = 1\nexport const b = a as any\n', 1, 2),
-    plant('scripts/a.ts', `a()\n// @ts${'-'}ignore\nb()\n`, 2),
+    plant('scripts/a.ts', `a()\n// ${IGNORE}\nb()\n`, 2),
   ],
-  'empty-catch': [plant('scripts/a.ts', 'try {\n  a()\n} catch {}\n', 3)],
+  'empty-catch': [plant('scripts/a.ts', `try {\n  a()\n} catch ${EMPTY}\n`, 3)],
   'skipped-test': [
-    plant(
-      'scripts/a.test.ts',
-      "test('a', () => {})\ntest.skip('b', () => {})\nit.only('c', () => {})\n",
-      2,
-      3,
-    ),
+    plant('scripts/a.test.ts', `test('a', () => {})\n${SKIP}('b', () => {})\n${ONLY}('c', () => {})\n`, 2, 3),
   ],
   'snake-case': [
     {
@@ -288,7 +288,7 @@ export const PLANTS: Record<string, Plant[]> = {
   ],
   'registry-host': [
     plant('.npmrc', `registry=https:${slash}${slash}registry.example.org${slash}\n`, 1),
-    plant('.npmrc', `a=1\n${slash}${slash}host${slash}:_auth${'Token'}=abcdefgh12345\n`, 2),
+    plant('.npmrc', `a=1\n${slash}${slash}host${slash}:${TOKEN}=abcdefgh12345\n`, 2),
     plant('package-lock.json', `{\n"resolved": "https:${slash}${slash}cache.example.org${slash}a.tgz"}\n`, 2),
   ],
 }

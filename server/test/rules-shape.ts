@@ -117,8 +117,7 @@ const erasable = syntaxRule(
 )
 
 /** Files whose loader wants a default export. */
-const DEFAULT_EXPORTS =
-  /(?:^|\/)(?:vitest|vite|playwright)\.config\.ts$|^extensions\/|^web\/.*\.tsx$|global-setup\.ts$/
+const DEFAULT_EXPORTS = /(?:^|\/)(?:vitest|vite|playwright)\.config\.ts$|^extensions\/|^web\/.*\.tsx$/
 
 const defaultExports = syntaxRule(
   'default-export',
@@ -248,7 +247,7 @@ const snakeCase = syntaxRule(
       if (type && isPlainData(type)) report(node, `${node.key.name} is data in camelCase`)
     },
     CallExpression(node) {
-      if (!/schemas\.ts$/.test(file.path) || node.arguments[0]?.type !== 'ObjectExpression') return
+      if (!file.path.endsWith('schemas.ts') || node.arguments[0]?.type !== 'ObjectExpression') return
       const { callee } = node
       const method =
         callee.type === 'MemberExpression' && callee.property.type === 'Identifier'

@@ -202,7 +202,7 @@ function judgeMention(
   if (schema === owner || (owner === 'kernel' && schema === 'jobs')) return undefined
   if (is_write) return `${owner} writes ${schema}.${table}; only ${schema} does that`
   const is_lower = schema === 'kernel' || MODULES.indexOf(schema) < MODULES.indexOf(owner)
-  const may_read = isReport(file.path) || (/verify-queries\.ts$/.test(file.path) && is_lower)
+  const may_read = isReport(file.path) || (/(?:verify|invariant)-queries\.ts$/.test(file.path) && is_lower)
   // A foreign key may point to a lower module's table, never upward.
   const is_foreign_key = file.path.startsWith('server/migrations/') && is_lower
   return may_read || is_foreign_key

@@ -205,7 +205,7 @@ const transactions = rule(
         if (depth > 0) {
           if (WORLD_CALLS.has(callee.split('.').at(-1) ?? ''))
             report(node, `calls ${callee} inside a transaction`)
-          if (/^db\./.test(callee))
+          if (callee.startsWith('db.'))
             report(node, `calls ${callee} inside a transaction; use the tx that is open`)
         }
         if (callee.endsWith('.transact')) for (const argument of node.arguments) inside.add(argument)
