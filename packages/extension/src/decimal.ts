@@ -14,7 +14,7 @@ export function parseDecimal(text: string, digits: number): bigint | undefined {
   return BigInt(whole + fraction.slice(0, digits).padEnd(digits, '0'))
 }
 
-/** Writes minor units as a vendor's decimal string: `formatDecimal(59900n, 2)` is `'599.00'`. Never negative. */
+/** Writes minor units as a vendor's decimal: `formatDecimal(59900n, 2)` is `'599.00'`. Never negative. */
 export function formatDecimal(amount: bigint, digits: number): string {
   if (amount < 0n) throw new RangeError('an amount sent to a vendor is never negative')
   if (digits === 0) return String(amount)

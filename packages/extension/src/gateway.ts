@@ -3,7 +3,7 @@ import type { z } from 'zod'
 /**
  * The contract of a payment gateway: one file, stateless, configuration and input in, a value out.
  * It sees no database and no order. Amounts are bigint in the currency's minor unit (Stars: whole stars).
- * `payment_id` and `refund_id` are ours and are the idempotency key outside: the same id twice is one payment.
+ * `payment_id` and `refund_id` are ours and the idempotency key outside: the same id twice is one payment.
  */
 export interface Gateway<Config = unknown> {
   /** Equal to the file's name; the webhook path is `/webhooks/payments/{id}`. */
@@ -11,7 +11,7 @@ export interface Gateway<Config = unknown> {
   title: string
   /** ISO 4217 codes, or `XTR`; the currencies this gateway can take at all. */
   currencies: readonly string[]
-  /** What the owner fills in. Mark secrets with `.meta({ secret: true })`: they are encrypted and never shown. */
+  /** What the owner fills in. Secrets (`.meta({ secret: true })`) are encrypted and never shown. */
   configSchema: z.ZodType<Config>
   /** True when these credentials move no real money. Events of the other mode are refused. */
   isTest(config: Config): boolean
@@ -36,7 +36,7 @@ export interface Gateway<Config = unknown> {
   ): Promise<VendorPayment | undefined>
   /**
    * Verifies a notification on its raw bytes and says what it is about. Pure but for certificate look-ups.
-   * Nothing it returns with trust `hint` is believed: the core reads the object again with `getPayment`/`getRefund`.
+   * Nothing with trust `hint` is believed: the core reads the object again with `getPayment`/`getRefund`.
    */
   parseWebhook(
     config: Config,
@@ -91,7 +91,7 @@ export interface Gateway<Config = unknown> {
     range: { from: Date; to: Date; cursor?: string },
     context: GatewayContext,
   ): Promise<ListPage<VendorRefund>>
-  /** A cheap call that shows whether the credentials work; used by `doctor` and the circuit breaker's probe. */
+  /** A cheap call that shows whether the credentials work; for `doctor` and the circuit breaker's probe. */
   checkHealth?(config: Config, context: GatewayContext): Promise<{ ok: boolean; detail: string }>
 }
 
@@ -100,7 +100,7 @@ export interface GatewayContext {
   now: Date
   /** Public base URL of this Kopilka, without a trailing slash: for return and notification addresses. */
   base_url: string
-  /** Remembers small values between calls in this process (access tokens, certificates); never money facts. */
+  /** Keeps small values between calls in this process (access tokens, certificates); never money facts. */
   cache: Map<string, { value: unknown; expires_at: number }>
   /** The longest one call to the vendor may take; a gateway hands it to `callVendor`. Absent: 35 s. */
   timeout_ms?: number

@@ -90,7 +90,7 @@ async function readLimited(response: Response, max_bytes: number): Promise<strin
   if (!response.body) return ''
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of response.body) {
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
     size += chunk.length
     if (size > max_bytes) throw new GatewayUnavailable('answer too large')
     chunks.push(chunk)
