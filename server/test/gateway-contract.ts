@@ -8,10 +8,9 @@ import { checkRefunds } from './gateway-contract/refund-checks.ts'
 import { checkSettings } from './gateway-contract/settings-checks.ts'
 import { checkWebhooks } from './gateway-contract/webhook-checks.ts'
 
-export type { GatewayFixture, Lab, Proof, Stand, VendorFact } from './gateway-contract/fixture.ts'
-export { createInput, newContext, newId, openLab } from './gateway-contract/lab.ts'
+export type { GatewayFixture, VendorFact } from './gateway-contract/fixture.ts'
+export { createInput, newContext, newId } from './gateway-contract/lab.ts'
 export { outcomeOf } from './gateway-contract/leaks.ts'
-export { referenceOf } from './gateway-contract/payment-checks.ts'
 
 /**
  * The contract every gateway keeps, whoever its vendor is. A gateway's own test calls this once with what it

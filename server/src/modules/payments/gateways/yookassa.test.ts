@@ -8,6 +8,7 @@ import vectors from '../../../../test/vectors/yookassa.json' with { type: 'json'
 import { oneLine, openYookassa, purchase, receiptOf, refundOf } from '../../../../test/yookassa-lab.ts'
 import type { YookassaLab } from '../../../../test/yookassa-lab.ts'
 import yookassa from './yookassa.ts'
+import { toPayment } from './yookassa/objects.ts'
 
 const DAY_MS = 86_400_000
 const context = newContext()
@@ -150,8 +151,8 @@ describe('statuses', () => {
   const canceled = ['expired_on_confirmation', 'expired_on_capture', 'canceled_by_merchant']
   const failed =
     '3d_secure_failed call_issuer card_expired country_forbidden deal_expired fraud_suspected ' +
-    'general_decline identification_required insufficient_funds internal_timeout invalid_card_number invalid_csc ' +
-    'issuer_unavailable payment_method_limit_exceeded payment_method_restricted permission_revoked ' +
+    'general_decline identification_required insufficient_funds internal_timeout invalid_card_number ' +
+    'invalid_csc issuer_unavailable payment_method_limit_exceeded payment_method_restricted permission_revoked ' +
     'unsupported_mobile_operator'
 
   it.each(canceled)('call a payment ended by %s canceled', async (reason) => {
@@ -173,6 +174,29 @@ describe('statuses', () => {
     const forgotten = await created(purchase())
     control().advanceClock(2 * 3_600_000)
     expect(await statusOf(forgotten)).toEqual(['canceled', 'expired_on_confirmation'])
+  })
+
+  it.each([
+    [
+      'by the merchant, whatever the reason',
+      { party: 'merchant', reason: 'changed_mind' },
+      'canceled',
+      'changed_mind',
+    ],
+    ['for a reason of a later version', { party: 'yoo_money', reason: 'moon_phase' }, 'failed', 'moon_phase'],
+    [
+      'for a reason that is no word',
+      { party: 'yoo_money', reason: '<b>no</b>' },
+      'failed',
+      'general_decline',
+    ],
+    ['without a reason', undefined, 'failed', 'general_decline'],
+  ])('tell a payment canceled %s', (_how, cancellation_details, status, failure_reason) => {
+    const id = '2d6f0c9b-000f-5000-9000-145f6df21d6f'
+    const amount = { value: '599.0', currency: 'RUB' } as const
+    const object = { id, status: 'canceled', amount, metadata: null, cancellation_details }
+    const told = toPayment(configOf(), object)
+    expect(told).toEqual({ external_id: id, status, failure_reason, amount: 59_900n, currency: 'RUB' })
   })
 
   it('keep a refunded payment succeeded and tell how much went back, and what the vendor keeps', async () => {
