@@ -17,6 +17,9 @@ export { outcomeOf } from './gateway-contract/leaks.ts'
  * knows of its vendor; facts are read from the vendor's emulator over HTTP, never from the gateway itself.
  */
 export function describeGateway<Config>(fixture: GatewayFixture<Config>): void {
+  if (fixture.trust === 'signed' && !fixture.proof) {
+    throw new Error('a gateway that signs shows where the signature stands, so that it can be spoiled')
+  }
   describe(`the gateway contract: ${fixture.gateway.id}`, () => {
     let opened: (Lab<Config> & { close(): Promise<void> }) | undefined
     beforeAll(async () => {
