@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { ControlError, startEmulator } from './emulator.ts'
 import type { BaseSettings, Emulator, EmulatorDefinition, EmulatorOptions } from './emulator.ts'
-import { listEmulators } from './kit/registry.ts'
+import { emulatorIds, listEmulators, loadEmulator } from './kit/registry.ts'
 
 /**
  * `npm run emulator`                    lists the emulators
@@ -13,11 +13,10 @@ const OWN_OPTIONS = ['port', 'host', 'seed', 'retry-scale', 'faults', 'help'] as
 await main(process.argv.slice(2))
 
 async function main(argv: string[]): Promise<void> {
-  const emulators = await listEmulators()
   const id = argv.find((argument) => !argument.startsWith('-'))
-  if (id === undefined) return print(listing(emulators))
-  const definition = emulators.get(id)
-  if (!definition) return fail(`There is no emulator "${id}". Known: ${[...emulators.keys()].join(', ')}.`)
+  if (id === undefined) return print(listing(await listEmulators()))
+  const definition = await loadEmulator(id)
+  if (!definition) return fail(`There is no emulator "${id}". Known: ${(await emulatorIds()).join(', ')}.`)
   const rest = argv.filter((argument, index) => argument !== '--' && index !== argv.indexOf(id))
   try {
     const given = readOptions(definition, rest)

@@ -5,8 +5,8 @@ import { parse as parseYaml } from 'yaml'
 
 /**
  * Reduces a vendor's OpenAPI file to its shapes: paths, parameters, request and response schemas, enums and
- * limits. Everything written for people is left behind (an allow-list of keywords is kept, so no text can slip
- * through), and so is every component that the kept paths do not reach.
+ * limits. Everything written for people is left behind (an allow-list of keywords is kept, so no text can
+ * slip through), and so is every component that the kept paths do not reach.
  *
  *   node scripts/reduce-spec.ts <file.json|yaml> <out.json> [--paths regex] [--no-responses] [--keep regex]
  *        [--source "Vendor API v1"] [--date 2026-02-06]
@@ -124,7 +124,7 @@ function reduceSchema(value: Json): Json {
   if (!schema) return typeof value === 'boolean' ? value : {}
   const reduced: JsonObject = {}
   for (const [keyword, content] of Object.entries(schema)) {
-    if (PLAIN_KEYWORDS.has(keyword)) reduced[keyword] = content
+    if (PLAIN_KEYWORDS.has(keyword)) reduced[keyword] = structuredClone(content)
     else if (SCHEMA_VALUED.has(keyword)) reduced[keyword] = reduceSchema(content)
     else if (SCHEMA_LISTS.has(keyword) && Array.isArray(content)) reduced[keyword] = content.map(reduceSchema)
     else if (SCHEMA_MAPS.has(keyword)) reduced[keyword] = mapValues(asObject(content) ?? {}, reduceSchema)

@@ -179,7 +179,7 @@ describe('Faults of notifications', () => {
     expect(performance.now() - started_at).toBeGreaterThan(1900)
   })
 
-  test('forge puts a false one before the real one, once, and the log says what is wrong with it', async () => {
+  test('forge puts a false one before the real one, once, and the log says what is false', async () => {
     const emulator = await start({ faults: { forge: 1 } })
     merchant.answer({ status: 401 })
     const id = await mint(emulator, 5)

@@ -26,10 +26,19 @@ export interface Spec {
 
 type Node = { [key: string]: unknown }
 
-/** Reads `specs/<name>.json`, made by `scripts/reduce-spec.ts`. Validators are compiled when first used. */
+const loaded = new Map<string, Spec>()
+
+/**
+ * Reads `specs/<name>.json`, made by `scripts/reduce-spec.ts`. Validators are compiled when first used, and
+ * once per process: a test that starts fifty emulators pays for one.
+ */
 export function loadSpec(name: string): Spec {
+  const known = loaded.get(name)
+  if (known) return known
   const text = readFileSync(new URL(`../specs/${name}.json`, import.meta.url), 'utf8')
-  return createSpec(JSON.parse(text) as Node)
+  const spec = createSpec(JSON.parse(text) as Node)
+  loaded.set(name, spec)
+  return spec
 }
 
 /** Builds the checks over a parsed OpenAPI 3.0 or 3.1 document. */

@@ -28,11 +28,16 @@ export async function fetchTransport(request: TransportRequest): Promise<Deliver
   })
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk)
-    size += chunk.byteLength
-    if (size >= MAX_RESPONSE_BYTES) break
+  const stream: ReadableStream<Uint8Array> | null = response.body
+  const reader = stream?.getReader()
+  for (;;) {
+    const next = await reader?.read()
+    if (!next || next.done || size >= MAX_RESPONSE_BYTES) break
+    chunks.push(next.value)
+    size += next.value.byteLength
   }
+  // Lets the connection go when there is more than anyone needs.
+  await reader?.cancel()
   return { status: response.status, body: Buffer.concat(chunks).toString('utf8') }
 }
 

@@ -84,7 +84,7 @@ export function createPayment(world: World, body: unknown): Payment {
   return wire
 }
 
-/** Metadata as it is kept. The published shape says nothing of lengths: keys ≤ 32, values ≤ 512 characters. */
+/** Metadata as it is kept. The published shape has no lengths: keys ≤ 32, values ≤ 512 characters. */
 export function readMetadata(metadata: Record<string, string | null> | undefined): Record<string, string> {
   const kept: Record<string, string> = {}
   for (const [key, value] of Object.entries(metadata ?? {})) {
