@@ -1,0 +1,233 @@
+import { sql as raw } from 'kysely'
+import type { Sql, Tx } from '#kernel/db'
+import { wireJson } from '#kernel/json'
+import { slicePartsOf, type SlicePart } from './slices.ts'
+import type { SpendItem, SpendOutcome } from './spend-queries.ts'
+import type { TransferKind } from './transfer-kinds.ts'
+
+export type GrantSource =
+  'purchase' | 'subscription' | 'promo' | 'bonus' | 'referral' | 'refund' | 'manual' | 'transfer'
+
+export interface WalletRow {
+  id: bigint
+  customer_id: string
+  unit: string
+  balance: bigint
+  held: bigint
+  scheduled: bigint
+  debt: bigint
+  sequence: bigint
+}
+
+/** The columns of a grant that is made; the ledger fills in the rest. */
+export interface GrantColumns {
+  granted: bigint
+  priority: number
+  is_paid: boolean
+  source: GrantSource
+  source_id: string
+  starts_at?: Date | null
+  expires_at?: Date | null
+  created_at?: Date
+  price_amount?: bigint | null
+  price_units?: bigint | null
+  price_currency?: string | null
+  parent_wallet_id?: bigint | null
+  parent_id?: bigint | null
+}
+
+/** One transfer to append. With `new_grant` it opens a grant and has no slices of its own. */
+export interface NewTransfer {
+  kind: TransferKind
+  amount: bigint
+  slices?: readonly SlicePart[]
+  new_grant?: GrantColumns
+  key_digest?: Buffer | undefined
+  input_digest?: Buffer | undefined
+  actor_id?: string | undefined
+  reason?: string | null | undefined
+  reference?: string | null | undefined
+  metadata?: object | null | undefined
+  hold_id?: string | undefined
+  related_wallet_id?: bigint | undefined
+  related_sequence?: bigint | undefined
+}
+
+export interface Appended {
+  sequence: bigint
+  balance_after: bigint
+  held_after: bigint
+}
+
+export interface TransferRow {
+  wallet_id: bigint
+  sequence: bigint
+  kind: string
+  amount: bigint
+  balance_after: bigint
+  held_after: bigint
+  grant_ids: bigint[]
+  grant_amounts: bigint[]
+  key_digest: Buffer | null
+  input_digest: Buffer | null
+  actor_id: string | null
+  reason: string | null
+  reference: string | null
+  metadata: unknown
+  hold_id: string | null
+  related_wallet_id: bigint | null
+  related_sequence: bigint | null
+  created_at: Date
+}
+
+/** Numbers of wallets at the places of the pairs asked for; undefined where there is none. */
+export async function findWalletIds(
+  sql: Sql,
+  pairs: readonly { customer_id: string; unit: string }[],
+): Promise<(bigint | undefined)[]> {
+  const { rows } = await raw<{ id: bigint | null }>`
+    select w.id
+    from unnest(${pairs.map((pair) => pair.customer_id)}::text[], ${pairs.map((pair) => pair.unit)}::text[])
+      with ordinality p (customer_id, unit, place)
+    left join ledger.wallets w on w.customer_id = p.customer_id and w.unit = p.unit
+    order by p.place`.execute(sql)
+  return rows.map((row) => row.id ?? undefined)
+}
+
+/** Locks wallets in order of id, starts and ends the grants that are due, and answers them as they are then. */
+export async function lockWallets(tx: Tx, wallet_ids: readonly bigint[], now: Date): Promise<WalletRow[]> {
+  const { rows } = await raw<WalletRow>`
+    select id, customer_id, unit, balance, held, scheduled, debt, sequence
+    from ledger.lock_wallets(${wallet_ids}::bigint[], ${now}::timestamptz)`.execute(tx)
+  return rows
+}
+
+/** Makes the wallets that are not there, in one order everywhere; answers their numbers at the places asked for. */
+export async function ensureWallets(
+  tx: Tx,
+  pairs: readonly { customer_id: string; unit: string }[],
+  now: Date,
+): Promise<bigint[]> {
+  await raw`
+    insert into ledger.wallets (customer_id, unit, created_at)
+    select distinct p.customer_id, p.unit, ${now}::timestamptz
+    from unnest(${pairs.map((pair) => pair.customer_id)}::text[], ${pairs.map((pair) => pair.unit)}::text[])
+      p (customer_id, unit)
+    order by 1, 2
+    on conflict do nothing`.execute(tx)
+  const ids = await findWalletIds(tx, pairs)
+  return ids.flatMap((id) => id ?? [])
+}
+
+/** Slices for an amount in the burn order; fewer than asked for when there is less. The wallet is locked. */
+export async function burn(tx: Tx, wallet_id: bigint, amount: bigint, now: Date): Promise<SlicePart[]> {
+  const { rows } = await raw<{ grant_ids: bigint[]; grant_amounts: bigint[] }>`
+    select grant_ids, grant_amounts
+    from ledger.burn(${wallet_id}, ${amount}, ${now}::timestamptz)`.execute(tx)
+  return rows.flatMap((row) => slicePartsOf(row.grant_ids, row.grant_amounts))
+}
+
+/** Appends transfers to a locked wallet, in order, and settles it; answers one row per transfer. */
+export async function append(
+  tx: Tx,
+  wallet_id: bigint,
+  transfers: readonly NewTransfer[],
+  now: Date,
+): Promise<Appended[]> {
+  const body = transfers.map(({ slices, key_digest, input_digest, ...transfer }) => ({
+    ...transfer,
+    grant_ids: slices?.map(({ id }) => id),
+    grant_amounts: slices?.map(({ amount }) => amount),
+    key_digest: key_digest?.toString('hex'),
+    input_digest: input_digest?.toString('hex'),
+  }))
+  const { rows } = await raw<Appended>`
+    select sequence, balance_after, held_after
+    from ledger.append(${wallet_id}, ${wireJson(body)}::jsonb, ${now}::timestamptz)
+    order by item`.execute(tx)
+  return rows
+}
+
+const transferColumns = [
+  'wallet_id', 'sequence', 'kind', 'amount', 'balance_after', 'held_after', 'grant_ids', 'grant_amounts',
+  'key_digest', 'input_digest', 'actor_id', 'reason', 'reference', 'metadata', 'hold_id', 'related_wallet_id',
+  'related_sequence', 'created_at',
+] as const
+
+/** The transfer a key was used for in a wallet. */
+export function findByKey(sql: Sql, wallet_id: bigint, key_digest: Buffer): Promise<TransferRow | undefined> {
+  return sql
+    .selectFrom('ledger.transfers')
+    .select(transferColumns)
+    .where('wallet_id', '=', wallet_id)
+    .where('key_digest', '=', key_digest)
+    .executeTakeFirst()
+}
+
+export function findTransfer(sql: Sql, wallet_id: bigint, sequence: bigint): Promise<TransferRow | undefined> {
+  return sql
+    .selectFrom('ledger.transfers')
+    .select(transferColumns)
+    .where('wallet_id', '=', wallet_id)
+    .where('sequence', '=', sequence)
+    .executeTakeFirst()
+}
+
+/** Transfers of a wallet that undo or follow another one, oldest first. */
+export function findRelated(sql: Sql, wallet_id: bigint, related_sequence: bigint): Promise<TransferRow[]> {
+  return sql
+    .selectFrom('ledger.transfers')
+    .select(transferColumns)
+    .where('wallet_id', '=', wallet_id)
+    .where('related_sequence', '=', related_sequence)
+    .where('related_wallet_id', 'is', null)
+    .orderBy('sequence')
+    .execute()
+}
+
+export function findWallet(sql: Sql, id: bigint): Promise<WalletRow | undefined> {
+  return sql
+    .selectFrom('ledger.wallets')
+    .select(['id', 'customer_id', 'unit', 'balance', 'held', 'scheduled', 'debt', 'sequence'])
+    .where('id', '=', id)
+    .executeTakeFirst()
+}
+
+/** One spend inside the caller's transaction, by the same function the lanes use for what is not common. */
+export async function spendOne(tx: Tx, item: SpendItem, now: Date): Promise<SpendOutcome> {
+  const { rows } = await raw<{
+    status: SpendOutcome['status']
+    sequence: bigint
+    balance: bigint
+    available: bigint
+    grant_ids: bigint[]
+    grant_amounts: bigint[]
+    created_at: Date
+  }>`
+    select status, sequence, balance, available, grant_ids, grant_amounts, created_at
+    from ledger.spend_rest(array[${item.wallet_id}::bigint], array[${item.amount}::bigint], ${item.key_digest},
+      ${item.input_digest}, array[${item.actor_id}::text], array[${item.reason}::text],
+      array[${item.reference}::text], array[${item.metadata}::jsonb], ${now}::timestamptz)`.execute(tx)
+  const row = rows[0]
+  if (!row) return { status: 'unknown_wallet' }
+  const { status, available, ...done } = row
+  if (status === 'insufficient') return { status, available }
+  if (status === 'key_reused' || status === 'unknown_wallet') return { status }
+  return { status, ...done }
+}
+
+/** Wallets of a customer in order of their units, at most as many as there may be units. */
+export function findCustomerWallets(
+  sql: Sql,
+  filter: { customer_id: string; unit?: string | undefined },
+): Promise<{ id: bigint; unit: string; scale: bigint }[]> {
+  return sql
+    .selectFrom('ledger.wallets as w')
+    .innerJoin('ledger.units as u', 'u.code', 'w.unit')
+    .select(['w.id', 'w.unit', 'u.scale'])
+    .where('w.customer_id', '=', filter.customer_id)
+    .$if(filter.unit !== undefined, (query) => query.where('w.unit', '=', filter.unit ?? ''))
+    .orderBy('w.unit')
+    .limit(1_000)
+    .execute()
+}
