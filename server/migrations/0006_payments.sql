@@ -19,7 +19,7 @@ create table payments.payments (
   external_id text,
   checkout_url text,
   description text not null,
-  return_url text,
+  return_url text not null,
   may_capture_now boolean not null default true,
   has_save_consent boolean not null default false,
   method text,

@@ -169,3 +169,13 @@ export async function takeRevocations(tx: Tx, refund_id: string, undone_at: Date
     .returning(['refund_id', 'customer_id', 'unit', 'grant_id', 'amount', 'shortfall'])
     .execute()
 }
+
+export async function namesOfLines(sql: Sql, ids: readonly string[]): Promise<Map<string, string>> {
+  if (ids.length === 0) return new Map()
+  const rows = await sql
+    .selectFrom('orders.lines')
+    .select(['id', 'name'])
+    .where('id', '=', raw<string>`any(${[...ids]}::text[])`)
+    .execute()
+  return new Map(rows.map((row) => [row.id, row.name]))
+}

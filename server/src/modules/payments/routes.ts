@@ -23,7 +23,7 @@ export function paymentRoutes(app: FastifyInstance, kit: RouteKit, payments: Pay
   readingRoutes(app, kit, payments)
   twoStageRoutes(app, kit, payments)
   savedMethodRoutes(app, kit)
-  webhookRoute(app, kit, payments, store)
+  webhookRoute(app, kit, payments, store, { url: '/webhooks/payments/:gateway', is_hidden: false })
 }
 
 function readingRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit): void {
@@ -106,9 +106,16 @@ function savedMethodRoutes(app: FastifyInstance, kit: RouteKit): void {
   })
 }
 
-function webhookRoute(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit, store: StoreEvents): void {
+/** Adds a door for vendors' notifications; `address` is for products whose vendors know another path. */
+export function webhookRoute(
+  app: FastifyInstance,
+  kit: RouteKit,
+  payments: PaymentsKit,
+  store: StoreEvents,
+  address: { url: string; is_hidden: boolean },
+): void {
   addRoute(app, kit, {
-    method: 'POST', url: '/webhooks/payments/:gateway',
+    ...address, method: 'POST',
     who: { anonymous: true, proof: 'the gateway verifies its notification on the raw bytes' },
     tag: 'webhooks', summary: 'A vendor’s notification', raw_body: true, body_max_bytes: WEBHOOK_MAX_BYTES,
     anonymous_per_minute: Number.POSITIVE_INFINITY,

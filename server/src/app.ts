@@ -1,0 +1,224 @@
+import type { FastifyInstance } from 'fastify'
+import { createServer } from '#http/server'
+import { drainServer } from '#http/shutdown'
+import type { RouteKit } from '#http/routing'
+import { databaseClock, type Clock } from '#kernel/clock'
+import { createCoalescer } from '#kernel/coalesce'
+import { createDb, type Db } from '#kernel/db'
+import { createEvents } from '#kernel/events'
+import { deleteOldKeys } from '#kernel/idempotency-queries'
+import { createJobQueue } from '#kernel/job-queue'
+import type { JobQueue } from '#kernel/jobs'
+import type { Log } from '#kernel/log'
+import { createLoop, type Loop } from '#kernel/loop'
+import { createCursors } from '#kernel/page'
+import { startClock } from '#kernel/test-clock'
+import { adminRoutes } from '#modules/admin'
+import { catalogRoutes } from '#modules/catalog'
+import { customerRoutes } from '#modules/customers'
+import { createAuthenticator, identityRoutes } from '#modules/identity'
+import { createLedgerKit, ledgerRoutes, startLedger, stopLedger, sweepExpiries, sweepHolds, type LedgerKit } from '#modules/ledger'
+import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
+import {
+  checkPayments, checkRefunds, createGateways, drainInbox, loadGatewayFiles, paymentRoutes, sandboxRoutes, storeEvents,
+  type PaymentsKit, type StoreEvents,
+} from '#modules/payments'
+import { usageRoutes } from '#modules/usage'
+import { screphAdminRoutes } from './facades/screph-admin.ts'
+import { screphRoutes } from './facades/screph.ts'
+import { wireReactions } from './reactions.ts'
+
+export type Role = 'api' | 'worker'
+
+/** Everything a process needs to know to run; made by `config.ts`, or by a test. */
+export interface AppSettings {
+  database_url: string
+  mode: 'sandbox' | 'live'
+  roles: readonly Role[]
+  host: string
+  port: number
+  /** Where the world reaches this server; empty: the address it listens on. */
+  base_url: string
+  /** 32 bytes that sign cursors. */
+  cursor_key: Buffer
+  gateways: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  extension_folders: readonly string[]
+  return_url_origins: readonly string[]
+  cors_origins: readonly string[]
+  trusted_proxies: readonly string[]
+  anonymous_per_minute: number
+  metrics_token?: string | undefined
+  spend_lanes?: number | undefined
+  spend_batch_max?: number | undefined
+  fiscal: FiscalSettings
+  version: string
+  log: Log
+  /** For tests: a clock of their own instead of the database's. */
+  clock?: Clock
+}
+
+export interface App {
+  base_url: string
+  http: FastifyInstance
+  db: Db
+  kit: RouteKit
+  ledger: LedgerKit
+  payments: PaymentsKit
+  orders: OrdersKit
+  jobs: JobQueue
+  /** Handles every notification that waits; for tests and drills. */
+  drain: () => Promise<void>
+  stop(): Promise<void>
+}
+
+/**
+ * Puts a process together: database → clock → gateways → reactions → HTTP and worker. The database is migrated
+ * already. Everything it starts is stopped by `stop`, in the opposite order.
+ */
+export async function startApp(settings: AppSettings): Promise<App> {
+  const { log } = settings
+  const db = createDb({ url: settings.database_url, on_error: (error) => log.warn({ error }, 'a database connection was lost') })
+  const anchored = settings.clock ? undefined : await startClock(db, settings.mode, databaseClock())
+  const clock = settings.clock ?? anchored?.clock ?? databaseClock()
+  const jobs = createJobQueue({ db, clock, log })
+  const events = createEvents(jobs)
+  const address = { base_url: settings.base_url }
+  const gateways = createGateways(await loadGatewayFiles(settings.extension_folders), {
+    clock,
+    mode: settings.mode,
+    base_url: () => address.base_url,
+    log_refused: (gateway, reason) => log.warn({ gateway, reason }, 'a gateway is not used'),
+  })
+  for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
+  const payments: PaymentsKit = { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
+  const orders: OrdersKit = {
+    clock, payments, fiscal: settings.fiscal, isReturnUrlAllowed: returnUrlCheck(settings),
+  }
+  wireReactions(events, { orders })
+  const ledger = createLedgerKit(db, clock, { lanes: settings.spend_lanes, batch_max: settings.spend_batch_max })
+  const kit: RouteKit = { db, clock, cursors: createCursors(settings.cursor_key) }
+  const authenticator = createAuthenticator(db, {
+    clock, mode: settings.mode, on_error: (error) => log.warn({ error }, 'keys could not be looked after'),
+  })
+  const inbox_loop = inboxLoop(db, payments, log)
+  const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
+  const http = await createServer({
+    kit, authenticate: authenticator.authenticate, log, version: settings.version, base_url: settings.base_url,
+    cors_origins: settings.cors_origins, trusted_proxies: settings.trusted_proxies,
+    anonymous_per_minute: settings.anonymous_per_minute, metrics_token: settings.metrics_token,
+  })
+  addRoutes(http, kit, { mode: settings.mode, ledger, payments, orders, store: inbox.store })
+  await wireJobs(jobs, { db, clock, ledger, payments, kit })
+  await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
+  if (settings.roles.includes('worker')) {
+    await events.startWorkers(jobs)
+    inbox_loop.start()
+  }
+  if (settings.roles.includes('api')) {
+    const listening = await http.listen({ host: settings.host, port: settings.port })
+    if (address.base_url === '') address.base_url = listening
+  }
+  return {
+    base_url: address.base_url, http, db, kit, ledger, payments, orders, jobs,
+    drain: async () => {
+      while ((await drainInbox(db, payments)) > 0);
+    },
+    stop: async () => {
+      await drainServer(http)
+      await inbox.stop()
+      await inbox_loop.stop()
+      await jobs.stop()
+      await stopLedger(ledger)
+      await authenticator.stop()
+      anchored?.stop()
+      await db.close()
+    },
+  }
+}
+
+interface Parts {
+  mode: 'sandbox' | 'live'
+  ledger: LedgerKit
+  payments: PaymentsKit
+  orders: OrdersKit
+  store: StoreEvents
+}
+
+function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
+  identityRoutes(http, kit, { mode: parts.mode })
+  customerRoutes(http, kit)
+  ledgerRoutes(http, kit, parts.ledger)
+  catalogRoutes(http, kit)
+  paymentRoutes(http, kit, parts.payments, parts.store)
+  sandboxRoutes(http, kit, parts.payments, parts.store)
+  orderRoutes(http, kit, parts.orders)
+  usageRoutes(http, kit)
+  adminRoutes(http, kit)
+  screphRoutes(http, kit, { orders: parts.orders, payments: parts.payments, store: parts.store })
+  screphAdminRoutes(http, kit)
+}
+
+/** Bursts of notifications are stored together: one commit for as many as came while the last one was written. */
+function inboxStore(db: Db, loop: Loop | undefined): { store: StoreEvents; stop: () => Promise<void> } {
+  const write = storeEvents(db)
+  const coalescer = createCoalescer<Parameters<StoreEvents>[0], undefined>({
+    batch_max: 200,
+    flush: async (batches) => {
+      await write(batches.flat())
+      loop?.wake()
+      return batches.map(() => undefined)
+    },
+  })
+  return {
+    store: async (events) => {
+      if (events.length > 0) await coalescer.add(events)
+    },
+    stop: () => coalescer.stop(),
+  }
+}
+
+function inboxLoop(db: Db, payments: PaymentsKit, log: Log): Loop {
+  return createLoop({
+    work: async () => (await drainInbox(db, payments)) > 0,
+    pause_ms: 500,
+    on_error: (error) => log.error({ error }, 'the inbox could not be handled'),
+  })
+}
+
+async function wireJobs(
+  jobs: JobQueue,
+  { db, clock, ledger, payments, kit }: { db: Db; clock: Clock; ledger: LedgerKit; payments: PaymentsKit; kit: RouteKit },
+): Promise<void> {
+  await jobs.every('payments.check', 2, async () => {
+    await checkPayments(db, payments)
+  })
+  await jobs.every('refunds.check', 2, async () => {
+    await checkRefunds(db, payments)
+  })
+  await jobs.every('holds.expire', 2, async () => {
+    await sweepHolds(ledger)
+  })
+  await jobs.every('grants.expire', 15, async () => {
+    await sweepExpiries(ledger)
+  })
+  await jobs.every('orders.expire', 15, async () => {
+    await db.transact((tx) => expireOrders(tx, clock, 500))
+  })
+  await jobs.schedule('idempotency.forget', '17 3 * * *', async (signal) => {
+    // Sixty days: twice what is promised, and no ledger key is among them.
+    const before = new Date(kit.clock.now_ms() - 60 * 86_400_000)
+    while (!signal.aborted && (await db.transact((tx) => deleteOldKeys(tx, before, 5000))) > 0);
+  })
+}
+
+/** An empty list allows any https address, and plain http in the sandbox. */
+function returnUrlCheck(settings: AppSettings): (url: string) => boolean {
+  const origins = new Set(settings.return_url_origins)
+  return (text) => {
+    const url = URL.parse(text)
+    if (!url) return false
+    if (origins.size > 0) return origins.has(url.origin)
+    return url.protocol === 'https:' || settings.mode === 'sandbox'
+  }
+}
+

@@ -1,0 +1,74 @@
+import { mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { startEmbeddedPostgres } from '#kernel/embedded-postgres'
+import { createLog, type Log } from '#kernel/log'
+import { migrateJobs } from '#kernel/job-queue'
+import { migrate } from '#kernel/migrate'
+import { createSecretBox } from '#kernel/secrets'
+import { loadSecretKeys } from '#kernel/secret-keys'
+import { loadConfig, type Config } from '../config.ts'
+import type { AppSettings } from '../app.ts'
+
+/** A database that is running and migrated. */
+export interface BootedDatabase {
+  url: string
+  stop: () => Promise<void>
+}
+
+/** What every command starts from. */
+export interface Boot {
+  config: Config
+  log: Log
+  settings: AppSettings
+  database: BootedDatabase
+}
+
+/**
+ * Reads the settings, starts the embedded database unless DATABASE_URL is set, brings it to this version, and answers
+ * what a process needs. Throws with a `code` and a `hint` when something has to be done by the owner first.
+ */
+export async function boot(change: (config: Config) => Config = (same) => same): Promise<Boot> {
+  const config = change(loadConfig())
+  const log = createLog({ level: config.log_level })
+  mkdirSync(config.data_directory, { recursive: true })
+  const keys = loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
+  const database = await startDatabase(config)
+  await migrate(database.url)
+  await migrateJobs(database.url)
+  const box = createSecretBox({ keys })
+  return { config, log, database, settings: settingsOf(config, database.url, box.deriveKey('cursors'), log) }
+}
+
+async function startDatabase(config: Config): Promise<BootedDatabase> {
+  if (config.database_url !== undefined) return { url: config.database_url, stop: () => Promise.resolve() }
+  const data_directory = path.join(config.data_directory, 'postgres')
+  const { url, stop } = await startEmbeddedPostgres({ data_directory })
+  return { url, stop }
+}
+
+function settingsOf(config: Config, database_url: string, cursor_key: Buffer, log: Log): AppSettings {
+  return {
+    database_url,
+    mode: config.mode,
+    roles: config.roles,
+    host: config.host,
+    port: config.port,
+    base_url: config.base_url ?? '',
+    cursor_key,
+    gateways: config.gateways,
+    extension_folders: config.extension_folders,
+    return_url_origins: config.return_url_origins,
+    cors_origins: config.cors_origins,
+    trusted_proxies: config.trusted_proxies,
+    anonymous_per_minute: config.anonymous_per_minute,
+    metrics_token: config.metrics_token,
+    spend_lanes: config.spend_lanes,
+    spend_batch_max: config.spend_batch_max,
+    fiscal: config.fiscal,
+    version: VERSION,
+    log,
+  }
+}
+
+/** Of this program; compared with package.json by a test. */
+export const VERSION = '0.1.0'

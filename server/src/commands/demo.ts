@@ -1,0 +1,130 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { randomBytes } from 'node:crypto'
+import type { Emulator } from '@kopilka/emulators/emulator'
+import { startYookassaEmulator } from '@kopilka/emulators/yookassa'
+import { applyCatalogFile } from '#modules/catalog'
+import { createApiKey, programAsMaker } from '#modules/identity'
+import { seedRateCards, upsertMeter } from '#modules/usage'
+import { startApp, type App } from '../app.ts'
+import { boot, type Boot } from './boot.ts'
+import { endWell } from './serve.ts'
+
+const CATALOG = path.resolve(import.meta.dirname, '../../../examples/catalog.screph.yaml')
+
+interface Credentials {
+  base_url: string
+  secret_key: string
+  emulators: { yookassa: string }
+}
+
+/** Runs the server with a seeded Screph shop that is paid through an emulated YooKassa. */
+export async function demo(): Promise<void> {
+  const booted = await boot((config) => ({
+    ...config,
+    mode: 'sandbox',
+    data_directory: path.join(config.data_directory, 'demo'),
+  }))
+  const shop = { shop_id: '100500', secret_key: `test_${randomBytes(18).toString('base64url')}` }
+  const yookassa = await startYookassaEmulator({ settings: shop })
+  const app = await startApp({
+    ...booted.settings,
+    gateways: {
+      ...booted.settings.gateways,
+      yookassa: { ...shop, base_url: `${yookassa.base_url}/v3`, extra_ips: ['127.0.0.1'] },
+      sandbox: { secret: randomBytes(24).toString('base64url') },
+    },
+  })
+  yookassa.control.settings({ webhook_url: `${app.base_url}/webhooks/payments/yookassa` })
+  endWell(booted, app, () => yookassa.close())
+  const credentials = {
+    base_url: app.base_url,
+    secret_key: await secretKey(booted, app),
+    emulators: { yookassa: yookassa.base_url },
+  }
+  await seedShop(app)
+  const file = keepCredentials(booted, credentials)
+  process.stdout.write(tour(credentials, yookassa, path.relative(process.cwd(), file)))
+}
+
+/** Puts the shop in; a second start changes nothing. */
+async function seedShop(app: App): Promise<void> {
+  const { db, kit: { clock } } = app
+  await applyCatalogFile(db, clock, readFileSync(CATALOG, 'utf8'))
+  await db.transact(async (tx) => {
+    await upsertMeter(tx, {
+      code: 'speech', name: 'Speech recognition', unit: 'minute', part_ms: 1000n, increment_ms: 15_000n,
+      minimum_ms: 15_000n, channel_group: 1, round_per: 'session', empty_increments: 0, is_active: true,
+    }, clock.now())
+    await seedRateCards(tx, clock)
+  })
+}
+
+function credentialsFile({ config }: Boot): string {
+  return path.join(config.data_directory, 'credentials.json')
+}
+
+/** The key of the last start is kept, so that a script written yesterday works today. */
+async function secretKey(booted: Boot, app: App): Promise<string> {
+  const file = credentialsFile(booted)
+  if (existsSync(file)) {
+    const { secret_key } = JSON.parse(readFileSync(file, 'utf8')) as Credentials
+    const answer = await app.http.inject({
+      method: 'GET', url: '/v1/api_keys/current', headers: { authorization: `Bearer ${secret_key}` },
+    })
+    if (answer.statusCode === 200) return secret_key
+  }
+  const { secret } = await app.db.transact((tx) => createApiKey(tx, app.kit.clock, {
+    mode: 'sandbox', maker: programAsMaker('command'), key: { name: 'Demo', scopes: ['*'] },
+  }))
+  return secret
+}
+
+function keepCredentials(booted: Boot, credentials: Credentials): string {
+  const file = credentialsFile(booted)
+  mkdirSync(path.dirname(file), { recursive: true })
+  writeFileSync(file, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 })
+  return file
+}
+
+function tour({ base_url, secret_key }: Credentials, yookassa: Emulator, file: string): string {
+  const key = `-H 'Authorization: Bearer ${secret_key}'`
+  const json = `-H 'Content-Type: application/json'`
+  const once = (name: string): string => `-H 'Idempotency-Key: ${name}-'$RANDOM`
+  const user = `-H 'X-User-Id: alice'`
+  return `
+Kopilka demo: ${base_url} (sandbox, no real money). Ctrl-C stops everything.
+  API documentation   ${base_url}/docs
+  Admin               ${base_url}/admin/        (user name: the secret key, no password)
+  YooKassa, emulated  ${yookassa.base_url}/_emulator
+  Secret key          ${secret_key}             (also in ${file})
+
+A short tour, to copy and paste:
+
+# 1. What is sold
+curl -s '${base_url}/v1/catalog?currency=RUB'
+
+# 2. Buy 30 minutes as the user alice: answers payment_id, external_id and the page to pay on
+curl -s -X POST ${base_url}/api/orders/ ${key} ${user} ${json} ${once('order')} \\
+  -d '{"package_id":"minutes_30","email":"alice@example.com"}'
+
+# 3. Pay: open payment_url in a browser, or let the emulator do it (EXTERNAL_ID from step 2)
+curl -s -X POST ${yookassa.base_url}/_emulator/payments/EXTERNAL_ID/complete ${json} -d '{"outcome":"succeeded"}'
+
+# 4. The balance, package by package
+curl -s ${base_url}/api/users/me/balance/ ${key} ${user}
+
+# 5. Record 37 seconds of recognition: three blocks of 15 seconds are charged
+curl -s -X POST ${base_url}/api/usage/record/ ${key} ${user} ${json} ${once('usage')} -d '{"seconds":37,"provider":"yandex"}'
+
+# 6. Every movement, and what explains it
+curl -s '${base_url}/v1/customers/external_id:alice/transfers' ${key}
+
+# 7. Give back what is left (PAYMENT_ID from step 2)
+curl -s -X POST ${base_url}/v1/payments/PAYMENT_ID/refunds ${key} ${json} ${once('refund')} -d '{"reason":"try it"}'
+
+# 8. Are the books right?
+curl -s ${base_url}/v1/verification ${key}
+
+`
+}

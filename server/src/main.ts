@@ -1,0 +1,57 @@
+/**
+ * Picks a command: `serve` (default), `demo`, `migrate`, `catalog`, `verify`, `doctor`, `keys`.
+ * Each is one file in `commands/`, loaded only when it is asked for, so that a start loads no more than it needs.
+ */
+const COMMANDS: Readonly<Record<string, { about: string; run: (words: string[]) => Promise<void> }>> = {
+  serve: {
+    about: 'run the server: API and worker, with the embedded database unless DATABASE_URL is set',
+    run: async () => (await import('./commands/serve.ts')).serve(),
+  },
+  demo: {
+    about: 'the same with a seeded shop and an emulated gateway',
+    run: async () => (await import('./commands/demo.ts')).demo(),
+  },
+  migrate: {
+    about: 'bring the database to this version',
+    run: async () => (await import('./commands/migrate.ts')).migrateCommand(),
+  },
+  catalog: {
+    about: 'catalog apply FILE [--dry-run] [--prune], catalog export',
+    run: async (words) => (await import('./commands/catalog.ts')).catalogCommand(words),
+  },
+  keys: {
+    about: 'keys create NAME [SCOPE …], keys list, keys revoke ID',
+    run: async (words) => (await import('./commands/keys.ts')).keysCommand(words),
+  },
+  verify: {
+    about: 'check every invariant of the books; exit code 1 when one is broken',
+    run: async () => (await import('./commands/verify.ts')).verifyCommand(),
+  },
+  doctor: {
+    about: 'examine every setting and dependency, with advice',
+    run: async () => (await import('./commands/doctor.ts')).doctorCommand(),
+  },
+}
+
+const [name = 'serve', ...words] = process.argv.slice(2)
+const command = COMMANDS[name]
+if (command) {
+  try {
+    await command.run(words)
+  } catch (error) {
+    process.stderr.write(`${explain(error)}\n`)
+    process.exitCode = 1
+  }
+} else {
+  const lines = Object.entries(COMMANDS).map(([word, { about }]) => `  ${word.padEnd(9)} ${about}`)
+  process.stderr.write(`kopilka: there is no command ${name}.\n\n${lines.join('\n')}\n`)
+  process.exitCode = 2
+}
+
+/** What went wrong and what to do, without a stack: start-up errors are for the owner, not for a developer. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const hint = 'hint' in error && typeof error.hint === 'string' ? `\n${error.hint}` : ''
+  const is_known = hint !== '' || 'code' in error
+  return is_known ? `kopilka: ${error.message}${hint}` : `kopilka: ${error.stack ?? error.message}`
+}

@@ -1,0 +1,5 @@
+export { adminRoutes } from './routes.ts'
+export { allInvariants, verifyBooks } from './verification.ts'
+export type { Finding, Verification } from './verification.ts'
+export { moneyTablesDigest } from './reports/queries.ts'
+export { panelPackages, panelPayments, panelUsers } from './reports/screph-queries.ts'

@@ -1,0 +1,154 @@
+import type { Db, Sql, Tx } from '#kernel/db'
+import { InvalidState } from '#kernel/errors'
+import { least, shareRoundedUp } from '#kernel/money'
+import { findGrants, findGrantsBySource, reinstateGrant, revokeGrant, type GrantState } from '#modules/ledger'
+import {
+  carryOutRefund, getRefund, intendRefund, lockForRefund, refundableAmount,
+  type PaymentRow, type RefundPayload, type RefundRow,
+} from '#modules/payments'
+import { grantSourceId } from './fulfilment.ts'
+import type { OrdersKit } from './orders.ts'
+import * as queries from './queries.ts'
+import type { LineRow, Revocation } from './queries.ts'
+import { quoteRefund, splitRefund, type QuotedGrant } from './refund-quote.ts'
+import { refundReceipt, type ReceiptContact } from './receipts.ts'
+
+export interface NewOrderRefund {
+  refund_id: string
+  payment_id: string
+  /** Default: what the units that are left are worth. */
+  amount?: bigint | undefined
+  reason: string
+  requested_by: string
+}
+
+/**
+ * Gives money back for what is left of a purchase. Without an amount: price × remaining paid units ÷ granted units of
+ * each grant, rounded down. With an amount: that, at most what was captured, the reason being the operator's; units
+ * that are gone are then written off. The units are taken back in the transaction of the intent, before the vendor is
+ * asked. Called again with the same refund id it goes on where it stopped.
+ * Throws NotFound, {@link InvalidState}, RefundTooLarge.
+ */
+export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefund): Promise<RefundRow> {
+  await db.transact(async (tx) => {
+    const payment = await lockForRefund(tx, input.payment_id)
+    const lines = await queries.linesOfOrders(tx, [payment.order_id])
+    const quoted = await quoteOf(tx, payment, lines)
+    const left = await refundableAmount(tx, payment)
+    const amount = input.amount ?? defaultAmount(payment, quoted, left)
+    if (amount === 0n) {
+      throw new InvalidState('Nothing of this purchase is left to refund; name an amount to give money back all the same.', {
+        refundable: 0n,
+        captured_left: left,
+      })
+    }
+    const order = await queries.findOrder(tx, payment.order_id)
+    const contact = order?.receipt_contact as ReceiptContact | null | undefined
+    const has_receipt = payment.receipt !== null && contact !== null && contact !== undefined
+    await intendRefund(tx, kit.payments, {
+      refund_id: input.refund_id,
+      payment_id: payment.id,
+      amount,
+      reason: input.reason,
+      requested_by: input.requested_by,
+      breakdown: quoted,
+      ...(has_receipt ? { receipt: refundReceipt(lines, amount, contact, kit.fiscal) } : {}),
+    })
+  })
+  await carryOutRefund(db, kit.payments, input.refund_id)
+  return getRefund(db, input.refund_id)
+}
+
+/** What each grant bought by a payment is still worth in money; shown before anybody decides. */
+export async function quoteOf(sql: Sql, payment: PaymentRow, lines: readonly LineRow[]): Promise<QuotedGrant[]> {
+  return quoteRefund(await grantsOfLines(sql, lines))
+}
+
+/**
+ * Takes back what a refund is for: reaction to `refund.requested`. A bonus goes first and whole; then as many paid
+ * units as the money bought, from what is left of exactly those grants. What is missing is written off and kept as
+ * the shortfall. What was held stays with its hold.
+ */
+export async function revokeForRefund(tx: Tx, kit: OrdersKit, refunds: readonly RefundPayload[]): Promise<void> {
+  for (const refund of refunds) {
+    const lines = await queries.linesOfOrders(tx, [refund.order_id])
+    const grants = await grantsOfLines(tx, lines)
+    const revocations: Revocation[] = []
+    for (const { grant, units } of unitsToRevoke(grants, refund)) {
+      const wanted = least(units, grant.granted)
+      const taken = wanted === 0n ? 0n : await revokeGrant(tx, kit.clock, {
+        grant_id: grant.id,
+        amount: wanted,
+        reason: refund.is_forced ? 'refund made at the gateway' : 'refund',
+        reference: refund.refund_id,
+        actor_id: `refund:${refund.refund_id}`,
+        idempotency_key: `refund:${refund.refund_id}:${grant.id}`,
+      })
+      revocations.push({
+        refund_id: refund.refund_id,
+        customer_id: refund.customer_id,
+        unit: grant.unit,
+        grant_id: grant.id,
+        amount: taken,
+        shortfall: grant.is_paid ? wanted - taken : 0n,
+      })
+    }
+    await queries.insertRevocations(tx, revocations, kit.clock.now())
+  }
+}
+
+/** Gives back to the unit what a refused refund had taken: reaction to `refund.failed`. */
+export async function restoreAfterRefund(tx: Tx, kit: OrdersKit, refunds: readonly RefundPayload[]): Promise<void> {
+  for (const { refund_id } of refunds) {
+    for (const revocation of await queries.takeRevocations(tx, refund_id, kit.clock.now())) {
+      if (revocation.amount === 0n) continue
+      await reinstateGrant(tx, kit.clock, {
+        grant_id: revocation.grant_id,
+        amount: revocation.amount,
+        reason: 'the refund was refused',
+        reference: refund_id,
+        actor_id: `refund:${refund_id}`,
+        idempotency_key: `refund-undone:${refund_id}:${revocation.grant_id}`,
+      })
+    }
+  }
+}
+
+/** Names of the products that gave the grants, by grant id; those without a product are missing. */
+export async function namesOfGrants(sql: Sql, grant_ids: readonly string[]): Promise<Map<string, string>> {
+  const grants = await findGrants(sql, grant_ids)
+  const line_ids = new Map(grants.map((grant) => [grant.id, grant.source_id.split(':')[0] ?? '']))
+  const names = await queries.namesOfLines(sql, [...new Set(line_ids.values())])
+  return new Map([...line_ids].flatMap(([grant_id, line_id]) => {
+    const name = names.get(line_id)
+    return name === undefined ? [] : [[grant_id, name] as const]
+  }))
+}
+
+function unitsToRevoke(
+  grants: readonly GrantState[],
+  refund: RefundPayload,
+): { grant: GrantState; units: bigint }[] {
+  const bonuses = grants.filter((grant) => !grant.is_paid).map((grant) => ({ grant, units: grant.remaining }))
+  if (refund.is_full) {
+    return [...bonuses, ...grants.filter((grant) => grant.is_paid).map((grant) => ({ grant, units: grant.granted }))]
+  }
+  const paid = grants.filter((grant) => grant.is_paid && (grant.price_amount ?? 0n) > 0n)
+  const shares = splitRefund(BigInt(refund.amount), quoteRefund(paid))
+  return [...bonuses, ...paid.map((grant, index) => ({
+    grant,
+    units: shareRoundedUp(grant.granted, shares[index] ?? 0n, grant.price_amount ?? 1n),
+  }))]
+}
+
+async function grantsOfLines(sql: Sql, lines: readonly LineRow[]): Promise<GrantState[]> {
+  const sources = lines.flatMap((line) =>
+    line.grants.map((grant, position) => ({ source: grant.source, source_id: grantSourceId(line.id, position) })))
+  return findGrantsBySource(sql, sources)
+}
+
+/** A payment that bought nothing (it was set aside) gives back all it took. */
+function defaultAmount(payment: PaymentRow, quoted: readonly QuotedGrant[], left: bigint): bigint {
+  if (payment.status === 'mismatch') return left
+  return least(left, quoted.reduce((sum, grant) => sum + grant.refundable, 0n))
+}
