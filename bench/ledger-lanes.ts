@@ -30,6 +30,10 @@ const seconds = Number(values.seconds)
 const lanes = Number(values.lanes)
 
 const customerOf = (n: number): string => `cus_bench_${n}`
+/** Makes the keys of this run unlike those of any other. */
+const run = randomUUID()
+let spends = 0
+
 const anyCustomer = (): string => customerOf(Math.floor(Math.random() * WALLETS))
 
 if (positionals[0] === undefined) await withEmbedded(measure)
@@ -85,18 +89,24 @@ async function seed(db: Db, kit: LedgerKit): Promise<void> {
   }
 }
 
-const run = randomUUID()
-let spends = 0
-
 function spendOne(kit: LedgerKit, customer_id: string): Promise<unknown> {
   const idempotency_key = `${run}-${spends++}`
   return spend(kit, { customer_id, unit: UNIT, amount: 1n, actor_id: 'key_bench', idempotency_key })
 }
 
+interface Rate {
+  per_second: number
+  p50_ms: number
+  p99_ms: number
+  /** Processor time of this process for each call, in microseconds; the database's comes on top. */
+  cpu_us: number
+}
+
 /** Keeps {@link CALLERS} calls under way, each starting its next when one ends. */
-async function callers(call: () => Promise<unknown>): Promise<{ per_second: number; p50_ms: number; p99_ms: number }> {
+async function callers(call: () => Promise<unknown>): Promise<Rate> {
   const until = performance.now() + seconds * 1000
   const times: number[] = []
+  const cpu = process.cpuUsage()
   await Promise.all(Array.from({ length: CALLERS }, async () => {
     while (performance.now() < until) {
       const started = performance.now()
@@ -104,9 +114,15 @@ async function callers(call: () => Promise<unknown>): Promise<{ per_second: numb
       times.push(performance.now() - started)
     }
   }))
+  const { user, system } = process.cpuUsage(cpu)
   times.sort((a, b) => a - b)
   const at = (share: number): number => Math.round((times[Math.floor(times.length * share)] ?? 0) * 10) / 10
-  return { per_second: Math.round(times.length / seconds), p50_ms: at(0.5), p99_ms: at(0.99) }
+  return {
+    per_second: Math.round(times.length / seconds),
+    p50_ms: at(0.5),
+    p99_ms: at(0.99),
+    cpu_us: Math.round((user + system) / times.length),
+  }
 }
 
 function ratio(rate: number, limit: number): number {

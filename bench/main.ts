@@ -1,0 +1,145 @@
+import { fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import path from 'node:path'
+import { growTransfers, measureGrowth } from './growth.ts'
+import { measureLimit } from './limit.ts'
+import type { LoadResult } from './load.ts'
+import type { LoadOrder } from './load-process.ts'
+import { countGranted, makeNotifications, wrongEffects } from './webhooks.ts'
+import { measureColdStart, residentMb, startBenchWorld, UNIT, type BenchWorld } from './world.ts'
+
+/**
+ * `npm run bench [-- --quick]`: the whole service against the database's own limit, measured in one run on this
+ * machine. Ratios are what counts; absolute figures are this machine's.
+ */
+const is_quick = process.argv.includes('--quick')
+const SECONDS = is_quick ? 4 : 12
+const CONNECTIONS = 64
+const RESULTS = path.join(import.meta.dirname, 'results.json')
+
+const rows: string[][] = []
+const cold_start_ms = await measureColdStart()
+const world = await startBenchWorld(10_000)
+try {
+  const limit = await measureLimit(world.database_url, is_quick ? 3 : 10)
+  row('database’s limit, random', `${limit.random_tps}/s`, `one UPDATE + one INSERT per commit, 16 clients, ${limit.measured_by}`)
+  row('database’s limit, one hot row', `${limit.hot_tps}/s`, '')
+  await load({ kind: 'spend', customer_ids: world.customer_ids, duration_ms: 1500 })
+  const random = await load({ kind: 'spend', customer_ids: world.customer_ids })
+  describe('spends, 10,000 wallets', random)
+  const hot = await load({ kind: 'spend', customer_ids: world.customer_ids.slice(0, 1) })
+  describe('spends, one hot wallet', hot)
+  const balance = await load({ kind: 'balance', customer_ids: world.customer_ids, pipelining: 8 })
+  describe('balance reads (8 in flight a connection)', balance)
+  const webhooks = await webhookRun(world, is_quick ? 8_000 : 100_000)
+  const rss_mb = residentMb(world.server.pid)
+  const growth_ratio = is_quick ? null : await growth(world)
+  const results = {
+    spend_random_rps: random.rps,
+    spend_hot_rps: hot.rps,
+    limit_random_tps: limit.random_tps,
+    limit_hot_tps: limit.hot_tps,
+    ratio_random: ratio(random.rps, limit.random_tps),
+    ratio_hot: ratio(hot.rps, limit.hot_tps),
+    p50_ms: random.p50_ms,
+    p95_ms: random.p95_ms,
+    p99_ms: random.p99_ms,
+    p99_hot_ms: hot.p99_ms,
+    growth_ratio,
+    balance_rps: balance.rps,
+    balance_p99_ms: balance.p99_ms,
+    webhook_rps: webhooks.granted_rps,
+    webhook_ack_p99_ms: webhooks.ack.p99_ms,
+    webhook_wrong_effects: webhooks.wrong,
+    cold_start_ms,
+    rss_mb,
+    cores: availableParallelism(),
+    limit_measured_by: limit.measured_by,
+    measured_at: new Date().toISOString(),
+  }
+  row('spends ÷ limit, 10,000 wallets', String(results.ratio_random), '')
+  row('spends ÷ limit, one hot wallet', String(results.ratio_hot), '')
+  row('cold start', `${cold_start_ms} ms`, 'empty data directory to ready')
+  row('memory', `${rss_mb} MiB`, 'after the load')
+  mkdirSync(path.dirname(RESULTS), { recursive: true })
+  writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`)
+} finally {
+  await world.stop()
+}
+printTable()
+
+async function webhookRun(target: BenchWorld, count: number): Promise<{ granted_rps: number; ack: LoadResult; wrong: number }> {
+  const run = randomBytes(3).toString('hex')
+  const genuine = await makeNotifications(target, count, run)
+  // One in five is forged: the signature of another body. Half come twice. All of it shuffled.
+  const forged = genuine.slice(0, Math.floor(count / 5)).map(({ body }, index) =>
+    ({ body, signature: genuine[index + 1]?.signature ?? '' }))
+  const repeated = genuine.slice(0, Math.floor(count / 2))
+  const notifications = is_quick ? genuine : shuffled([...genuine, ...forged, ...repeated])
+  const started = performance.now()
+  const ack = await load({ kind: 'webhook', notifications, requests_max: notifications.length, duration_ms: 300_000 })
+  while ((await countGranted(target, run)) < count && performance.now() - started < 300_000) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  const seconds = (performance.now() - started) / 1000
+  const wrong = await wrongEffects(target, run, count)
+  const granted_rps = Math.round(count / seconds)
+  describe('notifications, acknowledged', ack)
+  row('notifications, granted', `${granted_rps}/s`, `${count} payments from ${notifications.length} notifications; wrong effects: ${wrong}`)
+  return { granted_rps, ack, wrong }
+}
+
+async function growth(target: BenchWorld): Promise<number> {
+  const spend = (): Promise<LoadResult> => load({ kind: 'spend', customer_ids: target.customer_ids, duration_ms: 8_000 })
+  const { ratio: growth_ratio, points } = await measureGrowth(target, [10_000, 1_000_000, 5_000_000], growTransfers, spend)
+  for (const { transfers, result } of points) describe(`spends at ${transfers.toLocaleString('en')} transfers`, result)
+  row('rate at 5,000,000 ÷ at 10,000', String(growth_ratio), '')
+  return growth_ratio
+}
+
+function load(order: Partial<LoadOrder> & Pick<LoadOrder, 'kind'>): Promise<LoadResult> {
+  const child = fork(path.join(import.meta.dirname, 'load-process.ts'), { serialization: 'advanced' })
+  const whole: LoadOrder = {
+    port: world.server.port, connections: CONNECTIONS, pipelining: 1, duration_ms: SECONDS * 1000,
+    authorization: world.authorization, unit: UNIT, run: randomBytes(6).toString('hex'), ...order,
+  }
+  return new Promise((resolve, reject) => {
+    child.once('message', (result) => resolve(result as LoadResult))
+    child.once('error', reject)
+    child.once('exit', (code) => (code === 0 ? undefined : reject(new Error(`the load process ended with ${code}`))))
+    child.send(whole)
+  })
+}
+
+function describe(name: string, result: LoadResult): void {
+  const statuses = Object.entries(result.statuses).map(([status, count]) => `${count}×${status}`).join(' ')
+  row(name, `${result.rps}/s`, `p50 ${result.p50_ms} p95 ${result.p95_ms} p99 ${result.p99_ms} ms; ${statuses}`)
+}
+
+function row(...cells: string[]): void {
+  rows.push(cells)
+  process.stdout.write(`${cells.join('  ')}\n`)
+}
+
+function printTable(): void {
+  const widths = [0, 1].map((column) => Math.max(...rows.map((cells) => (cells[column] ?? '').length)))
+  const lines = rows.map(([name = '', figure = '', note = '']) =>
+    `${name.padEnd(widths[0] ?? 0)}  ${figure.padStart(widths[1] ?? 0)}  ${note}`.trimEnd())
+  process.stdout.write(`\n${lines.join('\n')}\n\nWritten to ${path.relative(process.cwd(), RESULTS)}\n`)
+}
+
+function ratio(part: number, whole: number): number {
+  return Math.round((part / whole) * 100) / 100
+}
+
+function shuffled<T>(items: T[]): T[] {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1))
+    const kept = items[i] as T
+    items[i] = items[j] as T
+    items[j] = kept
+  }
+  return items
+}

@@ -1,0 +1,157 @@
+import { z } from 'zod'
+
+/** One setting: where it comes from, what it may be, what it is for. */
+interface Setting<T> {
+  env: string
+  schema: z.ZodType<T>
+  /** One sentence for the owner. */
+  about: string
+  is_secret?: boolean
+}
+
+const list = z.string().transform((text) => text.split(',').map((item) => item.trim()).filter((item) => item !== ''))
+const none = (): string[] => []
+
+function setting<T>(env: string, schema: z.ZodType<T>, about: string, is_secret = false): Setting<T> {
+  return { env, schema, about, is_secret }
+}
+
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+
+/** Every setting there is. An absent variable takes its default; none is needed to try Kopilka. */
+const SETTINGS = {
+  port: setting('PORT', whole(0, 65_535).default(8080), 'Port of the HTTP server.'),
+  host: setting('HOST', z.string().min(1).default('127.0.0.1'), 'Address it listens on; 0.0.0.0 is every network card.'),
+  data_directory: setting('KOPILKA_DATA_DIR', z.string().min(1).default('./data'),
+    'Where the embedded database, its passwords and the secret keys lie.'),
+  database_url: setting('DATABASE_URL', z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+    'An own PostgreSQL, 15 or newer, instead of the embedded one.', true),
+  mode: setting('KOPILKA_MODE', z.enum(['sandbox', 'live']).default('sandbox'),
+    'sandbox takes only test credentials of gateways, live only real ones.'),
+  roles: setting('KOPILKA_ROLES', list.pipe(z.array(z.enum(['api', 'worker'])).min(1)).default(['api', 'worker']),
+    'What this process does, by commas: api answers requests, worker does the work in the background.'),
+  base_url: setting('KOPILKA_BASE_URL', z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, '')).optional(),
+    'Where the world reaches this server; vendors send their notifications there.'),
+  secret_keys: setting('KOPILKA_SECRET_KEYS', z.string().optional(),
+    'Keys that seal the secrets in the database, instead of the file secrets.key.', true),
+  cors_origins: setting('KOPILKA_CORS_ORIGINS', list.default(none), 'Origins whose pages may call the API, by commas.'),
+  trusted_proxies: setting('KOPILKA_TRUSTED_PROXIES', list.default(none),
+    'Addresses and networks of proxies whose X-Forwarded-For is believed, by commas.'),
+  return_url_origins: setting('KOPILKA_RETURN_URL_ORIGINS', list.default(none),
+    'Origins buyers may be sent back to after paying; empty allows any https address.'),
+  anonymous_per_minute: setting('KOPILKA_ANONYMOUS_PER_MINUTE', whole(1, 10_000_000).default(100),
+    'Requests a minute for one address without a key.'),
+  metrics_token: setting('KOPILKA_METRICS_TOKEN', z.string().min(16).optional(),
+    'With it /metrics may be read from anywhere; without it only from this machine and private networks.', true),
+  spend_lanes: setting('KOPILKA_SPEND_LANES', whole(1, 16).optional(),
+    'Database connections that spend; one is enough on two cores, more help only with more cores.'),
+  spend_batch_max: setting('KOPILKA_SPEND_BATCH_MAX', whole(1, 1000).optional(), 'Spends in one commit at most.'),
+  log_level: setting('KOPILKA_LOG_LEVEL', z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    'How much is logged.'),
+  shutdown_timeout_seconds: setting('KOPILKA_SHUTDOWN_TIMEOUT_SECONDS', whole(1, 300).default(25),
+    'How long a stop may take before the process ends in any case.'),
+  extension_folders: setting('KOPILKA_EXTENSIONS', list.default(none),
+    'Folders with gateway files of your own, by commas, beside extensions/gateways.'),
+  fiscal_vat: setting('KOPILKA_FISCAL_VAT',
+    z.enum(['none', '0', '5', '7', '10', '20', '22', '5/105', '7/107', '10/110', '20/120', '22/122']).default('none'),
+    'VAT on fiscal receipts.'),
+  fiscal_subject: setting('KOPILKA_FISCAL_SUBJECT', z.string().min(1).max(40).default('service'), 'Payment subject on fiscal receipts.'),
+  fiscal_mode: setting('KOPILKA_FISCAL_MODE', z.string().min(1).max(40).default('full_payment'), 'Payment mode on fiscal receipts.'),
+  fiscal_tax_system: setting('KOPILKA_FISCAL_TAX_SYSTEM', whole(1, 6).optional(), 'Tax system on fiscal receipts, 1 to 6.'),
+} as const
+
+type Values = { [Name in keyof typeof SETTINGS]: z.output<(typeof SETTINGS)[Name]['schema']> }
+
+/** What a process runs with. */
+export interface Config extends Omit<Values, 'fiscal_vat' | 'fiscal_subject' | 'fiscal_mode' | 'fiscal_tax_system'> {
+  fiscal: {
+    vat: Values['fiscal_vat']
+    payment_subject: string
+    payment_mode: string
+    tax_system?: number
+  }
+  /** Settings of gateways by gateway and field: KOPILKA_GATEWAY_YOOKASSA_SHOP_ID is yookassa, shop_id. */
+  gateways: Record<string, Record<string, unknown>>
+}
+
+/** One setting as people look at it; secrets are masked. */
+export interface ShownSetting {
+  name: string
+  env: string
+  about: string
+  value: string
+  is_default: boolean
+}
+
+/** The settings are wrong; says each problem and what to do. */
+export class ConfigRefused extends Error {
+  readonly code = 'config_refused'
+  readonly hint: string
+  constructor(problems: readonly string[]) {
+    super(`some settings cannot be used:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
+    this.name = 'ConfigRefused'
+    this.hint = 'Change or remove these environment variables; `npm run kopilka -- doctor` explains every one.'
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Reads every setting. Throws {@link ConfigRefused} with all problems at once. */
+export function loadConfig(env: Environment = process.env): Config {
+  const problems: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const [name, { env: variable, schema, about }] of Object.entries<Setting<unknown>>(SETTINGS)) {
+    const text = env[variable]
+    const result = schema.safeParse(text === '' ? undefined : text)
+    if (result.success) values[name] = result.data
+    else problems.push(`${variable}: ${result.error.issues.map((issue) => issue.message).join(', ')}. ${about}`)
+  }
+  if (problems.length > 0) throw new ConfigRefused(problems)
+  const { fiscal_vat, fiscal_subject, fiscal_mode, fiscal_tax_system, ...rest } = values as Values
+  return {
+    ...rest,
+    fiscal: {
+      vat: fiscal_vat,
+      payment_subject: fiscal_subject,
+      payment_mode: fiscal_mode,
+      ...(fiscal_tax_system === undefined ? {} : { tax_system: fiscal_tax_system }),
+    },
+    gateways: gatewaySettings(env),
+  }
+}
+
+/** Every setting with its present value, secrets masked; for `doctor` and the documentation. */
+export function showSettings(env: Environment = process.env): ShownSetting[] {
+  return Object.entries<Setting<unknown>>(SETTINGS).map(([name, { env: variable, schema, about, is_secret }]) => {
+    const text = env[variable]
+    const is_default = text === undefined || text === ''
+    const result = schema.safeParse(is_default ? undefined : text)
+    const shown = result.success ? JSON.stringify(result.data) ?? 'not set' : `${text} (cannot be used)`
+    return { name, env: variable, about, value: is_secret && !is_default ? '••••••' : shown, is_default }
+  })
+}
+
+const GATEWAY = /^KOPILKA_GATEWAY_([A-Z0-9]+(?:__[A-Z0-9]+)*)_([A-Z0-9_]+)$/
+
+/**
+ * KOPILKA_GATEWAY_<ID>_<FIELD>: a dash in the gateway's id is written as two underscores. Numbers, true and false are
+ * read as such, unless the field's name says that it is a text of digits; a text with commas in brackets is a list.
+ */
+function gatewaySettings(env: Environment): Record<string, Record<string, unknown>> {
+  const gateways: Record<string, Record<string, unknown>> = {}
+  for (const [variable, text] of Object.entries(env)) {
+    const match = GATEWAY.exec(variable)
+    if (!match || text === undefined || text === '') continue
+    const id = (match[1] ?? '').toLowerCase().replaceAll('__', '-')
+    const settings = gateways[id] ?? {}
+    gateways[id] = { ...settings, [(match[2] ?? '').toLowerCase()]: gatewayValue(match[2] ?? '', text) }
+  }
+  return gateways
+}
+
+function gatewayValue(field: string, text: string): unknown {
+  if (text === 'true' || text === 'false') return text === 'true'
+  if (/^\[.*\]$/.test(text)) return text.slice(1, -1).split(',').map((item) => item.trim()).filter((item) => item !== '')
+  const is_text = /(_ID|_KEY|SECRET|TOKEN|PASSWORD|LOGIN|URL)(_\d)?$/.test(field)
+  return !is_text && /^\d{1,9}$/.test(text) ? Number(text) : text
+}
