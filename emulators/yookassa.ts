@@ -6,9 +6,11 @@ import { errorBody, registerApi } from './yookassa/api.ts'
 import { CANCEL_REASONS } from './yookassa/cards.ts'
 import { VendorError } from './yookassa/errors.ts'
 import { createIdempotence } from './yookassa/idempotence.ts'
+import { completeInvoice, refreshInvoice } from './yookassa/invoices.ts'
 import { completeMethod } from './yookassa/methods.ts'
 import { forge } from './yookassa/notifications.ts'
 import type {
+  InvoiceRecord,
   PaymentRecord,
   ReceiptObject,
   RefundRecord,
@@ -122,6 +124,7 @@ function createVendor(kit: Kit<YookassaSettings>): Vendor {
     refunds: createStore<RefundRecord>(),
     receipts: createStore<ReceiptObject>(),
     methods: createStore<SavedMethod>(),
+    invoices: createStore<InvoiceRecord>(),
   }
   const idempotence = createIdempotence()
   return {
@@ -130,6 +133,7 @@ function createVendor(kit: Kit<YookassaSettings>): Vendor {
       refunds: viewOf(world.refunds, (record) => record.wire),
       receipts: world.receipts,
       payment_methods: viewOf(world.methods, (method) => method.wire),
+      invoices: viewOf(world.invoices, (invoice) => refreshInvoice(world, invoice)),
     },
     async routes(app) {
       await app.register(async (api) => registerApi(api, world, idempotence), { prefix: '/v3' })
@@ -148,14 +152,18 @@ function createVendor(kit: Kit<YookassaSettings>): Vendor {
     },
     tick: (now) => expireDue(world, now),
     reset() {
-      for (const store of [world.payments, world.refunds, world.receipts, world.methods]) store.clear()
+      const { payments, refunds, receipts, methods, invoices } = world
+      for (const store of [payments, refunds, receipts, methods, invoices]) store.clear()
       world.open.clear()
       idempotence.clear()
     },
   }
 }
 
-/** A payment, a refund under way, or a saved method: they have ids of one form. */
+/**
+ * A payment, a refund under way, an invoice, or a saved method. A method saved by a payment has the payment's
+ * id: `{"object": "payment_method"}` says that the method is meant.
+ */
 function complete(world: World, id: string, input: CompleteInput): unknown {
   const payment = world.payments.get(id)
   if (payment && input['object'] !== 'payment_method') return completePayment(world, payment, input)
@@ -163,5 +171,7 @@ function complete(world: World, id: string, input: CompleteInput): unknown {
   if (refund) return completeRefund(world, refund, input)
   const method = world.methods.get(id)
   if (method) return completeMethod(world, method, input)
+  const invoice = world.invoices.get(id)
+  if (invoice) return completeInvoice(world, invoice, input)
   throw unknownObject(id)
 }

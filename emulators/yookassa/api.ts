@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { notFound, VendorError } from './errors.ts'
 import type { Idempotence } from './idempotence.ts'
+import { createInvoice, readInvoice } from './invoices.ts'
 import { isEqual, isWithin, listPage } from './lists.ts'
 import type { ListQuery } from './lists.ts'
 import { createMethod } from './methods.ts'
@@ -19,8 +20,8 @@ interface ByQuery {
 
 /** Paths under `/v3` that exist with some method: another method on them is 405 and not 404. */
 const KNOWN_PATHS = [
-  /^\/v3\/(payments|refunds|receipts|payment_methods|me|webhooks)$/,
-  /^\/v3\/(payments|refunds|receipts|payment_methods|webhooks)\/[^/]{1,64}$/,
+  /^\/v3\/(payments|refunds|receipts|payment_methods|invoices|me|webhooks)$/,
+  /^\/v3\/(payments|refunds|receipts|payment_methods|invoices|webhooks)\/[^/]{1,64}$/,
   /^\/v3\/payments\/[^/]{1,64}\/(capture|cancel)$/,
 ]
 
@@ -129,6 +130,10 @@ function registerRest(app: FastifyInstance, world: World, idempotence: Idempoten
     if (!method) throw notFound('There is no such payment method', 'payment_method_id')
     return method.wire
   })
+  app.post('/invoices', async (request) =>
+    perform(world, idempotence, request, () => createInvoice(world, request.body)),
+  )
+  app.get<ById>('/invoices/:id', async (request) => readInvoice(world, request.params.id))
   app.get('/me', async () => describeShop(world))
   const webhooks = async () => {
     throw new VendorError(403, 'forbidden', 'Webhooks are managed with an OAuth token only')

@@ -67,6 +67,7 @@ export interface Payment {
   cancellation_details?: { party: string; reason: string }
   authorization_details?: { rrn: string; auth_code: string; three_d_secure: { applied: boolean } }
   merchant_customer_id?: string
+  invoice_details?: { id: string }
 }
 
 /** A payment and what the vendor remembers of it without showing. */
@@ -153,6 +154,29 @@ export interface SavedMethod {
   language: 'ru' | 'en'
 }
 
+/** A bill with a page of its own. */
+export interface Invoice {
+  id: string
+  status: 'pending' | 'succeeded' | 'canceled'
+  cart: { description: string; price: Amount; discount_price?: Amount; quantity: number }[]
+  delivery_method?: { type: 'self' | 'sms' | 'email'; url?: string }
+  payment_details?: { id: string; status: PaymentStatus }
+  created_at: string
+  expires_at: string
+  description?: string
+  cancellation_details?: { party: string; reason: string }
+  metadata: Record<string, string>
+}
+
+export interface InvoiceRecord {
+  wire: Invoice
+  /** As it was sent: what the payment is made of. */
+  payment_data: object
+  /** The last payment made by this invoice. */
+  payment_id?: string
+  language: 'ru' | 'en'
+}
+
 export interface YookassaSettings extends BaseSettings {
   shop_id: string
   secret_key: string
@@ -178,6 +202,7 @@ export interface World {
   refunds: Store<RefundRecord>
   receipts: Store<ReceiptObject>
   methods: Store<SavedMethod>
+  invoices: Store<InvoiceRecord>
 }
 
 /** An id in the vendor's form: 36 characters. */

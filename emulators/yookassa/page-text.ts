@@ -16,6 +16,7 @@ export interface PageText {
   save_title: string
   agree: string
   unknown: string
+  invoice: string
   is_paid: string
   is_held: string
   is_canceled: string
@@ -41,6 +42,7 @@ const RU: PageText = {
   save_title: 'Привязать карту',
   agree: 'Привязать',
   unknown: 'Такого платежа нет',
+  invoice: 'Счёт',
   is_paid: 'Оплачено',
   is_held: 'Деньги удержаны и ждут списания',
   is_canceled: 'Платёж отменён',
@@ -72,6 +74,7 @@ const EN: PageText = {
   save_title: 'Save a card',
   agree: 'Save',
   unknown: 'There is no such payment',
+  invoice: 'Invoice',
   is_paid: 'Paid',
   is_held: 'The money is held and waits for a capture',
   is_canceled: 'The payment was canceled',

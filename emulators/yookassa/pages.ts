@@ -2,8 +2,10 @@ import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { escapeHtml, PAGE_HEADERS, renderPage } from '../kit/html.ts'
 import { CANCEL_REASONS, cardBehaviour, DEFAULT_CARD } from './cards.ts'
+import { payInvoice, refreshInvoice } from './invoices.ts'
+import { VendorError } from './errors.ts'
 import { completeMethod } from './methods.ts'
-import type { PaymentRecord, SavedMethod, World } from './objects.ts'
+import type { InvoiceRecord, PaymentRecord, SavedMethod, World } from './objects.ts'
 import { pageText } from './page-text.ts'
 import type { PageText } from './page-text.ts'
 import { cancel, payAsBuyer } from './transitions.ts'
@@ -16,38 +18,49 @@ import { cancel, payAsBuyer } from './transitions.ts'
  */
 export function registerPages(app: FastifyInstance, world: World): void {
   void app.register(formbody)
+  app.setErrorHandler((error: unknown, _request, reply) => showRefusal(reply, error))
   const config = { emulator_route: 'page' as const }
-  const payment_page = '/checkout/payments/v2/contract'
-  const method_page = '/checkout/methods/v1/contract'
-  app.get<{ Querystring: Record<string, unknown> }>(payment_page, { config }, async (request, reply) => {
-    const record = find(world.payments, request.query['orderId'])
-    return record ? showPayment(world, reply, record) : showUnknown(reply)
+  const page = <Held>(kind: PageKind<Held>) => {
+    const url = `/checkout/${kind.path}/contract`
+    app.get<{ Querystring: Record<string, unknown> }>(url, { config }, async (request, reply) => {
+      const held = find(kind.store, request.query[kind.parameter])
+      return held ? kind.show(reply, held) : showUnknown(reply)
+    })
+    app.post<{ Querystring: Record<string, unknown> }>(url, { config }, async (request, reply) => {
+      const held = find(kind.store, request.query[kind.parameter])
+      return held ? kind.act(reply, held, fieldsOf(request.body)) : showUnknown(reply)
+    })
+  }
+  page({
+    path: 'payments/v2',
+    parameter: 'orderId',
+    store: world.payments,
+    show: (reply, record) => showPayment(world, reply, record),
+    act: (reply, record, fields) => actOnPayment(world, reply, record, fields),
   })
-  app.post<{ Querystring: Record<string, unknown>; Body: unknown }>(
-    payment_page,
-    { config },
-    async (request, reply) => {
-      const record = find(world.payments, request.query['orderId'])
-      return record ? actOnPayment(world, reply, record, fieldsOf(request.body)) : showUnknown(reply)
-    },
-  )
-  app.get<{ Querystring: Record<string, unknown> }>(method_page, { config }, async (request, reply) => {
-    const method = find(world.methods, request.query['methodId'])
-    return method ? showMethod(reply, method) : showUnknown(reply)
+  page({
+    path: 'methods/v1',
+    parameter: 'methodId',
+    store: world.methods,
+    show: showMethod,
+    act: (reply, method, fields) => actOnMethod(world, reply, method, fields),
   })
-  app.post<{ Querystring: Record<string, unknown>; Body: unknown }>(
-    method_page,
-    { config },
-    async (request, reply) => {
-      const method = find(world.methods, request.query['methodId'])
-      if (!method) return showUnknown(reply)
-      const { action } = fieldsOf(request.body)
-      if (method.wire.status === 'pending' && action !== 'leave') {
-        completeMethod(world, method, { outcome: action === 'pay' ? 'succeeded' : 'canceled' })
-      }
-      return goBack(reply, method.return_url) ?? showMethod(reply, method)
-    },
-  )
+  page({
+    path: 'invoices/v1',
+    parameter: 'invoiceId',
+    store: world.invoices,
+    show: (reply, record) => showInvoice(world, reply, record),
+    act: (reply, record) => actOnInvoice(world, reply, record),
+  })
+}
+
+interface PageKind<Held> {
+  path: string
+  /** The query parameter that holds the id. */
+  parameter: string
+  store: { get: (id: string) => Held | undefined }
+  show: (reply: FastifyReply, held: Held) => FastifyReply
+  act: (reply: FastifyReply, held: Held, fields: Record<string, string>) => FastifyReply
 }
 
 function find<T>(store: { get: (id: string) => T | undefined }, id: unknown): T | undefined {
@@ -82,26 +95,28 @@ function play(
   record: PaymentRecord,
   fields: Record<string, string>,
 ): FastifyReply | undefined {
-  const { action, reason = 'general_decline', method } = fields
-  const settings = world.kit.settings()
-  if (method !== undefined && settings.payment_methods.includes(method)) record.method_type ??= method
+  const { action, reason = 'general_decline' } = fields
   if (action === 'decline' || action === 'refuse_3ds') {
     const known = Object.hasOwn(CANCEL_REASONS, reason) ? reason : 'general_decline'
     cancel(world, record, { reason: action === 'refuse_3ds' ? '3d_secure_failed' : known })
     return undefined
   }
   if (action !== 'pay' && action !== 'confirm_3ds') return undefined
-  record.wants_saving ||= fields['save'] === 'yes' && settings.is_autopayment_enabled
-  if ((record.method_type ?? 'bank_card') !== 'bank_card') {
-    payAsBuyer(world, record, {})
-    return undefined
-  }
+  const { payment_methods, is_autopayment_enabled } = world.kit.settings()
+  const chosen = payment_methods.find((type) => type === fields['method'])
+  const method_type = record.method_type ?? chosen ?? 'bank_card'
   const card_number = (fields['card_number'] ?? DEFAULT_CARD).replace(/[\s-]/g, '')
-  if (!/^\d{14,19}$/.test(card_number)) {
+  const is_card = method_type === 'bank_card'
+  const wants_saving = record.wants_saving || (fields['save'] === 'yes' && is_autopayment_enabled)
+  if (is_card && !/^\d{14,19}$/.test(card_number)) {
     return showPayment(world, reply, record, pageText(record.language).bad_card)
   }
-  if (action === 'pay' && cardBehaviour(card_number).has_3ds) return showSecure(reply, record, card_number)
-  payAsBuyer(world, record, { card_number, is_3ds_passed: action === 'confirm_3ds' })
+  if (is_card && action === 'pay' && cardBehaviour(card_number).has_3ds) {
+    return showSecure(reply, record, { card_number, wants_saving })
+  }
+  record.wants_saving = wants_saving
+  const is_3ds_passed = action === 'confirm_3ds'
+  payAsBuyer(world, record, { method_type, ...(is_card ? { card_number, is_3ds_passed } : {}) })
   return undefined
 }
 
@@ -164,11 +179,16 @@ function payForm(world: World, record: PaymentRecord, text: PageText, warning: s
 <form method="post"><button name="action" value="leave">${text.leave}</button></form>`
 }
 
-function showSecure(reply: FastifyReply, record: PaymentRecord, card_number: string): FastifyReply {
+function showSecure(
+  reply: FastifyReply,
+  record: PaymentRecord,
+  chosen: { card_number: string; wants_saving: boolean },
+): FastifyReply {
   const text = pageText(record.language)
-  const save = record.wants_saving ? '<input type="hidden" name="save" value="yes">' : ''
+  const save = chosen.wants_saving ? '<input type="hidden" name="save" value="yes">' : ''
   const body = `<h1>${text.secure}</h1><p>${text.secure_note}</p>
-<form method="post"><input type="hidden" name="card_number" value="${card_number}">${save}
+<form method="post"><input type="hidden" name="card_number" value="${chosen.card_number}">${save}
+<input type="hidden" name="method" value="bank_card">
 <button class="main" name="action" value="confirm_3ds">${text.pass}</button></form>
 <form method="post"><button name="action" value="refuse_3ds">${text.refuse}</button></form>`
   return reply
@@ -191,6 +211,43 @@ function showMethod(reply: FastifyReply, method: SavedMethod): FastifyReply {
     .send(renderPage({ language: method.language, title: text.save_title, note: text.note, body }))
 }
 
+function actOnMethod(
+  world: World,
+  reply: FastifyReply,
+  method: SavedMethod,
+  { action }: Record<string, string>,
+): FastifyReply {
+  if (method.wire.status === 'pending' && action !== 'leave') {
+    completeMethod(world, method, { outcome: action === 'pay' ? 'succeeded' : 'canceled' })
+  }
+  return goBack(reply, method.return_url) ?? showMethod(reply, method)
+}
+
+function actOnInvoice(world: World, reply: FastifyReply, record: InvoiceRecord): FastifyReply {
+  if (refreshInvoice(world, record).status !== 'pending') return showInvoice(world, reply, record)
+  return (
+    goBack(reply, payInvoice(world, record).confirmation?.confirmation_url) ??
+    showInvoice(world, reply, record)
+  )
+}
+
+function showInvoice(world: World, reply: FastifyReply, record: InvoiceRecord): FastifyReply {
+  const text = pageText(record.language)
+  const { status, cart, description, id } = refreshInvoice(world, record)
+  const lines = cart.map(({ description: name, quantity, price, discount_price = price }) =>
+    escapeHtml(`${name} × ${quantity}: ${discount_price.value} ${discount_price.currency}`),
+  )
+  const form = `<form method="post"><button class="main" name="action" value="pay">${text.pay}</button></form>`
+  const body =
+    `<h1>${escapeHtml(description ?? text.invoice)}</h1><p>${lines.join('<br>')}</p>` +
+    (status === 'pending'
+      ? form
+      : outcome(text, undefined, status === 'succeeded' ? text.is_paid : text.is_canceled))
+  return reply
+    .headers(PAGE_HEADERS)
+    .send(renderPage({ language: record.language, title: description ?? id, note: text.note, body }))
+}
+
 function outcome(text: PageText, return_url: string | undefined, message: string): string {
   const back =
     return_url === undefined
@@ -202,6 +259,18 @@ function outcome(text: PageText, return_url: string | undefined, message: string
 function statusText(text: PageText, status: string): string {
   if (status === 'succeeded') return text.is_paid
   return status === 'canceled' ? text.is_canceled : text.is_held
+}
+
+/** What the API would refuse, or a form that cannot be read; anything else is a mistake of ours. */
+function showRefusal(reply: FastifyReply, error: unknown): FastifyReply {
+  const is_refusal = error instanceof VendorError || (error instanceof Error && 'statusCode' in error)
+  if (!is_refusal) throw error
+  const text = pageText('ru')
+  const body = `<h1>400</h1><p>${escapeHtml(error.message)}</p>`
+  return reply
+    .code(400)
+    .headers(PAGE_HEADERS)
+    .send(renderPage({ language: 'en', title: '400', note: text.note, body }))
 }
 
 function showUnknown(reply: FastifyReply): FastifyReply {
