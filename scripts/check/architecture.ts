@@ -6,9 +6,7 @@ import { applyExceptions, report, RULES } from '../../server/test/rules.ts'
 const asked = process.argv.slice(2)
 const unknown = asked.filter((name) => !RULES.some((rule) => rule.name === name))
 if (unknown.length > 0) {
-  console.error(
-    `architecture: no rule is called ${unknown.join(', ')}; known: ${RULES.map(({ name }) => name).join(', ')}`,
-  )
+  console.error(`no rule is called ${unknown.join(', ')}; known: ${RULES.map(({ name }) => name).join(', ')}`)
   process.exit(2)
 }
 const files = repositoryFiles()

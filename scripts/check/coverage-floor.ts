@@ -49,6 +49,7 @@ export function sayCoverage(results: readonly FloorResult[]): string[] {
   return results.map(({ name, percent, floor, is_reached }) => {
     // Rounded down, so that 94.97 is not shown as the 95 it does not reach.
     const shown = (Math.floor(percent * 10) / 10).toFixed(1)
-    return `${is_reached ? 'ok  ' : 'LOW '} ${name.padEnd(14)} ${shown.padStart(5)} % of lines, ${floor} % wanted`
+    const verdict = is_reached ? 'ok  ' : 'LOW '
+    return `${verdict} ${name.padEnd(14)} ${shown.padStart(5)} % of lines, ${floor} % wanted`
   })
 }

@@ -12,7 +12,7 @@ export interface StepResult {
   took_ms: number
 }
 
-/** The steps named in `only` (`format,types`), in their own order; all of them without it. A text is an error. */
+/** The steps named in `only` (`format,types`), in their own order; all without it. A text is an error. */
 export function chooseSteps(steps: readonly Step[], only: string | undefined): readonly Step[] | string {
   if (only === undefined) return steps
   const names = only.split(',').map((name) => name.trim())
@@ -25,9 +25,11 @@ export function chooseSteps(steps: readonly Step[], only: string | undefined): r
 /** The table at the end: a step a line, and the whole. */
 export function sayResults(results: readonly StepResult[]): string[] {
   const seconds = (took_ms: number): string => `${(took_ms / 1000).toFixed(1).padStart(7)} s`
+  const timeOf = (outcome: StepResult['outcome'], took_ms: number): string =>
+    outcome === 'not run' ? ' '.repeat(9) : seconds(took_ms)
   const lines = results.map(
     ({ step, outcome, took_ms }) =>
-      `${outcome.padEnd(8)}${outcome === 'not run' ? ' '.repeat(9) : seconds(took_ms)}  ${step.name.padEnd(13)} ${step.says}`,
+      `${outcome.padEnd(8)}${timeOf(outcome, took_ms)}  ${step.name.padEnd(13)} ${step.says}`,
   )
   const total = results.reduce((sum, { took_ms }) => sum + took_ms, 0)
   const failed = results.filter(({ outcome }) => outcome === 'failed').map(({ step }) => step.name)

@@ -13,8 +13,8 @@ export interface TestCounts {
 }
 
 /**
- * Counts a run. A file that could not be loaded, or failed in a hook, counts as one failed test; so does a run
- * that ended badly although no test failed, or that left no report.
+ * Counts a run. A file that could not be loaded, or failed in a hook, counts as one failed test; so does a
+ * run that ended badly although no test failed, or that left no report.
  */
 export function countTests(report: VitestReport | undefined, exit_code: number): TestCounts {
   if (!report) return { passed: 0, failed: 1, skipped: 0 }
