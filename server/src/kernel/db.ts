@@ -38,7 +38,13 @@ types.setTypeParser(1016, (text: string) => parseBigintArray(text))
 types.setTypeParser(1082, (text: string) => text)
 export const pgTypes = types
 
-const inside = new AsyncLocalStorage<true>()
+/** What this call runs in. Work that was started inside and outlives the transaction finds it closed. */
+interface Inside {
+  is_open: boolean
+  after_commit: (() => void)[]
+}
+
+const inside = new AsyncLocalStorage<Inside>()
 const ATTEMPTS = 3
 
 export interface DbOptions {
@@ -60,12 +66,13 @@ export function createDb(options: DbOptions): Db {
     idleTimeoutMillis: 30_000,
     options: '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s',
   })
+  surviveLostConnections(pool)
   // Without a listener a lost idle connection would end the process.
   pool.on('error', (error) => options.on_error?.(error))
   const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   const outside = <A extends unknown[], R>(method: (...args: A) => R): ((...args: A) => R) => {
     return (...args) => {
-      assert(!inside.getStore(), 'db was used inside a transaction: use the tx that is open')
+      assert(!isInside(), 'db was used inside a transaction: use the tx that is open')
       return method.apply(kysely, args)
     }
   }
@@ -84,22 +91,64 @@ export function createDb(options: DbOptions): Db {
   }
 }
 
+/**
+ * A pool listens to its connections only while they are idle. One that is lost between two statements of a
+ * transaction would end the process; with this the next statement fails instead.
+ */
+export function surviveLostConnections(pool: pg.Pool): void {
+  pool.on('connect', (client) => {
+    client.on('error', () => undefined)
+  })
+}
+
+/**
+ * Runs `work` right after the transaction it is called in has committed, before `transact` answers; not when it is
+ * rolled back. For what lives in this process: dropping a cached value, waking a worker. `work` must not throw.
+ * Outside of a transaction it runs at once.
+ */
+export function afterCommit(work: () => void): void {
+  const transaction = inside.getStore()
+  if (transaction?.is_open) transaction.after_commit.push(work)
+  else work()
+}
+
+function isInside(): boolean {
+  return inside.getStore()?.is_open === true
+}
+
 async function transact<T>(
   kysely: Kysely<Database>,
   work: (tx: Tx) => Promise<T>,
   options: TransactOptions,
 ): Promise<T> {
-  assert(!inside.getStore(), 'a transaction was opened inside a transaction: pass the tx that is open')
+  assert(!isInside(), 'a transaction was opened inside a transaction: pass the tx that is open')
   for (let attempt = 1; ; attempt++) {
-    try {
-      let builder = kysely.transaction()
-      if (options.isolation) builder = builder.setIsolationLevel(options.isolation)
-      if (options.read_only) builder = builder.setAccessMode('read only')
-      return await builder.execute((tx) => inside.run(true, () => work(tx)))
-    } catch (error) {
-      if (!isRepeatable(error) || attempt >= ATTEMPTS) throw asOperational(error)
-      await new Promise((resolve) => setTimeout(resolve, attempt * 10 + Math.random() * 20))
+    const context: Inside = { is_open: true, after_commit: [] }
+    const outcome = await attemptOnce(kysely, work, options, context)
+    if ('answer' in outcome) {
+      for (const follow of context.after_commit) follow()
+      return outcome.answer
     }
+    if (!isRepeatable(outcome.error) || attempt >= ATTEMPTS) throw asOperational(outcome.error)
+    await new Promise((resolve) => setTimeout(resolve, attempt * 10 + Math.random() * 20))
+  }
+}
+
+async function attemptOnce<T>(
+  kysely: Kysely<Database>,
+  work: (tx: Tx) => Promise<T>,
+  options: TransactOptions,
+  context: Inside,
+): Promise<{ answer: T } | { error: unknown }> {
+  try {
+    let builder = kysely.transaction()
+    if (options.isolation) builder = builder.setIsolationLevel(options.isolation)
+    if (options.read_only) builder = builder.setAccessMode('read only')
+    return { answer: await builder.execute((tx) => inside.run(context, () => work(tx))) }
+  } catch (error) {
+    return { error }
+  } finally {
+    context.is_open = false
   }
 }
 
@@ -132,7 +181,8 @@ export function asOperational(error: unknown): unknown {
   })
 }
 
-function parseBigintArray(text: string): bigint[] {
+/** One dimension, as all our arrays have. A null inside stays one. */
+function parseBigintArray(text: string): (bigint | null)[] {
   const inner = text.slice(1, -1)
-  return inner === '' ? [] : inner.split(',').map((item) => BigInt(item))
+  return inner === '' ? [] : inner.split(',').map((item) => (item === 'NULL' ? null : BigInt(item)))
 }

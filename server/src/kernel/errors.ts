@@ -106,7 +106,8 @@ export function unreachable(value: never, what: string): never {
 export function sqlState(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
   const code = error.code
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
+  // Every SQLSTATE in use has a digit; EPIPE and EPERM of the operating system have five letters too.
+  return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined
 }
 
 /** The name of the violated constraint of a unique (23505) or check (23514) violation. */

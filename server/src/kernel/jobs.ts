@@ -14,7 +14,10 @@ export interface NewJob {
   data: object
   /** Not before this moment. */
   start_after?: Date
-  /** Of jobs with one key, at most one waits: a second enqueue while one waits is a no-op. */
+  /**
+   * Of jobs with one key, at most one waits for its first attempt: a second enqueue while one waits is a no-op.
+   * Up to 200 characters.
+   */
   singleton_key?: string
 }
 
