@@ -36,12 +36,23 @@ export function frozenClock(start: Date | string = '2026-03-01T12:00:00.000Z'): 
   }
 }
 
-/** The clock of a running server; until the first anchor it shows this machine's time. */
+/** A look at the database is a few milliseconds wrong, now this way, now that way; more is a real correction. */
+const JITTER_MS = 1_000
+
+/**
+ * The clock of a running server; until the first anchor it shows this machine's time. It never runs backwards:
+ * where an anchor would set it back a little, it stands still until time has caught up.
+ */
 export function databaseClock(): DatabaseClock {
   let base_ms = Date.now()
   let base_monotonic = performance.now()
   let offset_ms = 0
-  const now_ms = (): number => Math.floor(base_ms + (performance.now() - base_monotonic)) + offset_ms
+  let latest_ms = 0
+  const now_ms = (): number => {
+    const shown = Math.floor(base_ms + offset_ms + (performance.now() - base_monotonic))
+    if (shown > latest_ms || latest_ms - shown > JITTER_MS) latest_ms = shown
+    return latest_ms
+  }
   return {
     now: () => new Date(now_ms()),
     now_ms,

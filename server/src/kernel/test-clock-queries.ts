@@ -1,21 +1,23 @@
-import { sql as raw } from 'kysely'
+import { sql } from 'kysely'
 import type { Sql, Tx } from './db.ts'
 
 const NAME = 'test_clock_offset_ms'
 
-export async function readTime(sql: Sql): Promise<{ database_ms: number; offset_ms: number }> {
-  const { rows } = await raw<{ database_ms: string; offset_ms: string }>`
-    select (extract(epoch from clock_timestamp()) * 1000)::bigint::text as database_ms,
-           coalesce((select value #>> '{}' from kernel.settings where name = ${NAME}), '0') as offset_ms`
-    .execute(sql as never)
-  return { database_ms: Number(rows[0]?.database_ms), offset_ms: Number(rows[0]?.offset_ms) }
+/** The database's time at this very moment and how far the sandbox's clock was moved. */
+export async function readClock(db: Sql): Promise<{ database_ms: number; offset_ms: number }> {
+  const { rows } = await sql<{ database_ms: number; offset_ms: number }>`
+    select extract(epoch from clock_timestamp())::float8 * 1000 as database_ms,
+      coalesce((select (value #>> '{}')::float8 from kernel.settings where name = ${NAME}), 0) as offset_ms`.execute(db)
+  return rows[0] ?? { database_ms: Date.now(), offset_ms: 0 }
 }
 
-export async function addOffset(tx: Tx, milliseconds: number): Promise<number> {
-  const { rows } = await raw<{ offset_ms: string }>`
-    insert into kernel.settings (name, value) values (${NAME}, to_jsonb(${milliseconds}::bigint))
+/** Adds to the offset and answers the new one. Waits for a rival that moves the clock too. */
+export async function addToOffset(tx: Tx, milliseconds: number, moment: Date): Promise<number> {
+  const { rows } = await sql<{ offset_ms: number }>`
+    insert into kernel.settings as s (name, value, updated_at)
+    values (${NAME}, to_jsonb(${milliseconds}::int8), ${moment})
     on conflict (name) do update
-      set value = to_jsonb((kernel.settings.value #>> '{}')::bigint + ${milliseconds}::bigint), updated_at = now()
-    returning value #>> '{}' as offset_ms`.execute(tx)
-  return Number(rows[0]?.offset_ms)
+      set value = to_jsonb((s.value #>> '{}')::int8 + ${milliseconds}::int8), updated_at = excluded.updated_at
+    returning (value #>> '{}')::float8 as offset_ms`.execute(tx)
+  return rows[0]?.offset_ms ?? 0
 }

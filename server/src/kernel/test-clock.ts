@@ -1,46 +1,76 @@
-import type { Clock, DatabaseClock } from './clock.ts'
-import type { Db, Tx } from './db.ts'
+import { databaseClock, type DatabaseClock } from './clock.ts'
+import { afterCommit, type Db, type Tx } from './db.ts'
 import { InvalidRequest, InvalidState } from './errors.ts'
+import { bringJobsForward, hasJobTables } from './job-queries.ts'
+import type { Log } from './log.ts'
 import * as queries from './test-clock-queries.ts'
 
-/** How often the clock is set by the database's; a clock drifts far less than a millisecond in this time. */
-const ANCHOR_MS = 2_000
-/** Ten years in one step: enough for any subscription, and no overflow of a date. */
-const ADVANCE_MAX_MS = 10 * 365 * 86_400_000
+/** How often a process looks at the database's clock; other processes follow a moved test clock this soon. */
+const ANCHOR_MS = 3_000
+/** Moved further than this, dates leave what calendars and gateways accept. */
+const OFFSET_MAX_MS = 20 * 366 * 86_400_000
 
-/** A clock that follows the database until it is stopped. */
+/** A clock that follows the database's until it is stopped. */
 export interface RunningClock {
-  clock: Clock
-  /** Takes the database's time and the sandbox's offset now, instead of at the next look. */
-  anchor: () => Promise<void>
-  stop: () => void
+  clock: DatabaseClock
+  stop(): void
 }
 
 /**
- * Sets the clock by the database's and keeps it so. In a sandbox it also carries the test clock's offset, which every
- * process sees within two seconds. A database that does not answer leaves the clock running by its own timer.
+ * Anchors a clock to the database's time, now and every few seconds. In a sandbox the time the test clock was moved
+ * by is added; a live installation has no test clock, whatever the settings hold.
+ * Throws OperationalError when the database does not answer at the start; later it goes on by the monotonic timer.
  */
-export async function startClock(db: Db, mode: 'sandbox' | 'live', clock: DatabaseClock): Promise<RunningClock> {
-  const anchor = async (): Promise<void> => {
-    const { database_ms, offset_ms } = await queries.readTime(db)
-    clock.anchor(database_ms, mode === 'sandbox' ? offset_ms : 0)
-  }
-  await anchor()
+export async function startClock(
+  db: Db,
+  mode: 'sandbox' | 'live',
+  clock: DatabaseClock = databaseClock(),
+  log?: Pick<Log, 'warn'>,
+): Promise<RunningClock> {
+  await anchor(db, mode, clock)
+  let is_looking = false
   const timer = setInterval(() => {
-    anchor().catch(() => undefined)
+    if (is_looking) return
+    is_looking = true
+    anchor(db, mode, clock)
+      .catch((error: unknown) => log?.warn({ err: error }, 'the time of the database could not be read'))
+      .finally(() => {
+        is_looking = false
+      })
   }, ANCHOR_MS)
   timer.unref()
-  return { clock, anchor, stop: () => clearInterval(timer) }
+  return { clock, stop: () => clearInterval(timer) }
 }
 
 /**
- * Moves a sandbox's time forward, for trying out expiries and deadlines. Never back: what happened stays in the past.
- * Answers the whole offset in milliseconds. Throws {@link InvalidState} on a live installation, {@link InvalidRequest}.
+ * Moves the sandbox's time forward: grants expire, holds end, renewals fall due, and jobs that wait for a moment
+ * come forward by as much. The given clock follows at the commit, other processes within seconds.
+ * Answers how far the clock has been moved in all. There is no way back: the books never run backwards.
+ * Throws InvalidState in a live installation, InvalidRequest for less than a millisecond or more than twenty years.
  */
-export async function advanceTestClock(tx: Tx, mode: 'sandbox' | 'live', milliseconds: number): Promise<number> {
-  if (mode !== 'sandbox') throw new InvalidState('Time cannot be moved on a live installation.')
-  if (!Number.isInteger(milliseconds) || milliseconds <= 0 || milliseconds > ADVANCE_MAX_MS) {
-    throw new InvalidRequest([{ pointer: '/advance_seconds', detail: 'must be more than zero and at most ten years' }])
+export async function advanceTestClock(
+  tx: Tx,
+  options: { mode: 'sandbox' | 'live'; milliseconds: number; clock: DatabaseClock },
+): Promise<{ offset_ms: number; now: Date }> {
+  const { mode, milliseconds, clock } = options
+  if (mode === 'live') throw new InvalidState('A live installation has no test clock.')
+  if (!Number.isSafeInteger(milliseconds) || milliseconds < 1) {
+    throw new InvalidRequest([{ pointer: '/milliseconds', detail: 'must be a whole number of at least 1' }])
   }
-  return queries.addOffset(tx, milliseconds)
+  const offset_ms = await queries.addToOffset(tx, milliseconds, clock.now())
+  if (offset_ms > OFFSET_MAX_MS) {
+    throw new InvalidRequest([{ pointer: '/milliseconds', detail: 'would move the clock more than twenty years' }])
+  }
+  if (await hasJobTables(tx)) await bringJobsForward(tx, milliseconds)
+  const now = new Date(clock.now_ms() - clock.offset_ms + offset_ms)
+  afterCommit(() => clock.anchor(clock.now_ms() - clock.offset_ms, offset_ms))
+  return { offset_ms, now }
+}
+
+async function anchor(db: Db, mode: 'sandbox' | 'live', clock: DatabaseClock): Promise<void> {
+  const asked = performance.now()
+  const { database_ms, offset_ms } = await queries.readClock(db)
+  // The answer is as old as its way back; half of the round trip is the best guess at that.
+  const travel_ms = (performance.now() - asked) / 2
+  clock.anchor(database_ms + travel_ms, mode === 'sandbox' ? offset_ms : 0)
 }
