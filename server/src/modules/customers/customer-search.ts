@@ -18,7 +18,11 @@ const QUESTION_WORDS_MAX = 8
  * is found by `petrov` and `+7 999` by `7 999`. The same on both sides, hence no language rules.
  */
 export function searchWords(text: string): string[] {
-  const words = text.normalize('NFC').toLowerCase().match(/[\p{L}\p{N}\p{M}]+/gu) ?? []
+  const words =
+    text
+      .normalize('NFC')
+      .toLowerCase()
+      .match(/[\p{L}\p{N}\p{M}]+/gu) ?? []
   return [...new Set(words.map((word) => word.slice(0, WORD_LENGTH_MAX).toWellFormed()))]
 }
 

@@ -123,7 +123,8 @@ export async function updateCustomer(
   assert(customer, 'a customer vanished')
   // Merged between the look and the lock: the caller asks again and reaches the survivor.
   if (customer.merged_into !== null) throw new InvalidState(`The customer ${id} is being merged; ask again.`)
-  if (customer.erased_at !== null) throw new InvalidState(`The customer ${id} was erased and cannot be changed.`)
+  if (customer.erased_at !== null)
+    throw new InvalidState(`The customer ${id} was erased and cannot be changed.`)
   const given = Object.fromEntries(Object.entries(change.facts).filter(([, value]) => value !== undefined))
   const next: Customer = { ...customer, ...given, updated_at: clock.now() }
   next.email = next.email?.toLowerCase() ?? null
@@ -154,7 +155,8 @@ export async function mergeCustomer(
   if (from_id === into_id) throw new InvalidState('A customer cannot be merged into itself.')
   if (from.merged_into === into_id) return into
   for (const { id, merged_into, erased_at } of [from, into]) {
-    if (merged_into !== null) throw new InvalidState(`The customer ${id} was merged into ${merged_into} before.`)
+    if (merged_into !== null)
+      throw new InvalidState(`The customer ${id} was merged into ${merged_into} before.`)
     if (erased_at !== null) throw new InvalidState(`The customer ${id} was erased.`)
   }
   const now = clock.now()
@@ -199,7 +201,13 @@ export async function eraseCustomer(tx: Tx, clock: Clock, id_text: string): Prom
 }
 
 const NOTHING_KNOWN = {
-  external_id: null, telegram_id: null, email: null, phone: null, name: null, locale: null, country: null,
+  external_id: null,
+  telegram_id: null,
+  email: null,
+  phone: null,
+  name: null,
+  locale: null,
+  country: null,
 } as const
 
 function newCustomer(clock: Clock, facts: CustomerFacts): Customer {
@@ -249,7 +257,8 @@ async function taken(tx: Tx, facts: CustomerFacts): Promise<AlreadyExists> {
   for (const key of identities(facts)) {
     const owner = await queries.findSurvivor(tx, key)
     const [member] = Object.keys(key)
-    if (owner) return new AlreadyExists(`A customer with this ${member} exists.`, { existing_id: owner.id, member })
+    if (owner)
+      return new AlreadyExists(`A customer with this ${member} exists.`, { existing_id: owner.id, member })
   }
   return new AlreadyExists('A customer with this identity was being made just now.')
 }

@@ -11,9 +11,19 @@ type Row = Omit<Selectable<Database['customers.customers']>, 'search'>
 export type CustomerRow = Omit<Row, 'metadata'> & { metadata: CustomerMetadata }
 
 const COLUMNS = [
-  'customer.id', 'customer.external_id', 'customer.telegram_id', 'customer.email', 'customer.phone',
-  'customer.name', 'customer.locale', 'customer.country', 'customer.metadata', 'customer.merged_into',
-  'customer.erased_at', 'customer.created_at', 'customer.updated_at',
+  'customer.id',
+  'customer.external_id',
+  'customer.telegram_id',
+  'customer.email',
+  'customer.phone',
+  'customer.name',
+  'customer.locale',
+  'customer.country',
+  'customer.metadata',
+  'customer.merged_into',
+  'customer.erased_at',
+  'customer.created_at',
+  'customer.updated_at',
 ] as const
 
 const vector = (words: readonly string[]) => raw<never>`array_to_tsvector(${[...words]}::text[])`
@@ -115,7 +125,10 @@ export async function listCustomers(
   filter: CustomerFilter,
   page: { limit: number; after?: { created_at: Date; id: string } | undefined },
 ): Promise<CustomerRow[]> {
-  let query = sql.selectFrom('customers.customers as customer').select(COLUMNS).where('merged_into', 'is', null)
+  let query = sql
+    .selectFrom('customers.customers as customer')
+    .select(COLUMNS)
+    .where('merged_into', 'is', null)
   const { email, external_id, telegram_id, words } = filter
   if (email !== undefined) query = query.where('customer.email', '=', email)
   if (external_id !== undefined) {

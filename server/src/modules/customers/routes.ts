@@ -3,16 +3,19 @@ import { addRoute, type RouteKit } from '#http/routing'
 import { createCustomer, listCustomers, resolveCustomer, updateCustomer } from './customers.ts'
 import { customer, customerFacts, customerListQuery, customerPage, customerPath } from './schemas.ts'
 
+const READ = { key: 'customers:read', staff: 'customers:read' } as const
+const WRITE = { key: 'customers:write', staff: 'customers:write' } as const
+
 /** `/v1/customers`: who owns wallets and orders. */
 export function customerRoutes(app: FastifyInstance, kit: RouteKit): void {
   const { db, clock, cursors } = kit
   addRoute(app, kit, {
     method: 'POST',
     url: '/v1/customers',
-    who: { key: 'customers:write' },
+    who: WRITE,
     summary: 'Create a customer',
     description: 'An external or Telegram id that is taken answers 409 with `existing_id`.',
-    tag: 'Customers',
+    tag: 'customers',
     body: customerFacts,
     status: 201,
     answer: customer,
@@ -22,9 +25,9 @@ export function customerRoutes(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
     method: 'GET',
     url: '/v1/customers',
-    who: { key: 'customers:read' },
+    who: READ,
     summary: 'List customers, newest first',
-    tag: 'Customers',
+    tag: 'customers',
     query: customerListQuery,
     answer: customerPage,
     read: ({ query: { limit, cursor, ...filter } }) => listCustomers(db, cursors, filter, { limit, cursor }),
@@ -32,10 +35,10 @@ export function customerRoutes(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
     method: 'GET',
     url: '/v1/customers/:id',
-    who: { key: 'customers:read' },
+    who: READ,
     summary: 'Get a customer',
     description: 'By our id, `external_id:…` or `telegram_id:…`. A merged customer answers its survivor.',
-    tag: 'Customers',
+    tag: 'customers',
     params: customerPath,
     answer: customer,
     read: ({ params }) => resolveCustomer(db, params.id),
@@ -43,10 +46,10 @@ export function customerRoutes(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
     method: 'PATCH',
     url: '/v1/customers/:id',
-    who: { key: 'customers:write' },
+    who: WRITE,
     summary: 'Change facts of a customer',
     description: 'An absent member leaves its fact, null takes it away.',
-    tag: 'Customers',
+    tag: 'customers',
     params: customerPath,
     body: customerFacts,
     answer: customer,

@@ -8,7 +8,10 @@ export const customerPath = z.object({ id: z.string().min(1).max(220) })
 const externalId = z
   .string()
   .max(EXTERNAL_ID_MAX)
-  .refine(isExternalId, 'must be 1 to 200 characters without control characters and without spaces at the ends')
+  .refine(
+    isExternalId,
+    'must be 1 to 200 characters without control characters and without spaces at the ends',
+  )
 
 const telegramDigits = z
   .string()
@@ -24,9 +27,14 @@ const telegramId = z
   .meta({ description: 'Telegram user id: an integer, or its digits as a text.' })
 
 /** RFC 5321 allows 254 characters; addresses with letters of any alphabet are in use. */
-const email = storable(254).regex(/^[^\s@"<>,;:\\()[\]]{1,64}@[^\s@"<>,;:\\()[\]]{1,253}$/, 'must be an e-mail address')
+const email = storable(254).regex(
+  /^[^\s@"<>,;:\\()[\]]{1,64}@[^\s@"<>,;:\\()[\]]{1,253}$/,
+  'must be an e-mail address',
+)
 const phone = z.string().regex(/^\+[1-9]\d{6,14}$/, 'must be a phone number like +79991234567')
-const locale = z.string().regex(/^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$/, 'must be a language tag like ru or en-GB')
+const locale = z
+  .string()
+  .regex(/^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$/, 'must be a language tag like ru or en-GB')
 const country = z.string().regex(/^[A-Z]{2}$/, 'must be a country code like RU')
 
 /** Body of POST and PATCH. */
