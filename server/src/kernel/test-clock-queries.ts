@@ -12,12 +12,12 @@ export async function readClock(db: Sql): Promise<{ database_ms: number; offset_
 }
 
 /** Adds to the offset and answers the new one. Waits for a rival that moves the clock too. */
-export async function addToOffset(tx: Tx, milliseconds: number, moment: Date): Promise<number> {
+export async function addToOffset(tx: Tx, milliseconds: number): Promise<number> {
   const { rows } = await sql<{ offset_ms: number }>`
-    insert into kernel.settings as s (name, value, updated_at)
-    values (${NAME}, to_jsonb(${milliseconds}::int8), ${moment})
+    insert into kernel.settings as s (name, value)
+    values (${NAME}, to_jsonb(${milliseconds}::int8))
     on conflict (name) do update
-      set value = to_jsonb((s.value #>> '{}')::int8 + ${milliseconds}::int8), updated_at = excluded.updated_at
+      set value = to_jsonb((s.value #>> '{}')::int8 + ${milliseconds}::int8), updated_at = default
     returning (value #>> '{}')::float8 as offset_ms`.execute(tx)
   return rows[0]?.offset_ms ?? 0
 }

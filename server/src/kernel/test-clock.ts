@@ -1,4 +1,4 @@
-import { databaseClock, type DatabaseClock } from './clock.ts'
+import { databaseClock, type Clock, type DatabaseClock } from './clock.ts'
 import { afterCommit, type Db, type Tx } from './db.ts'
 import { InvalidRequest, InvalidState } from './errors.ts'
 import { bringJobsForward, hasJobTables } from './job-queries.ts'
@@ -13,7 +13,9 @@ const OFFSET_MAX_MS = 20 * 366 * 86_400_000
 /** A clock that follows the database's until it is stopped. */
 export interface RunningClock {
   clock: DatabaseClock
-  stop(): void
+  /** Takes the database's time and the sandbox's offset now, instead of at the next look. */
+  anchor: () => Promise<void>
+  stop: () => void
 }
 
 /**
@@ -27,47 +29,50 @@ export async function startClock(
   clock: DatabaseClock = databaseClock(),
   log?: Pick<Log, 'warn'>,
 ): Promise<RunningClock> {
-  await anchor(db, mode, clock)
+  const anchor = () => anchorOnce(db, mode, clock)
+  await anchor()
   let is_looking = false
   const timer = setInterval(() => {
     if (is_looking) return
     is_looking = true
-    anchor(db, mode, clock)
+    anchor()
       .catch((error: unknown) => log?.warn({ err: error }, 'the time of the database could not be read'))
       .finally(() => {
         is_looking = false
       })
   }, ANCHOR_MS)
   timer.unref()
-  return { clock, stop: () => clearInterval(timer) }
+  return { clock, anchor, stop: () => clearInterval(timer) }
 }
 
 /**
  * Moves the sandbox's time forward: grants expire, holds end, renewals fall due, and jobs that wait for a moment
- * come forward by as much. The given clock follows at the commit, other processes within seconds.
- * Answers how far the clock has been moved in all. There is no way back: the books never run backwards.
+ * come forward by as much. The clock that is given follows at the commit, other processes within seconds.
+ * Answers how far the clock has been moved in all, in milliseconds. There is no way back: books do not run backwards.
  * Throws InvalidState in a live installation, InvalidRequest for less than a millisecond or more than twenty years.
  */
 export async function advanceTestClock(
   tx: Tx,
-  options: { mode: 'sandbox' | 'live'; milliseconds: number; clock: DatabaseClock },
-): Promise<{ offset_ms: number; now: Date }> {
-  const { mode, milliseconds, clock } = options
-  if (mode === 'live') throw new InvalidState('A live installation has no test clock.')
+  mode: 'sandbox' | 'live',
+  milliseconds: number,
+  clock?: Clock | DatabaseClock,
+): Promise<number> {
+  if (mode !== 'sandbox') throw new InvalidState('Time cannot be moved in a live installation.')
   if (!Number.isSafeInteger(milliseconds) || milliseconds < 1) {
-    throw new InvalidRequest([{ pointer: '/milliseconds', detail: 'must be a whole number of at least 1' }])
+    throw new InvalidRequest([{ pointer: '/advance_seconds', detail: 'must be a whole number and more than zero' }])
   }
-  const offset_ms = await queries.addToOffset(tx, milliseconds, clock.now())
+  const offset_ms = await queries.addToOffset(tx, milliseconds)
   if (offset_ms > OFFSET_MAX_MS) {
-    throw new InvalidRequest([{ pointer: '/milliseconds', detail: 'would move the clock more than twenty years' }])
+    throw new InvalidRequest([{ pointer: '/advance_seconds', detail: 'would move the clock more than twenty years' }])
   }
   if (await hasJobTables(tx)) await bringJobsForward(tx, milliseconds)
-  const now = new Date(clock.now_ms() - clock.offset_ms + offset_ms)
-  afterCommit(() => clock.anchor(clock.now_ms() - clock.offset_ms, offset_ms))
-  return { offset_ms, now }
+  if (clock && 'anchor' in clock) {
+    afterCommit(() => clock.anchor(clock.now_ms() - clock.offset_ms, offset_ms))
+  }
+  return offset_ms
 }
 
-async function anchor(db: Db, mode: 'sandbox' | 'live', clock: DatabaseClock): Promise<void> {
+async function anchorOnce(db: Db, mode: 'sandbox' | 'live', clock: DatabaseClock): Promise<void> {
   const asked = performance.now()
   const { database_ms, offset_ms } = await queries.readClock(db)
   // The answer is as old as its way back; half of the round trip is the best guess at that.
