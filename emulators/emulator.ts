@@ -154,7 +154,6 @@ export async function startEmulator<Settings extends BaseSettings>(
   const close = async () => {
     clearInterval(ticking)
     delivery.close()
-    parts.releaseHeld()
     await vendor.close?.()
     await app.close()
   }
@@ -175,7 +174,6 @@ interface Parts {
   control: EmulatorControl
   place: { base_url: string }
   now: () => Date
-  releaseHeld: () => void
 }
 
 function assemble<Settings extends BaseSettings>(
@@ -224,7 +222,7 @@ function assemble<Settings extends BaseSettings>(
   }
   const vendor = definition.create(kit)
   const counter = countRequests(app)
-  const releaseHeld = installRequestFaults(app, {
+  installRequestFaults(app, {
     faults,
     log,
     now: clock.now,
@@ -234,7 +232,7 @@ function assemble<Settings extends BaseSettings>(
   const boards = { definition, seed, clock, faults, settings, log, delivery, vendor, place, counter }
   const control = createControl(boards)
   registerControl(app, control)
-  return { app, vendor, delivery, control, place, now: clock.now, releaseHeld }
+  return { app, vendor, delivery, control, place, now: clock.now }
 }
 
 interface Boards {

@@ -105,6 +105,21 @@ describe('Delivery', () => {
     expect(emulator.control.status().counts.notifications.pending).toBe(0)
   })
 
+  test('an attempt that reset cut off does not count afterwards', async () => {
+    const emulator = await start()
+    merchant.answer('never')
+    emulator.control.complete(await mint(emulator), 'succeeded')
+    while (merchant.received.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    emulator.control.reset()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(emulator.control.status().counts.notifications).toMatchObject({
+      attempts: 0,
+      failed: 0,
+      pending: 0,
+    })
+    expect(emulator.control.log().items).toEqual([])
+  })
+
   test('can be handed over without a socket', async () => {
     const bodies: (string | undefined)[] = []
     const emulator = await start({

@@ -33,11 +33,9 @@ const HTML_PAGE =
 
 /**
  * Hooks the request faults and the request log into an instance; every route registered below it is touched.
- * Returns a function that lets go of all held requests.
  */
-export function installRequestFaults(app: FastifyInstance, options: RequestFaultOptions): () => void {
+export function installRequestFaults(app: FastifyInstance, options: RequestFaultOptions): void {
   const playing = new WeakMap<FastifyRequest, RequestFault>()
-  const held = new Set<() => void>()
 
   app.addHook('preHandler', async (request, reply) => {
     const { emulator_route, is_operation } = request.routeOptions.config
@@ -55,7 +53,7 @@ export function installRequestFaults(app: FastifyInstance, options: RequestFault
     reply.removeHeader('content-length')
     if (fault.kind === 'timeout_before_charge' || fault.kind === 'timeout_after_charge') {
       writeRequest(options, request, undefined, fault)
-      await hold(request, options.hold_ms, held)
+      await hold(request, options.hold_ms)
       request.raw.socket.destroy()
       return ''
     }
@@ -74,10 +72,6 @@ export function installRequestFaults(app: FastifyInstance, options: RequestFault
     if (fault?.kind.startsWith('timeout')) return
     writeRequest(options, request, reply, fault)
   })
-
-  return () => {
-    for (const release of held) release()
-  }
 }
 
 function writeRequest(
@@ -106,16 +100,17 @@ function bodyText(body: unknown): string {
   return JSON.stringify(body)
 }
 
-async function hold(request: FastifyRequest, hold_ms: number, held: Set<() => void>): Promise<void> {
+/** Waits until the client is gone; closing the server makes it go. */
+async function hold(request: FastifyRequest, hold_ms: number): Promise<void> {
+  const { socket } = request.raw
+  if (socket.destroyed) return
   await new Promise<void>((resolve) => {
     const release = () => {
       clearTimeout(timer)
-      held.delete(release)
-      request.raw.socket.removeListener('close', release)
+      socket.removeListener('close', release)
       resolve()
     }
     const timer = setTimeout(release, hold_ms)
-    request.raw.socket.once('close', release)
-    held.add(release)
+    socket.once('close', release)
   })
 }

@@ -52,8 +52,8 @@ describe('The pay page', () => {
     expect(await (await fetch(pageOf(payment))).text()).toContain('Оплачено')
   })
 
-  test('a two-stage payment waits for its capture', async () => {
-    const payment = await shop.pay({ capture: false })
+  test.each([false, undefined])('with capture %s a payment is held until its capture', async (capture) => {
+    const payment = await shop.pay({ capture })
     await press(payment, { action: 'pay' })
     expect(await shop.payment(payment.id)).toMatchObject({ status: 'waiting_for_capture', paid: true })
   })

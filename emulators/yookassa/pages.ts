@@ -237,11 +237,11 @@ function showInvoice(world: World, reply: FastifyReply, record: InvoiceRecord): 
   const lines = cart.map(({ description: name, quantity, price, discount_price = price }) =>
     escapeHtml(`${name} × ${quantity}: ${discount_price.value} ${discount_price.currency}`),
   )
-  const form = `<form method="post"><button class="main" name="action" value="pay">${text.pay}</button></form>`
+  const button = `<button class="main" name="action" value="pay">${text.pay}</button>`
   const body =
     `<h1>${escapeHtml(description ?? text.invoice)}</h1><p>${lines.join('<br>')}</p>` +
     (status === 'pending'
-      ? form
+      ? `<form method="post">${button}</form>`
       : outcome(text, undefined, status === 'succeeded' ? text.is_paid : text.is_canceled))
   return reply
     .headers(PAGE_HEADERS)
