@@ -84,10 +84,12 @@ declare module 'fastify' {
 === server/src/facades/shop.ts
 import type { FastifyInstance } from 'fastify'
 import { placeOrder } from '#modules/orders'
+export const minutes = (seconds: bigint) => Number(seconds) / 60
 export const shop = (app: FastifyInstance) => app.post('/buy/', () => placeOrder)
 === server/src/modules/ledger/index.ts
 export { findWallet } from './wallets.ts'
 export type { Wallet } from './wallets.ts'
+export * as ledgerEvents from './events.ts'
 === server/src/modules/ledger/wallets.ts
 import type { Sql } from '#kernel/db'
 import * as queries from './queries.ts'
@@ -101,6 +103,12 @@ export interface Wallet {
 export function findWallet(sql: Sql, id: string) {
   return queries.findWallet(sql, id)
 }
+=== server/src/modules/ledger/burn-order.ts
+interface Foreign {
+  totalCount: number
+}
+export const order = (a, b) => Number(a.is_paid) - Number(b.is_paid)
+export const waiting = (pool: Foreign & { idleCount: number }): number => pool.totalCount
 === server/src/modules/ledger/queries.ts
 import { sql as raw } from 'kysely'
 export const findWallet = (sql, id) => sql.selectFrom('ledger.wallets').where('id', '=', id)
@@ -173,8 +181,9 @@ export { callVendor } from './http.ts'
 import { createServer } from 'node:http'
 export const acme = createServer()
 === bench/main.ts
+import { sign } from '../server/src/modules/payments/gateways/acme/sign.ts'
 import { findWallet } from '../server/src/modules/ledger/index.ts'
-findWallet(process.env.URL)
+findWallet(process.env.URL, sign)
 `),
   [`${MODULES_FOLDER}/ledger/README.md`]: `# Ledger\n${README}`,
   [`${MODULES_FOLDER}/payments/README.md`]: `# Payments\n${README}`,

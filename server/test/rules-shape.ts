@@ -147,11 +147,11 @@ function judgeClass(node: Class, report: (node: Class, detail: string) => void):
 
 const barrels: Rule = {
   name: 'barrel',
-  says: 'no export *, and no file that only re-exports but a door',
+  says: 'no nameless export *, and no file that only re-exports but a door',
   find: (files) =>
     allCode(files).flatMap((file) => {
       const { body } = parse(file).program
-      const stars = body.filter((node) => node.type === 'ExportAllDeclaration')
+      const stars = body.filter((node) => node.type === 'ExportAllDeclaration' && node.exported === null)
       const found = stars.map((node) => violation(file, node.start, 'barrel', 'uses export *'))
       const is_only_exports = body.length > 0 && body.every((node) => isReExport(node))
       if (is_only_exports && stars.length === 0 && !/(?:^|\/)index\.ts$/.test(file.path)) {
@@ -161,9 +161,9 @@ const barrels: Rule = {
     }),
 }
 
-/** True for `export { a } from './a.ts'` and for a lone import. */
+/** True for `export { a } from './a.ts'` and `export * as a from './a.ts'`. */
 export function isReExport(node: Node): boolean {
-  if (node.type === 'ExportAllDeclaration') return true
+  if (node.type === 'ExportAllDeclaration') return node.exported !== null
   return node.type === 'ExportNamedDeclaration' && node.source !== null
 }
 
@@ -233,15 +233,28 @@ function isPlainData(node: Node): boolean {
   )
 }
 
+/** True inside an exported interface or type. */
+function isExported(file: SourceFile, node: { start: number; end: number }): boolean {
+  return parse(file).program.body.some(
+    (top) =>
+      top.type === 'ExportNamedDeclaration' &&
+      /^TS(?:Interface|TypeAlias)Declaration$/.test(top.declaration?.type ?? '') &&
+      top.start <= node.start &&
+      node.end <= top.end,
+  )
+}
+
 const snakeCase = syntaxRule(
   'snake-case',
-  'data is snake_case: members of types and of wire schemas',
+  'data is snake_case: members of exported types and of wire schemas',
   (file) =>
     serverCode([file]).length === 1 &&
     (moduleOf(file.path) !== undefined || /server\/src\/(?:kernel|http)\//.test(file.path)) &&
     !isWorldFolder(file.path),
   (report, file) => ({
     TSPropertySignature(node) {
+      // A type in passing may describe a library's object, whose spelling is not ours.
+      if (!isExported(file, node)) return
       if (node.key.type !== 'Identifier' || node.computed || !/[a-z0-9][A-Z]/.test(node.key.name)) return
       const type = node.typeAnnotation?.typeAnnotation
       if (type && isPlainData(type)) report(node, `${node.key.name} is data in camelCase`)

@@ -132,7 +132,7 @@ const ARITHMETIC = new Set(['+', '-', '*', '/', '%', '**'])
 const floats = rule(
   'floats',
   'modules count in bigint: no parseFloat, no toFixed, no arithmetic on Number(…) or with fractions',
-  isDomain,
+  (file) => isServerCode(file) && moduleOf(file.path) !== undefined,
   (file, report) => {
     visit(file, {
       CallExpression(node) {
@@ -145,7 +145,7 @@ const floats = rule(
       BinaryExpression(node) {
         if (!ARITHMETIC.has(node.operator)) return
         for (const side of [node.left, node.right]) {
-          if (side.type === 'CallExpression' && calleeOf(side) === 'Number')
+          if (side.type === 'CallExpression' && calleeOf(side) === 'Number' && !isOfTruth(side))
             report(node, 'does arithmetic on Number(…)')
           if (side.type === 'Literal' && typeof side.value === 'number' && !Number.isInteger(side.value)) {
             report(node, `does arithmetic with the fraction ${side.raw ?? side.value}`)
@@ -161,6 +161,12 @@ function endsWithToFixed(node: CallExpression): boolean {
   if (callee.type !== 'MemberExpression' || callee.computed || callee.property.type !== 'Identifier')
     return false
   return callee.property.name === 'toFixed' || callee.property.name === 'toPrecision'
+}
+
+/** `Number(a.is_paid)` is one or nought: sorting by a truth is no arithmetic with amounts. */
+function isOfTruth(call: CallExpression): boolean {
+  const [argument] = call.arguments
+  return argument !== undefined && /(?:^|\.)(?:is|has|may)_/.test(dotted(argument))
 }
 
 /** What a transaction must not wait for. */
