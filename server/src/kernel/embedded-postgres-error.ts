@@ -7,6 +7,7 @@ export type EmbeddedPostgresErrorCode =
   | 'binaries_unusable'
   | 'tool_missing'
   | 'root_refused'
+  | 'user_without_name'
   | 'port_taken'
   | 'owner_unreachable'
   | 'old_server_running'

@@ -21,6 +21,10 @@ import { startEmbeddedPostgres } from './embedded-postgres.ts'
 
 const lab = embeddedLab()
 const { common, start } = lab
+/** Every Linux has a user of this number, and no user of that one. */
+const DAEMON = { uid: 1, gid: 1 }
+const NAMELESS = { uid: 54_321, gid: 54_321 }
+const may_be_nameless = may_be_nobody && spawnSync('unshare', ['--user', 'true'], NAMELESS).status === 0
 
 describe('the user the server runs as', () => {
   test.skipIf(!is_root)('is nobody, who gets the directory, when root has no user namespaces', async () => {
@@ -66,8 +70,8 @@ describe('the user the server runs as', () => {
   test.skipIf(!may_be_nobody)('is the ordinary user who started it', async () => {
     const data_directory = lab.newDirectory()
     mkdirSync(data_directory, { mode: 0o700 })
-    chownSync(data_directory, NOBODY.uid, NOBODY.gid)
-    const first = await lab.startElsewhere({ data_directory }, NOBODY)
+    chownSync(data_directory, DAEMON.uid, DAEMON.gid)
+    const first = await lab.startElsewhere({ data_directory }, DAEMON)
     expect(first.mode).toBe('direct')
     await query(first.url, 'create table mine as select 1 as n')
     await kill(first.owner)
@@ -76,10 +80,26 @@ describe('the user the server runs as', () => {
     const second = await start(data_directory)
     expect(second.mode).toBe('setuid')
     await second.stop()
-    const third = await lab.startElsewhere({ data_directory }, NOBODY)
+    const third = await lab.startElsewhere({ data_directory }, DAEMON)
     expect(third.mode).toBe('direct')
     expect(await query(third.url, 'select n from mine')).toEqual([{ n: 1 }])
   })
+
+  test.skipIf(!may_be_nameless)(
+    'may be a number without a name, where there are user namespaces',
+    async () => {
+      const data_directory = lab.newDirectory()
+      mkdirSync(data_directory, { mode: 0o700 })
+      chownSync(data_directory, NAMELESS.uid, NAMELESS.gid)
+      const first = await lab.startElsewhere({ data_directory }, NAMELESS)
+      expect(first.mode).toBe('userns')
+      await query(first.url, 'create table mine as select 1 as n')
+      await kill(first.owner)
+      const second = await start(data_directory)
+      expect(second.mode).toBe('setuid')
+      expect(await query(second.url, 'select n from mine')).toEqual([{ n: 1 }])
+    },
+  )
 })
 
 describe('the programs', () => {

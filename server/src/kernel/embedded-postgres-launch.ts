@@ -26,25 +26,29 @@ export interface Launcher {
   is_tied_to_us: boolean
 }
 
-type Fitness = 'fit' | 'program_out_of_reach' | 'directory_out_of_reach' | 'unusable'
+type Fitness = 'fit' | 'program_out_of_reach' | 'directory_out_of_reach' | 'user_without_name' | 'unusable'
 
 /**
  * Chooses the way that works here, by trying, and prepares for it: copies the programs when they cannot be
  * reached, hands a root-owned directory to `nobody` when there are no user namespaces.
- * Throws {@link EmbeddedPostgresError} `root_refused`, `binaries_unusable` or `data_directory_unusable`.
+ * Throws {@link EmbeddedPostgresError} `root_refused`, `user_without_name`, `binaries_unusable` or
+ * `data_directory_unusable`.
  */
 export function chooseLauncher(binaries: Binaries, directory: string, force_mode?: 'setuid'): Launcher {
   const usable = binaries.is_complete ? binaries : copyBinaries(binaries, directory)
-  if (process.platform === 'win32') return direct(usable, [])
-  for (const launcher of candidates(usable, directory, force_mode)) {
-    const chosen = prepare(launcher, directory)
-    if (chosen) return chosen
+  const simplest: Launcher = { mode: 'direct', binaries: usable, prefix: [], ids: {}, is_tied_to_us: false }
+  if (process.platform === 'win32') return simplest
+  let is_nameless = false
+  for (const way of ways(simplest, directory, force_mode)) {
+    const { launcher, fitness } = prepare(way, directory)
+    if (launcher) return launcher
+    is_nameless ||= fitness === 'user_without_name'
   }
-  if (process.getuid?.() !== 0) {
+  if (is_nameless) {
     throw new EmbeddedPostgresError(
-      'binaries_unusable',
-      'programs cannot be started here',
-      `Install a shell, ${EXTERNAL_INSTEAD}.`,
+      'user_without_name',
+      'initdb does not run as a user whose number has no name on this system',
+      `Give the user a line in /etc/passwd, run Kopilka as one who has it, ${EXTERNAL_INSTEAD}.`,
     )
   }
   throw new EmbeddedPostgresError(
@@ -54,43 +58,33 @@ export function chooseLauncher(binaries: Binaries, directory: string, force_mode
   )
 }
 
-/** Best first. What setpriv gives costs one exec; the ways without it are for systems that lack it. */
-function candidates(binaries: Binaries, directory: string, force_mode?: 'setuid'): Launcher[] {
-  const tied = ['setpriv', '--pdeathsig', 'INT']
-  if (process.getuid?.() !== 0) {
-    return process.platform === 'linux'
-      ? [direct(binaries, tied), direct(binaries, [])]
-      : [direct(binaries, [])]
-  }
+/** What may work here, best first. What setpriv gives costs one exec; each way is tried without it too. */
+function ways(simplest: Launcher, directory: string, force_mode?: 'setuid'): Launcher[] {
+  const is_root = process.getuid?.() === 0
   const owner = statSync(directory)
-  const namespace = ['unshare', '--user', `--map-user=${NOBODY}`, `--map-group=${NOBODY}`]
+  // The directory of an ordinary user is used as that user, by root too.
   const ids = owner.uid === 0 ? { uid: NOBODY, gid: NOBODY } : { uid: owner.uid, gid: owner.gid }
-  const setuid = [tied, []].map((prefix): Launcher => {
-    return { mode: 'setuid', binaries, prefix, ids, is_tied_to_us: prefix.length > 0 }
-  })
-  // In the namespace only root's files are ours: a directory of another user's is used as that user.
-  if (owner.uid !== 0 || force_mode === 'setuid' || process.platform !== 'linux') return setuid
-  const userns = [tied, []].map((prefix): Launcher => {
-    return {
-      mode: 'userns',
-      binaries,
-      prefix: [...namespace, ...prefix],
-      ids: {},
-      is_tied_to_us: prefix.length > 0,
-    }
-  })
-  return [...userns, ...setuid]
+  const plain: Launcher = is_root ? { ...simplest, mode: 'setuid', ids } : simplest
+  if (process.platform !== 'linux') return [plain]
+  const tie = (launcher: Launcher): Launcher => {
+    return { ...launcher, prefix: [...launcher.prefix, 'setpriv', '--pdeathsig', 'INT'], is_tied_to_us: true }
+  }
+  const prefix = ['unshare', '--user', `--map-user=${NOBODY}`, `--map-group=${NOBODY}`]
+  if (is_root && owner.uid === 0) {
+    const userns: Launcher = { ...simplest, mode: 'userns', prefix }
+    const all = force_mode === 'setuid' ? [plain] : [userns, plain]
+    return all.flatMap((launcher) => [tie(launcher), launcher])
+  }
+  // A container is often given a user by number alone; in a namespace it is called nobody, which is a name.
+  const named: Launcher = { ...plain, mode: is_root ? 'setuid' : 'userns', prefix }
+  return [plain, named].flatMap((launcher) => [tie(launcher), launcher])
 }
 
-function direct(binaries: Binaries, prefix: readonly string[]): Launcher {
-  return { mode: 'direct', binaries, prefix, ids: {}, is_tied_to_us: prefix.length > 0 }
-}
-
-/** The launcher, ready to be used; `undefined` when this way does not exist here. */
-function prepare(launcher: Launcher, directory: string): Launcher | undefined {
+/** The launcher, ready to be used, or why this way does not exist here. */
+function prepare(launcher: Launcher, directory: string): { launcher?: Launcher; fitness: Fitness } {
   const owner = statSync(directory)
   const must_hand_over = launcher.ids.uid !== undefined && launcher.ids.uid !== owner.uid
-  if (must_hand_over && !mayChown(directory, launcher.ids)) return undefined
+  if (must_hand_over && !mayChown(directory, launcher.ids)) return { fitness: 'unusable' }
   let chosen = launcher
   let trial = tryLauncher(chosen, directory)
   if (trial.fitness === 'program_out_of_reach') {
@@ -98,8 +92,8 @@ function prepare(launcher: Launcher, directory: string): Launcher | undefined {
     giveTree(chosen, path.dirname(chosen.binaries.folder))
     trial = tryLauncher(chosen, directory)
   }
-  if (trial.fitness !== 'fit' && must_hand_over) chownSync(directory, owner.uid, owner.gid)
-  if (trial.fitness === 'unusable') return undefined
+  if (trial.fitness === 'fit') return { launcher: chosen, fitness: 'fit' }
+  if (must_hand_over) chownSync(directory, owner.uid, owner.gid)
   if (trial.fitness === 'program_out_of_reach') {
     throw new EmbeddedPostgresError(
       'binaries_unusable',
@@ -115,12 +109,21 @@ function prepare(launcher: Launcher, directory: string): Launcher | undefined {
       `Choose a data directory whose parents ${who} may enter, as in /var/lib, ${EXTERNAL_INSTEAD}.`,
     )
   }
-  return chosen
+  return { fitness: trial.fitness }
+}
+
+/** The answers of the script below; unusual numbers, so that no failure of what stands before it is one. */
+const ANSWERS: Readonly<Record<number, Fitness>> = {
+  0: 'fit',
+  111: 'program_out_of_reach',
+  112: 'directory_out_of_reach',
+  113: 'user_without_name',
 }
 
 function tryLauncher(launcher: Launcher, directory: string): { fitness: Fitness; output: string } {
-  // Unusual numbers, so that a failure of the commands in front is not taken for an answer.
-  const script = '"$1" --version >/dev/null || exit 111; test -w "$0" && test -x "$0" || exit 112'
+  const script = `id -un >/dev/null 2>&1 || exit 113
+    "$1" --version >/dev/null || exit 111
+    test -w "$0" && test -x "$0" || exit 112`
   const program = programPath(launcher, 'postgres')
   const done = spawnSync(...commandLine(launcher, 'sh', ['-c', script, directory, program]), {
     ...launcher.ids,
@@ -128,15 +131,7 @@ function tryLauncher(launcher: Launcher, directory: string): { fitness: Fitness;
     encoding: 'utf8',
     timeout: PROBE_TIMEOUT_MS,
   })
-  const fitness =
-    done.status === 0
-      ? 'fit'
-      : done.status === 111
-        ? 'program_out_of_reach'
-        : done.status === 112
-          ? 'directory_out_of_reach'
-          : 'unusable'
-  return { fitness, output: (done.stderr ?? '').trim().slice(-500) }
+  return { fitness: ANSWERS[done.status ?? -1] ?? 'unusable', output: (done.stderr ?? '').trim().slice(-500) }
 }
 
 function mayChown(directory: string, ids: Launcher['ids']): boolean {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -5,17 +6,26 @@ import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { embeddedLab, is_root, may_be_nobody, NOBODY, query, until } from '../../test/embedded-lab.ts'
 import { findBinaries } from './embedded-postgres-binaries.ts'
+import { systemCode } from './embedded-postgres-error.ts'
+import { lockFile } from './embedded-postgres-lock.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 
 const lab = embeddedLab()
 const { common, start } = lab
 
+function isLockFree(file: string): boolean {
+  const lock = lockFile(file)
+  lock?.release()
+  return lock !== undefined
+}
+
 describe('what an earlier start left behind', () => {
   test('an owner.pid and a postmaster.pid with a number now in other use are no owner', async () => {
     await (await start(common)).stop()
-    // This very process: alive, and not the owner of anything there.
-    writeFileSync(path.join(common, 'owner.pid'), `${process.pid}\n5432\n${process.pid}\n`)
-    writeFileSync(path.join(common, 'cluster/postmaster.pid'), `${process.pid}\n${common}/cluster\n0\n5432\n`)
+    const other = spawn('sleep', ['60'], { stdio: 'ignore' })
+    lab.adopt(other)
+    writeFileSync(path.join(common, 'owner.pid'), `${other.pid}\n5432\n${other.pid}\n`)
+    writeFileSync(path.join(common, 'cluster/postmaster.pid'), `${other.pid}\n${common}/cluster\n0\n5432\n`)
     const server = await start(common)
     expect(server.mode).not.toBe('attached')
     expect(await query(server.url, 'select 1 as one')).toEqual([{ one: 1 }])
@@ -28,6 +38,8 @@ describe('what an earlier start left behind', () => {
     expect(await until(() => existsSync(path.join(unfinished, 'PG_VERSION')), 5_000)).toBe(true)
     await lab.killChildren()
     expect(await killed).toBe('killed')
+    // The interrupted initdb tidies up as it ends; then it looks as if it had not got round to that.
+    expect(await until(() => isLockFree(path.join(data_directory, 'server.lock')), 10_000)).toBe(true)
     expect(existsSync(path.join(data_directory, 'cluster'))).toBe(false)
     mkdirSync(unfinished, { recursive: true })
     writeFileSync(path.join(unfinished, 'PG_VERSION'), '18\n')
@@ -49,7 +61,7 @@ describe('what an earlier start left behind', () => {
     mkdirSync(cluster, { recursive: true })
     writeFileSync(path.join(cluster, 'precious'), 'data')
     const code = (): Promise<unknown> =>
-      startEmbeddedPostgres({ data_directory }).catch((error: { code: string }) => error.code)
+      startEmbeddedPostgres({ data_directory }).catch((error: unknown) => systemCode(error))
     expect(await code()).toBe('data_directory_unusable')
     writeFileSync(path.join(cluster, 'PG_VERSION'), '17\n')
     expect(await code()).toBe('data_of_another_version')

@@ -47,7 +47,7 @@ describe('a start', () => {
   })
 
   test('makes commits durable, listens on this machine only and runs in UTC', async () => {
-    const server = await start(common)
+    const server = await start(common, { flags: [] })
     const rows = await query(
       server.superuser_url,
       `select name, setting from pg_settings where name in ('fsync', 'synchronous_commit', 'full_page_writes',
@@ -128,9 +128,18 @@ describe('a start', () => {
 
   test('writes no statement and no data to its log', async () => {
     const server = await start(common)
-    await query(server.url, 'select 1 / 0 as secret_of_a_customer').catch(() => undefined)
+    await expect(query(server.url, 'select 1 / 0 as secret_of_a_customer')).rejects.toMatchObject({
+      code: '22012',
+    })
+    // A session that is ended is written down, and the statement it was in must not be.
+    const ended = query(server.url, 'select pg_sleep(30) as secret_of_a_customer').catch(
+      (error: unknown) => error,
+    )
+    const end = `select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'`
+    while ((await query(server.superuser_url, end)).length === 0) await sleep(20)
+    expect(await ended).toMatchObject({ code: '57P01' })
     const log = readFileSync(path.join(common, 'postgres.log'), 'utf8')
-    expect(log).toContain('ready to accept connections')
+    expect(log).toContain('terminating connection')
     expect(log).not.toContain('secret_of_a_customer')
   })
 })
@@ -228,9 +237,7 @@ describe('several processes on one directory', () => {
 
   test('started at once on a fresh directory make one cluster: one owns, the others attach', async () => {
     const data_directory = lab.newDirectory()
-    const answers = await Promise.all(
-      [1, 2, 3].map(() => lab.startElsewhere({ data_directory, flags: ['fsync=off'] })),
-    )
+    const answers = await Promise.all([1, 2, 3].map(() => lab.startElsewhere({ data_directory })))
     expect(answers.filter((answer) => answer.mode === 'attached')).toHaveLength(2)
     expect(new Set(answers.map((answer) => answer.pid)).size).toBe(1)
     for (const answer of answers) expect(await query(answer.url, 'select 1 as one')).toEqual([{ one: 1 }])
