@@ -107,7 +107,7 @@ export function findWallet(sql: Sql, id: string) {
 interface Foreign {
   totalCount: number
 }
-export const order = (a, b) => Number(a.is_paid) - Number(b.is_paid)
+export const order = (a, b) => Number(a.is_paid) - Number(b.is_paid) + Number(a.end === null)
 export const waiting = (pool: Foreign & { idleCount: number }): number => pool.totalCount
 === server/src/modules/ledger/queries.ts
 import { sql as raw } from 'kysely'

@@ -163,10 +163,12 @@ function endsWithToFixed(node: CallExpression): boolean {
   return callee.property.name === 'toFixed' || callee.property.name === 'toPrecision'
 }
 
-/** `Number(a.is_paid)` is one or nought: sorting by a truth is no arithmetic with amounts. */
+/** `Number(a.is_paid)` and `Number(a === null)` are one or nought: sorting by a truth computes no amount. */
 function isOfTruth(call: CallExpression): boolean {
   const [argument] = call.arguments
-  return argument !== undefined && /(?:^|\.)(?:is|has|may)_/.test(dotted(argument))
+  if (argument === undefined) return false
+  if (argument.type === 'BinaryExpression') return /^(?:[=!]==?|[<>]=?)$/.test(argument.operator)
+  return /(?:^|\.)(?:is|has|may)_/.test(dotted(argument))
 }
 
 /** What a transaction must not wait for. */
