@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { isAddressEntry } from '@kopilka/extension'
 import { z } from 'zod'
 
 /** One setting: where it comes from, what it may be, what it is for. */
@@ -16,7 +18,11 @@ function setting<T>(env: string, schema: z.ZodType<T>, about: string, is_secret 
   return { env, schema, about, is_secret }
 }
 
-const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+/** `https://shop.example`: a scheme, a host and maybe a port, nothing behind. `*` and `null` are no origins. */
+const origins = list.pipe(z.array(z.string().refine(isOrigin, 'must be an origin such as https://shop.example'))).default(none)
+
+const whole = (min: number, max: number) =>
+  z.string().regex(/^\d{1,12}$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max))
 
 /** Every setting there is. An absent variable takes its default; none is needed to try Kopilka. */
 const SETTINGS = {
@@ -34,10 +40,11 @@ const SETTINGS = {
     'Where the world reaches this server; vendors send their notifications there.'),
   secret_keys: setting('KOPILKA_SECRET_KEYS', z.string().optional(),
     'Keys that seal the secrets in the database, instead of the file secrets.key.', true),
-  cors_origins: setting('KOPILKA_CORS_ORIGINS', list.default(none), 'Origins whose pages may call the API, by commas.'),
-  trusted_proxies: setting('KOPILKA_TRUSTED_PROXIES', list.default(none),
+  cors_origins: setting('KOPILKA_CORS_ORIGINS', origins, 'Origins whose pages may call the API, by commas.'),
+  trusted_proxies: setting('KOPILKA_TRUSTED_PROXIES',
+    list.pipe(z.array(z.string().refine(isAddressEntry, 'must be an address or a network such as 10.0.0.0/8'))).default(none),
     'Addresses and networks of proxies whose X-Forwarded-For is believed, by commas.'),
-  return_url_origins: setting('KOPILKA_RETURN_URL_ORIGINS', list.default(none),
+  return_url_origins: setting('KOPILKA_RETURN_URL_ORIGINS', origins,
     'Origins buyers may be sent back to after paying; empty allows any https address.'),
   anonymous_per_minute: setting('KOPILKA_ANONYMOUS_PER_MINUTE', whole(1, 10_000_000).default(100),
     'Requests a minute for one address without a key.'),
@@ -96,16 +103,20 @@ export class ConfigRefused extends Error {
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Reads every setting. Throws {@link ConfigRefused} with all problems at once. */
+/**
+ * Reads every setting. A secret may also lie in a file whose path is in the variable with `_FILE` behind its name.
+ * Throws {@link ConfigRefused} with all problems at once; no problem shows a secret.
+ */
 export function loadConfig(env: Environment = process.env): Config {
   const problems: string[] = []
   const values: Record<string, unknown> = {}
-  for (const [name, { env: variable, schema, about }] of Object.entries<Setting<unknown>>(SETTINGS)) {
-    const text = env[variable]
-    const result = schema.safeParse(text === '' ? undefined : text)
-    if (result.success) values[name] = result.data
-    else problems.push(`${variable}: ${result.error.issues.map((issue) => issue.message).join(', ')}. ${about}`)
+  for (const [name, one] of Object.entries<Setting<unknown>>(SETTINGS)) {
+    const found = readSetting(env, one)
+    if ('value' in found) values[name] = found.value
+    else problems.push(`${one.env}: ${found.problem}. ${one.about}`)
   }
+  const gateways = gatewaySettings(env, problems)
+  if (problems.length === 0) problems.push(...contradictions(values as Values))
   if (problems.length > 0) throw new ConfigRefused(problems)
   const { fiscal_vat, fiscal_subject, fiscal_mode, fiscal_tax_system, ...rest } = values as Values
   return {
@@ -116,19 +127,96 @@ export function loadConfig(env: Environment = process.env): Config {
       payment_mode: fiscal_mode,
       ...(fiscal_tax_system === undefined ? {} : { tax_system: fiscal_tax_system }),
     },
-    gateways: gatewaySettings(env),
+    gateways,
   }
 }
 
 /** Every setting with its present value, secrets masked; for `doctor` and the documentation. */
 export function showSettings(env: Environment = process.env): ShownSetting[] {
-  return Object.entries<Setting<unknown>>(SETTINGS).map(([name, { env: variable, schema, about, is_secret }]) => {
-    const text = env[variable]
-    const is_default = text === undefined || text === ''
-    const result = schema.safeParse(is_default ? undefined : text)
-    const shown = result.success ? JSON.stringify(result.data) ?? 'not set' : `${text} (cannot be used)`
-    return { name, env: variable, about, value: is_secret && !is_default ? '••••••' : shown, is_default }
+  return Object.entries<Setting<unknown>>(SETTINGS).map(([name, one]) => {
+    const { env: variable, about, is_secret = false } = one
+    const is_default = !isSet(env, variable) && !(is_secret && isSet(env, `${variable}_FILE`))
+    const found = readSetting(env, one)
+    const text = 'value' in found ? shown(found.value) : 'cannot be used'
+    return { name, env: variable, about, value: is_secret && !is_default ? masked(text) : text, is_default }
   })
+}
+
+/**
+ * Variables that look like ours and are none: a slip of the pen would otherwise go unseen. The variables that
+ * containers get from their surroundings (`KOPILKA_PORT_8080_TCP`, `KOPILKA_SERVICE_HOST`) are left out.
+ */
+export function unknownSettings(env: Environment = process.env): string[] {
+  const known = new Set(Object.values<Setting<unknown>>(SETTINGS).flatMap((one) => [one.env, `${one.env}_FILE`]))
+  return Object.keys(env)
+    .filter((variable) => variable.startsWith('KOPILKA_') && !known.has(variable) && !GATEWAY.test(variable))
+    .filter((variable) => !/_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP)/.test(variable))
+    .filter((variable) => !/^(tcp|udp):\/\//.test(env[variable] ?? ''))
+    .toSorted()
+}
+
+/** Every secret among the settings, by value: the log hides them wherever they would stand. */
+export function secretValues(config: Config): string[] {
+  const password = config.database_url === undefined ? '' : decodeURIComponent(new URL(config.database_url).password)
+  const fields = Object.values(config.gateways).flatMap((fields) => Object.entries(fields))
+  const gateway_secrets = fields.flatMap(([field, value]) => (isSecretField(field) ? [String(value)] : []))
+  return [password, config.metrics_token ?? '', config.secret_keys ?? '', ...gateway_secrets].filter((text) => text !== '')
+}
+
+/** Whether a gateway's setting of this name holds a secret. */
+export function isSecretField(field: string): boolean {
+  return /secret|key|token|password/i.test(field)
+}
+
+function readSetting(env: Environment, { env: variable, schema, is_secret }: Setting<unknown>): { value: unknown } | { problem: string } {
+  const found = is_secret ? readSecret(env, variable) : { text: env[variable] }
+  if ('problem' in found) return found
+  const result = schema.safeParse(found.text === '' ? undefined : found.text)
+  if (result.success) return { value: result.data }
+  return { problem: result.error.issues.map((issue) => issue.message).join(', ') }
+}
+
+/** The variable, or the content of the file its twin names. */
+function readSecret(env: Environment, variable: string): { text: string | undefined } | { problem: string } {
+  const file = env[`${variable}_FILE`]
+  if (file === undefined || file === '') return { text: env[variable] }
+  if (isSet(env, variable)) return { problem: `is given twice, also by ${variable}_FILE` }
+  try {
+    return { text: readFileSync(file, 'utf8').trim() }
+  } catch (error) {
+    return { problem: `the file ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})` }
+  }
+}
+
+/** What is allowed by itself and wrong together. */
+function contradictions(values: Values): string[] {
+  const problems: string[] = []
+  if (values.mode === 'live' && !(values.base_url ?? '').startsWith('https://')) {
+    problems.push('KOPILKA_BASE_URL: a live installation needs its https address. Vendors send their notifications there.')
+  }
+  return problems
+}
+
+function isOrigin(text: string): boolean {
+  const url = URL.parse(text)
+  return url !== null && /^https?:$/.test(url.protocol) && url.origin === text
+}
+
+function isSet(env: Environment, variable: string): boolean {
+  return env[variable] !== undefined && env[variable] !== ''
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'not set'
+  return Array.isArray(value) ? value.join(', ') || 'none' : String(value)
+}
+
+/** Of an address everything but the password; of anything else nothing. */
+function masked(text: string): string {
+  const url = URL.parse(text)
+  if (!url || url.host === '') return '••••••'
+  if (url.password !== '') url.password = '______'
+  return url.href.replace(':______@', ':••••••@')
 }
 
 const GATEWAY = /^KOPILKA_GATEWAY_([A-Z0-9]+(?:__[A-Z0-9]+)*)_([A-Z0-9_]+)$/
@@ -137,14 +225,18 @@ const GATEWAY = /^KOPILKA_GATEWAY_([A-Z0-9]+(?:__[A-Z0-9]+)*)_([A-Z0-9_]+)$/
  * KOPILKA_GATEWAY_<ID>_<FIELD>: a dash in the gateway's id is written as two underscores. Numbers, true and false are
  * read as such, unless the field's name says that it is a text of digits; a text with commas in brackets is a list.
  */
-function gatewaySettings(env: Environment): Record<string, Record<string, unknown>> {
+function gatewaySettings(env: Environment, problems: string[]): Record<string, Record<string, unknown>> {
   const gateways: Record<string, Record<string, unknown>> = {}
-  for (const [variable, text] of Object.entries(env)) {
-    const match = GATEWAY.exec(variable)
-    if (!match || text === undefined || text === '') continue
-    const id = (match[1] ?? '').toLowerCase().replaceAll('__', '-')
-    const settings = gateways[id] ?? {}
-    gateways[id] = { ...settings, [(match[2] ?? '').toLowerCase()]: gatewayValue(match[2] ?? '', text) }
+  for (const variable of Object.keys(env).toSorted()) {
+    const match = GATEWAY.exec(variable.replace(/_FILE$/, ''))
+    if (!match || !isSet(env, variable)) continue
+    const [name, id = '', field = ''] = match
+    const found = readSecret(env, name)
+    if ('problem' in found) problems.push(`${name}: ${found.problem}. A setting of a gateway.`)
+    else if (found.text) {
+      const gateway = id.toLowerCase().replaceAll('__', '-')
+      gateways[gateway] = { ...gateways[gateway], [field.toLowerCase()]: gatewayValue(field, found.text) }
+    }
   }
   return gateways
 }
