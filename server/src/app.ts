@@ -15,7 +15,7 @@ import { createCursors } from '#kernel/page'
 import { startClock } from '#kernel/test-clock'
 import { adminRoutes } from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
-import { customerRoutes } from '#modules/customers'
+import { createCustomerResolver, customerRoutes, type CustomerResolver } from '#modules/customers'
 import { createAuthenticator, identityRoutes } from '#modules/identity'
 import { createLedgerKit, ledgerRoutes, startLedger, stopLedger, sweepExpiries, sweepHolds, type LedgerKit } from '#modules/ledger'
 import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
@@ -100,6 +100,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const authenticator = createAuthenticator(db, {
     clock, mode: settings.mode, on_error: (error) => log.warn({ error }, 'keys could not be looked after'),
   })
+  const resolver = createCustomerResolver(db)
   const inbox_loop = inboxLoop(db, payments, log)
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
   const http = await createServer({
@@ -107,7 +108,9 @@ export async function startApp(settings: AppSettings): Promise<App> {
     cors_origins: settings.cors_origins, trusted_proxies: settings.trusted_proxies,
     anonymous_per_minute: settings.anonymous_per_minute, metrics_token: settings.metrics_token,
   })
-  addRoutes(http, kit, { mode: settings.mode, ledger, payments, orders, store: inbox.store })
+  addRoutes(http, kit, {
+    mode: settings.mode, ledger, payments, orders, store: inbox.store, resolver,
+  })
   await wireJobs(jobs, { db, clock, ledger, payments, kit })
   await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
   if (settings.roles.includes('worker')) {
@@ -130,6 +133,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
       await jobs.stop()
       await stopLedger(ledger)
       await authenticator.stop()
+      resolver.close()
       anchored?.stop()
       await db.close()
     },
@@ -142,18 +146,19 @@ interface Parts {
   payments: PaymentsKit
   orders: OrdersKit
   store: StoreEvents
+  resolver: CustomerResolver
 }
 
 function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   identityRoutes(http, kit, { mode: parts.mode })
   customerRoutes(http, kit)
-  ledgerRoutes(http, kit, parts.ledger)
+  ledgerRoutes(http, kit, parts.ledger, parts.resolver)
   catalogRoutes(http, kit)
   paymentRoutes(http, kit, parts.payments, parts.store)
   sandboxRoutes(http, kit, parts.payments, parts.store)
   orderRoutes(http, kit, parts.orders)
   usageRoutes(http, kit)
-  adminRoutes(http, kit)
+  adminRoutes(http, kit, { mode: parts.mode })
   screphRoutes(http, kit, { orders: parts.orders, payments: parts.payments, store: parts.store })
   screphAdminRoutes(http, kit)
 }

@@ -6,7 +6,7 @@ import { startYookassaEmulator } from '@kopilka/emulators/yookassa'
 import { startApp, type App, type AppSettings } from '../src/app.ts'
 import { databaseClock } from '../src/kernel/clock.ts'
 import { silentLog } from '../src/kernel/log.ts'
-import { applyCatalogFile } from '../src/modules/catalog/index.ts'
+import { applyCatalog } from '../src/modules/catalog/index.ts'
 import { createApiKey, programAsMaker } from '../src/modules/identity/index.ts'
 import { seedRateCards, upsertMeter } from '../src/modules/usage/index.ts'
 import { testDatabase } from './db.ts'
@@ -117,7 +117,7 @@ export function settingsOf(database_url: string, yookassa_url: string): AppSetti
 
 async function seed(app: App): Promise<string> {
   const clock = databaseClock()
-  await applyCatalogFile(app.db, clock, readFileSync(CATALOG, 'utf8'))
+  await applyCatalog(app.db, clock, readFileSync(CATALOG, 'utf8'))
   return app.db.transact(async (tx) => {
     await upsertMeter(tx, {
       code: 'speech', name: 'Speech recognition', unit: 'minute', part_ms: 1000n, increment_ms: 15_000n,
@@ -150,10 +150,12 @@ function caller(base_url: string, secret_key: string): World['call'] {
 }
 
 async function priceOf(call: World['call'], product_key: string, currency: string): Promise<string> {
-  const { body } = await call<{ items: { key: string; prices: { id: string; currency: string }[] }[] }>(
-    'GET', '/v1/products?limit=200')
-  const product = body.items.find((item) => item.key === product_key)
-  const price = product?.prices.find((candidate) => candidate.currency === currency)
+  const products = await call<{ items: { id: string; key: string }[] }>('GET', '/v1/products?limit=200')
+  const product = products.body.items.find((item) => item.key === product_key)
+  const prices = await call<{ items: { id: string; product_id: string; currency: string; is_active: boolean }[] }>(
+    'GET', '/v1/prices?limit=200')
+  const price = prices.body.items.find((item) =>
+    item.product_id === product?.id && item.currency === currency && item.is_active)
   if (!price) throw new Error(`no price of ${product_key} in ${currency}`)
   return price.id
 }

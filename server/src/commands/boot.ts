@@ -6,7 +6,7 @@ import { migrateJobs } from '#kernel/job-queue'
 import { migrate } from '#kernel/migrate'
 import { createSecretBox } from '#kernel/secrets'
 import { loadSecretKeys } from '#kernel/secret-keys'
-import { loadConfig, type Config } from '../config.ts'
+import { loadConfig, secretValues, type Config } from '../config.ts'
 import type { AppSettings } from '../app.ts'
 
 /** A database that is running and migrated. */
@@ -29,7 +29,8 @@ export interface Boot {
  */
 export async function boot(change: (config: Config) => Config = (same) => same): Promise<Boot> {
   const config = change(loadConfig())
-  const log = createLog({ level: config.log_level })
+  const secrets = secretValues(config)
+  const log = createLog({ level: config.log_level, secrets: () => secrets })
   mkdirSync(config.data_directory, { recursive: true })
   const keys = loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
   const database = await startDatabase(config)
@@ -39,7 +40,8 @@ export async function boot(change: (config: Config) => Config = (same) => same):
   return { config, log, database, settings: settingsOf(config, database.url, box.deriveKey('cursors'), log) }
 }
 
-async function startDatabase(config: Config): Promise<BootedDatabase> {
+/** The database of DATABASE_URL, or the embedded one, started or attached to. Not migrated. */
+export async function startDatabase(config: Config): Promise<BootedDatabase> {
   if (config.database_url !== undefined) return { url: config.database_url, stop: () => Promise.resolve() }
   const data_directory = path.join(config.data_directory, 'postgres')
   const { url, stop } = await startEmbeddedPostgres({ data_directory })

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { randomBytes } from 'node:crypto'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { startYookassaEmulator } from '@kopilka/emulators/yookassa'
-import { applyCatalogFile } from '#modules/catalog'
+import { applyCatalog } from '#modules/catalog'
 import { createApiKey, programAsMaker } from '#modules/identity'
 import { seedRateCards, upsertMeter } from '#modules/usage'
 import { startApp, type App } from '../app.ts'
@@ -23,6 +23,8 @@ export async function demo(): Promise<void> {
   const booted = await boot((config) => ({
     ...config,
     mode: 'sandbox',
+    // The tour is what a newcomer reads; requests are told when a level is asked for.
+    log_level: config.log_level === 'info' ? 'warn' : config.log_level,
     data_directory: path.join(config.data_directory, 'demo'),
   }))
   const shop = { shop_id: '100500', secret_key: `test_${randomBytes(18).toString('base64url')}` }
@@ -50,7 +52,7 @@ export async function demo(): Promise<void> {
 /** Puts the shop in; a second start changes nothing. */
 async function seedShop(app: App): Promise<void> {
   const { db, kit: { clock } } = app
-  await applyCatalogFile(db, clock, readFileSync(CATALOG, 'utf8'))
+  await applyCatalog(db, clock, readFileSync(CATALOG, 'utf8'))
   await db.transact(async (tx) => {
     await upsertMeter(tx, {
       code: 'speech', name: 'Speech recognition', unit: 'minute', part_ms: 1000n, increment_ms: 15_000n,

@@ -1,5 +1,4 @@
 import type { Receipt, ReceiptItem } from '@kopilka/extension'
-import { splitByWeights } from '#kernel/money'
 
 /** How this shop's sales are written on a fiscal receipt; settings of the owner. */
 export interface FiscalSettings {
@@ -28,25 +27,6 @@ export function orderReceipt(lines: readonly ReceiptLine[], contact: ReceiptCont
     quantity: Number(line.quantity),
     unit_amount: line.unit_amount,
   })))
-}
-
-/**
- * The receipt of a refund: the lines as they were sold when all is given back, otherwise each line with its share of
- * the amount. The shares add up to the amount exactly. Pure.
- */
-export function refundReceipt(
-  lines: readonly ReceiptLine[],
-  amount: bigint,
-  contact: ReceiptContact,
-  fiscal: FiscalSettings,
-): Receipt {
-  const total = lines.reduce((sum, line) => sum + line.amount, 0n)
-  if (amount === total) return orderReceipt(lines, contact, fiscal)
-  const shares = splitByWeights(amount, lines.map((line) => line.amount))
-  return receiptOf(contact, fiscal, lines.flatMap((line, index) => {
-    const share = shares[index] ?? 0n
-    return share > 0n ? [{ ...itemOf(line.name, fiscal), quantity: 1, unit_amount: share }] : []
-  }))
 }
 
 function itemOf(name: string, fiscal: FiscalSettings): Omit<ReceiptItem, 'quantity' | 'unit_amount'> {

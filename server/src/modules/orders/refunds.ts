@@ -11,7 +11,6 @@ import type { OrdersKit } from './orders.ts'
 import * as queries from './queries.ts'
 import type { LineRow, Revocation } from './queries.ts'
 import { quoteRefund, splitRefund, type QuotedGrant } from './refund-quote.ts'
-import { refundReceipt, type ReceiptContact } from './receipts.ts'
 
 export interface NewOrderRefund {
   refund_id: string
@@ -42,9 +41,6 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
         captured_left: left,
       })
     }
-    const order = await queries.findOrder(tx, payment.order_id)
-    const contact = order?.receipt_contact as ReceiptContact | null | undefined
-    const has_receipt = payment.receipt !== null && contact !== null && contact !== undefined
     await intendRefund(tx, kit.payments, {
       refund_id: input.refund_id,
       payment_id: payment.id,
@@ -52,7 +48,6 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
       reason: input.reason,
       requested_by: input.requested_by,
       breakdown: quoted,
-      ...(has_receipt ? { receipt: refundReceipt(lines, amount, contact, kit.fiscal) } : {}),
     })
   })
   await carryOutRefund(db, kit.payments, input.refund_id)

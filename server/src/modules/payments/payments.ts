@@ -11,6 +11,7 @@ import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { CANCELABLE, CAPTURABLE, isFinal } from './payment-status.ts'
 import { recordPaymentWords, toPayload } from './payment-words.ts'
+import { receiptShare } from './receipt-share.ts'
 import { getSavedMethod } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
@@ -144,7 +145,7 @@ export async function capturePayment(
   db: Db,
   kit: PaymentsKit,
   payment_id: string,
-  input: { amount?: bigint; receipt?: Receipt },
+  input: { amount?: bigint },
 ): Promise<PaymentRow> {
   const payment = await getPayment(db, payment_id)
   const amount = input.amount ?? payment.amount
@@ -156,7 +157,7 @@ export async function capturePayment(
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const capture = gateway.capturePayment?.bind(gateway)
   if (!capture) throw new InvalidState(`The gateway ${gateway.id} has no two-stage payments.`)
-  const receipt = input.receipt ?? (payment.receipt === null ? undefined : reviveReceipt(payment.receipt))
+  const receipt = payment.receipt === null ? undefined : receiptShare(reviveReceipt(payment.receipt), amount)
   const reference = { ...referenceOf(payment), amount, ...(receipt ? { receipt } : {}) }
   const word = await callGateway(() => capture(config, reference, kit.gateways.context(gateway.id)))
   return recordWord(db, kit, payment, word)

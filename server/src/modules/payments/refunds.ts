@@ -1,4 +1,4 @@
-import { GatewayUnavailable, type Receipt, type VendorRefund } from '@kopilka/extension'
+import { GatewayUnavailable, type VendorRefund } from '@kopilka/extension'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidState, NotFound } from '#kernel/errors'
 import { RefundTooLarge } from './errors.ts'
@@ -8,6 +8,7 @@ import type { PaymentsKit } from './kit.ts'
 import { lockPayment, type PaymentRow } from './payment-queries.ts'
 import { REFUNDABLE } from './payment-status.ts'
 import { getPayment, referenceOf, reviveReceipt } from './payments.ts'
+import { receiptShare } from './receipt-share.ts'
 import * as queries from './refund-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
 import { settleRefund } from './refund-words.ts'
@@ -19,7 +20,6 @@ export interface NewRefund {
   amount: bigint
   reason: string
   requested_by: string
-  receipt?: Receipt
   /** How the amount came about, shown to people. */
   breakdown?: object
   /** True: units are taken back even when they were spent (the operator decided so). */
@@ -79,7 +79,9 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
     origin: 'api',
     is_full,
     external_id: null,
-    receipt: (input.receipt ?? null) as RefundRow['receipt'],
+    receipt: payment.receipt === null
+      ? null
+      : (receiptShare(reviveReceipt(payment.receipt), input.amount) as unknown as RefundRow['receipt']),
     breakdown: (input.breakdown ?? null) as RefundRow['breakdown'],
     requested_by: input.requested_by,
     next_check_at: new Date(now.getTime() + 45_000),

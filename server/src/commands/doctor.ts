@@ -1,0 +1,198 @@
+import { existsSync, mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { createDb, type Db } from '#kernel/db'
+import { databaseClock } from '#kernel/clock'
+import { createGateways, loadGatewayFiles } from '#modules/payments'
+import { ConfigRefused, isSecretField, loadConfig, showSettings, unknownSettings, type Config } from '../config.ts'
+import { startDatabase } from './boot.ts'
+import { examineDatabase } from './doctor-database.ts'
+import { examineMachine } from './doctor-machine.ts'
+
+/** One thing that was looked at. `problem`: it will not work; `warning`: it works, and may hurt one day. */
+export interface Finding {
+  level: 'ok' | 'note' | 'warning' | 'problem'
+  /** What it is about: `database`, `settings`, `gateway yookassa`. */
+  subject: string
+  detail: string
+  /** What to do. */
+  advice?: string
+}
+
+/** A further look, such as one at a gateway. May ask the world; throws nothing it can tell. */
+export type Check = () => Promise<readonly Finding[]>
+
+export interface DoctorOptions {
+  config: Config
+  /** Open, not necessarily migrated; absent when there is none to look at yet. */
+  db?: Db | undefined
+  checks?: readonly Check[]
+  env?: Readonly<Record<string, string | undefined>>
+}
+
+/** Longer than the slowest vendor call. */
+const CHECK_TIMEOUT_MS = 40_000
+
+/** Looks at the machine, the settings, the database and everything the checks name. Changes nothing. */
+export async function doctor({ config, db, checks = [], env = process.env }: DoctorOptions): Promise<Finding[]> {
+  const findings = [...examineSettings(config, env), ...examineMachine(config)]
+  findings.push(...(db ? await examineDatabase(db) : [noDatabaseYet]))
+  for (const check of checks) findings.push(...(await guarded(check)))
+  return findings
+}
+
+/** Prints every setting and finding; answers whether nothing is broken. */
+export function printFindings(
+  findings: readonly Finding[],
+  write: (text: string) => void,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): boolean {
+  write('Settings\n')
+  for (const { env: variable, value, about, is_default } of showSettings(env)) {
+    write(`  ${variable} = ${value}${is_default ? ' (default)' : ''}\n      ${about}\n`)
+  }
+  write('\nFindings\n')
+  for (const { level, subject, detail, advice } of findings) {
+    write(`  ${MARKS[level]} ${subject}: ${detail}\n`)
+    if (advice !== undefined) write(`      ${advice}\n`)
+  }
+  const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length
+  write(`\n${count('problem')} problems, ${count('warning')} warnings, ${count('ok')} fine.\n`)
+  return count('problem') === 0
+}
+
+const MARKS: Readonly<Record<Finding['level'], string>> = { ok: '✓', note: '·', warning: '!', problem: '✗' }
+
+const noDatabaseYet: Finding = {
+  level: 'note',
+  subject: 'database',
+  detail: 'the embedded database was not started yet',
+  advice: 'The first `npm start` makes it.',
+}
+
+/** Examines this installation; exit code 1 when something is broken. */
+export async function doctorCommand(): Promise<void> {
+  const write = (text: string): void => {
+    process.stdout.write(text)
+  }
+  const config = readConfig()
+  if (!('mode' in config)) {
+    printFindings(config, write)
+    process.exitCode = 1
+    return
+  }
+  const opened = await openDatabase(config)
+  try {
+    const db = 'db' in opened ? opened.db : undefined
+    const findings = await doctor({ config, db, checks: await gatewayChecks(config) })
+    const broken = 'finding' in opened && opened.finding ? [opened.finding] : []
+    const shown = broken.length > 0 ? [...findings.filter((finding) => finding !== noDatabaseYet), ...broken] : findings
+    if (!printFindings(shown, write)) process.exitCode = 1
+  } finally {
+    if ('close' in opened) await opened.close()
+  }
+}
+
+function readConfig(): Config | Finding[] {
+  try {
+    return loadConfig()
+  } catch (error) {
+    if (!(error instanceof ConfigRefused)) throw error
+    return [{ level: 'problem', subject: 'settings', detail: error.message, advice: error.hint }]
+  }
+}
+
+type Opened = { db: Db; close: () => Promise<void> } | { finding?: Finding }
+
+async function openDatabase(config: Config): Promise<Opened> {
+  const is_new = config.database_url === undefined && !existsSync(path.join(config.data_directory, 'postgres'))
+  if (is_new) return {}
+  try {
+    mkdirSync(config.data_directory, { recursive: true })
+    const { url, stop } = await startDatabase(config)
+    const db = createDb({ url, max: 2, application_name: 'kopilka-doctor' })
+    return {
+      db,
+      close: async () => {
+        await db.close()
+        await stop()
+      },
+    }
+  } catch (error) {
+    const advice = error instanceof Error && 'hint' in error ? String(error.hint) : 'Look into the log of the database.'
+    return { finding: { level: 'problem', subject: 'database', detail: String(error), advice } }
+  }
+}
+
+function examineSettings(config: Config, env: Readonly<Record<string, string | undefined>>): Finding[] {
+  const findings: Finding[] = unknownSettings(env).map((variable) => ({
+    level: 'warning', subject: 'settings', detail: `there is no setting ${variable}`,
+    advice: 'Look for a slip of the pen in its name, or remove it.',
+  }))
+  const mode = config.mode === 'live' ? 'live: real money is taken' : 'sandbox: no real money is taken'
+  findings.push({ level: 'note', subject: 'mode', detail: mode })
+  if (config.mode === 'live' && config.return_url_origins.length === 0) {
+    findings.push({
+      level: 'warning', subject: 'settings', detail: 'buyers may be sent to any https address after paying',
+      advice: 'Name your own in KOPILKA_RETURN_URL_ORIGINS.',
+    })
+  }
+  if (config.base_url === undefined) {
+    findings.push({
+      level: 'note', subject: 'settings', detail: 'no KOPILKA_BASE_URL: vendors cannot reach this server',
+      advice: 'Set it as soon as a gateway should send notifications here.',
+    })
+  }
+  return [...findings, ...shortSecrets(config)]
+}
+
+/** A key or password this short was cut while it was copied, or can be guessed. */
+function shortSecrets(config: Config): Finding[] {
+  return Object.entries(config.gateways).flatMap(([gateway, fields]) =>
+    Object.entries(fields)
+      .filter(([field, value]) => isSecretField(field) && String(value).length < 16)
+      .map(([field]): Finding => ({
+        level: 'problem', subject: `gateway ${gateway}`, detail: `${field} is shorter than 16 characters`,
+        advice: 'Copy it again from the vendor’s cabinet, whole.',
+      })),
+  )
+}
+
+/** One check per gateway with settings: whether they fit, and whether the vendor knows them. */
+async function gatewayChecks(config: Config): Promise<Check[]> {
+  const files = await loadGatewayFiles(config.extension_folders)
+  const gateways = createGateways(files, { clock: databaseClock(), mode: config.mode, base_url: () => config.base_url ?? '' })
+  const entries = Object.entries(config.gateways)
+  if (entries.length === 0) return [async () => [noGateway(files.map((file) => file.id))]]
+  return entries.map(([id, values]) => async () => {
+    const subject = `gateway ${id}`
+    gateways.configure(id, values)
+    const { gateway, config: settings } = gateways.get(id)
+    if (!gateway.checkHealth) return [{ level: 'ok', subject, detail: 'the settings fit; this vendor has no call to try them' }]
+    const { ok, detail } = await gateway.checkHealth(settings, gateways.context(id))
+    return [{ level: ok ? 'ok' : 'problem', subject, detail, ...(ok ? {} : { advice: 'Compare the settings with the vendor’s cabinet.' }) }]
+  })
+}
+
+function noGateway(installed: readonly string[]): Finding {
+  return {
+    level: 'note', subject: 'gateways', detail: `none is set up; installed: ${installed.join(', ')}`,
+    advice: 'Set KOPILKA_GATEWAY_<NAME>_<FIELD> for each field the gateway asks for.',
+  }
+}
+
+/** A check that throws or hangs is a finding, not the end of the examination. */
+async function guarded(check: Check): Promise<readonly Finding[]> {
+  const timer = new AbortController()
+  const late = new Promise<never>((_, reject) => {
+    const timeout = setTimeout(() => reject(new Error('it did not answer in time')), CHECK_TIMEOUT_MS)
+    timer.signal.addEventListener('abort', () => clearTimeout(timeout))
+  })
+  try {
+    return await Promise.race([check(), late])
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error)
+    return [{ level: 'problem', subject: 'check', detail, advice: 'Correct the settings named here and look again.' }]
+  } finally {
+    timer.abort()
+  }
+}
