@@ -1,5 +1,6 @@
 export { applyCatalog, exportCatalog } from './catalog-apply.ts'
 export type { ApplyOptions } from './catalog-apply.ts'
+export { CATALOG_FILE_MAX_BYTES } from './catalog-file.ts'
 export { hasChanges } from './catalog-diff.ts'
 export type { Catalog, CatalogChange, CatalogProduct, CatalogUnit } from './catalog-diff.ts'
 export { changesText } from './catalog-text.ts'

@@ -1,10 +1,10 @@
 import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { AlreadyExists, NotFound } from '#kernel/errors'
-import { newId } from '#kernel/ids'
+import { isId, newId } from '#kernel/ids'
 import { type Cursors, type Page, toPage } from '#kernel/page'
 import { catalogChanged } from './catalog-changes.ts'
-import { newestFirst, newestFirstPosition, unknownProduct } from './products.ts'
+import { lockProduct, newestFirst, newestFirstPosition, unknownProduct } from './products.ts'
 import * as queries from './queries.ts'
 
 /** What one product costs in one currency, in minor units (Stars are whole). Never changes, only ends. */
@@ -27,7 +27,7 @@ export async function setPrice(
   clock: Clock,
   input: PriceInput,
 ): Promise<{ price: Price; replaced_id: string | null; is_new: boolean }> {
-  if (!(await queries.lockProduct(tx, input.product_id))) throw unknownProduct(input.product_id)
+  if (!(await lockProduct(tx, input.product_id))) throw unknownProduct(input.product_id)
   const active = await queries.findActivePrice(tx, input.product_id, input.currency)
   if (active?.amount === input.amount) return { price: active, replaced_id: null, is_new: false }
   const now = clock.now()
@@ -64,7 +64,7 @@ export async function updatePrice(
   change: { id: string; is_active?: false | undefined; metadata?: queries.CatalogMetadata | undefined },
 ): Promise<Price> {
   const { product_id } = await getPrice(tx, change.id)
-  await queries.lockProduct(tx, product_id)
+  await lockProduct(tx, product_id)
   const price = await getPrice(tx, change.id)
   if (change.is_active === false && price.is_active) {
     price.is_active = false
@@ -78,7 +78,7 @@ export async function updatePrice(
 
 /** Throws {@link NotFound}. */
 export async function getPrice(sql: Sql, id: string): Promise<Price> {
-  const price = await queries.findPrice(sql, id)
+  const price = isId('price', id) ? await queries.findPrice(sql, id) : undefined
   if (!price) throw new NotFound(`There is no price ${id}.`)
   return price
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { AlreadyExists, assert, InvalidRequest, NotFound } from '#kernel/errors'
-import { newId } from '#kernel/ids'
+import { isId, newId } from '#kernel/ids'
 import { type Cursors, type Page, toPage } from '#kernel/page'
 import { findUnits } from '#modules/ledger'
 import { catalogChanged } from './catalog-changes.ts'
@@ -88,7 +88,7 @@ export async function updateProduct(
   clock: Clock,
   change: { id: string; facts: ProductFacts },
 ): Promise<Product> {
-  if (!(await queries.lockProduct(tx, change.id))) throw unknownProduct(change.id)
+  if (!(await lockProduct(tx, change.id))) throw unknownProduct(change.id)
   const before = await getProduct(tx, change.id)
   const { grants: grants_input, ...facts } = change.facts
   const given = Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined))
@@ -110,7 +110,7 @@ export async function updateProduct(
 
 /** Throws {@link NotFound}. */
 export async function getProduct(sql: Sql, id: string): Promise<Product> {
-  const row = await queries.findProduct(sql, id)
+  const row = isId('prod', id) ? await queries.findProduct(sql, id) : undefined
   if (!row) throw unknownProduct(id)
   return withGrants(sql, row)
 }
@@ -155,6 +155,11 @@ export function newestFirstPosition(
 ): { created_at: Date; id: string } {
   const [created_at, id] = cursors.open(list, cursor)
   return { created_at: new Date(String(created_at)), id: String(id) }
+}
+
+/** Locks a product for a change of it or of its prices; false when the text is no product's id. */
+export async function lockProduct(tx: Tx, id: string): Promise<boolean> {
+  return isId('prod', id) && (await queries.lockProduct(tx, id))
 }
 
 /** The refusal for an id that is no product's. */

@@ -1,5 +1,6 @@
 import type { Sql } from '#kernel/db'
 import { assert, NotFound } from '#kernel/errors'
+import { isId } from '#kernel/ids'
 import { NotOnSale, type NotOnSaleReason } from './errors.ts'
 import { localize, type Texts } from './localize.ts'
 import type { ProductGrant } from './product-grants.ts'
@@ -48,7 +49,10 @@ export async function listSaleTerms(
   locale?: string,
 ): Promise<Map<string, SaleTerms>> {
   assert(price_ids.length <= LOOKUP_MAX, `at most ${LOOKUP_MAX} prices are looked up at once`)
-  const sales = await queries.findSales(sql, price_ids)
+  const sales = await queries.findSales(
+    sql,
+    price_ids.filter((id) => isId('price', id)),
+  )
   const by_price = new Map(sales.map((sale) => [sale.price.id, sale]))
   for (const id of price_ids) {
     const sale = by_price.get(id)

@@ -137,7 +137,7 @@ export const priceChange = z
   .meta({ id: 'PriceChange' })
 
 export const priceListQuery = pageQuery.extend({
-  product_id: z.string().max(64).optional(),
+  product_id: storable(64).optional(),
   currency: currency.optional(),
   is_active: flag.optional(),
 })

@@ -258,7 +258,9 @@ describe('the terms of a sale', () => {
     expect(await reasonAt(0)).toBeUndefined()
     await db.transact((tx) => setPrice(tx, clock, { product_id: product.id, currency: 'RUB', amount: 1n }))
     expect(await reasonAt(0)).toBe('price_inactive')
-    await expect(getSaleTerms(db, newId('price'), clock.now())).rejects.toBeInstanceOf(NotFound)
+    for (const id of [newId('price'), 'nonsense', '\0']) {
+      await expect(getSaleTerms(db, id, clock.now())).rejects.toBeInstanceOf(NotFound)
+    }
   })
 
   test('of several prices come in one look, and one bad price refuses all', async () => {
