@@ -30,16 +30,22 @@ export interface UserActor {
   impersonator_id?: string
 }
 
+/** Whoever sends no credential. `network` is the address (IPv6: its /64) limits and keys are counted under. */
+export function anonymousActor(network: string): AnonymousActor {
+  return { kind: 'anonymous', id: `ip:${network}` }
+}
+
 /**
  * Whether this actor may use a route at all, before anything is looked up. Ownership is checked by the verb.
  * Throws {@link Unauthenticated} for anonymous callers and {@link MissingScope} for the wrong key or role.
  */
 export function checkWho(actor: Actor, who: Who): void {
-  if (who.anonymous) return
+  if (who.anonymous || who.proof !== undefined) return
   if (actor.kind === 'anonymous') {
     throw new Unauthenticated('Send a secret API key or an access token as `Authorization: Bearer …`.')
   }
   if (actor.kind === 'key') {
+    if (who.key === 'any') return
     if (who.key !== undefined && (actor.scopes.has(who.key) || actor.scopes.has('*'))) return
     throw new MissingScope(
       who.key === undefined ? 'API keys may not call this.' : `This API key lacks the scope ${who.key}.`,

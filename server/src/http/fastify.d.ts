@@ -1,16 +1,36 @@
 import type { Actor } from './actor.ts'
+import type { DrainState } from './shutdown.ts'
+import type { Metrics } from './metrics.ts'
+import type { Failure } from './problem.ts'
 import type { Who } from './who.ts'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Where the world reaches this server, without a slash at the end; empty when it is not known. */
+    base_url: string
+    metrics: Metrics
+    drain: DrainState
+  }
   interface FastifyRequest {
-    /** Set before any handler runs, by the authentication hook. */
+    /** Set before any handler runs, by the guard of its route. */
     actor: Actor
     /** The untouched bytes of the body, on routes that ask for them. */
     raw_body?: Buffer
+    /** What went wrong, once something did; for the log. */
+    failure: Failure | null
   }
   interface FastifyContextConfig {
     who?: Who
     anonymous_per_minute?: number | undefined
+    /** Keeps the body's bytes and parses nothing. */
     raw_body?: boolean
+    /** Takes an HTML form instead of JSON. */
+    is_form?: boolean
+    /** Called thousands of times a second: only one request in a hundred is logged, failures always. */
+    is_hot?: boolean
+    /** Asked by machines that watch this one; answered under any load. */
+    is_probe?: boolean
+    /** Takes an Idempotency-Key. */
+    is_keyed?: boolean
   }
 }

@@ -6,7 +6,7 @@ import { answerOnce, answerOnceAcross, type Answer } from '#kernel/idempotency'
 import type { IdPrefix } from '#kernel/ids'
 import { wireJson } from '#kernel/json'
 import type { Cursors } from '#kernel/page'
-import { type Actor, checkWho } from './actor.ts'
+import type { Actor } from './actor.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
 import { problem } from './wire.ts'
 import type { Who } from './who.ts'
@@ -30,6 +30,8 @@ export interface Call<Params = unknown, Query = unknown, Body = unknown> {
   /** The caller's Idempotency-Key, or one made for this request. */
   idempotency_key: string
   headers: FastifyRequest['headers']
+  /** To be set by a `read` that keeps its own idempotency and found the answer it gave before. */
+  is_replay: boolean
 }
 
 type Infer<S> = S extends z.ZodType ? z.output<S> : undefined
@@ -54,8 +56,24 @@ interface Spec<P, Q, B, A extends z.ZodType> {
   body_max_bytes?: number
   /** Requests a minute for one anonymous address on this route, instead of the common limit. */
   anonymous_per_minute?: number
-  /** Keeps the body's untouched bytes and parses nothing: for signatures. */
+  /** Keeps the body's untouched bytes in `request.raw_body` and parses nothing: for signatures. */
   raw_body?: boolean
+  /** Takes an HTML form (`application/x-www-form-urlencoded`) instead of JSON. */
+  is_form?: boolean
+  /** Called thousands of times a second: one request in a hundred is logged, failures always. */
+  is_hot?: boolean
+  /** False for a POST that changes nothing and takes no Idempotency-Key. */
+  is_keyed?: boolean
+  /**
+   * Writes the answer of a `read` as JSON, instead of checking and writing it by `answer`: three times as fast.
+   * The schema still describes it; a test of the route has to compare the two.
+   */
+  encode?: (body: z.output<A>) => string
+  /**
+   * Members of the answer of a `write` or `across` that are shown once: the first answer holds them, what is kept
+   * for replays has null in their place. Secrets never reach the database this way.
+   */
+  shown_once?: readonly (keyof z.input<A> & string)[]
   /** Left out of openapi.json (a product's own page). */
   is_hidden?: boolean
 }
@@ -73,9 +91,13 @@ type Work<P, Q, B, A extends z.ZodType> =
   /** Answers by itself: pages, redirects, vendors' own replies. */
   | { reply: (call: CallOf<P, Q, B>, reply: FastifyReply, request: FastifyRequest) => Promise<FastifyReply> }
 
+/** A spec whose schemas are no longer told apart. */
+type AnySpec = Spec<z.ZodType, z.ZodType, z.ZodType, z.ZodType> & Work<z.ZodType, z.ZodType, z.ZodType, z.ZodType>
+
 /**
  * Adds one route: who may, what comes in, one verb, what goes out, which errors.
  * The only way routes are made, so that none is without permission, limits and schemas.
+ * Who may is checked by the server's guard, which every route gets; see guard.ts.
  */
 export function addRoute<
   A extends z.ZodType,
@@ -83,11 +105,19 @@ export function addRoute<
   Q extends z.ZodType | undefined = undefined,
   B extends z.ZodType | undefined = undefined,
 >(app: FastifyInstance, kit: RouteKit, spec: Spec<P, Q, B, A> & Work<P, Q, B, A>): void {
+  const is_keyed = spec.is_keyed ?? (spec.method !== 'GET' && !('reply' in spec))
   app.route({
     method: spec.method,
     url: spec.url,
     bodyLimit: spec.body_max_bytes ?? 65_536,
-    config: { who: spec.who, anonymous_per_minute: spec.anonymous_per_minute, raw_body: spec.raw_body === true },
+    config: {
+      who: spec.who,
+      anonymous_per_minute: spec.anonymous_per_minute,
+      raw_body: spec.raw_body === true,
+      is_form: spec.is_form === true,
+      is_hot: spec.is_hot === true,
+      is_keyed,
+    },
     schema: {
       ...(spec.is_hidden ? { hide: true } : {}),
       summary: spec.summary,
@@ -96,59 +126,72 @@ export function addRoute<
       ...(spec.params ? { params: spec.params } : {}),
       ...(spec.query ? { querystring: spec.query } : {}),
       ...(spec.body ? { body: spec.body } : {}),
-      ...('write' in spec || 'across' in spec ? { headers: idempotencyHeaders } : {}),
       response: responses(spec),
     },
-    handler: async (request, reply) => {
-      const call = {
-        actor: request.actor,
-        params: request.params,
-        query: request.query,
-        body: request.body,
-        request_id: request.id,
-        ip: request.ip,
-        idempotency_key: '',
-        headers: request.headers,
-      } as CallOf<P, Q, B>
-      if ('reply' in spec) return spec.reply(call, reply, request)
-      if (spec.method !== 'GET') {
-        call.idempotency_key = idempotencyKeyOf(request)
-        reply.header('idempotency-key', call.idempotency_key)
-      }
-      if ('read' in spec) {
-        reply.status(spec.status ?? 200)
-        return spec.read(call)
-      }
-      const answer = await answerOf(kit, spec, call)
-      if (answer.is_replay) reply.header('idempotent-replayed', 'true')
-      return reply.status(answer.status).type('application/json; charset=utf-8').serializer(asIs).send(answer.text)
-    },
-    preHandler: (request, _reply, done) => {
-      try {
-        checkWho(request.actor, spec.who)
-        done()
-      } catch (error) {
-        done(error as Error)
-      }
-    },
+    handler: handlerOf(kit, spec as unknown as AnySpec, is_keyed),
   })
 }
 
-const idempotencyHeaders = z.object({
-  'idempotency-key': z
-    .string()
-    .min(1)
-    .max(255)
-    .optional()
-    .describe('The caller’s name for this one intent; the same key answers the same. Without it a retry is a new intent.'),
-})
+type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 
-const asIs = (text: unknown): string => String(text)
+/** Handlers of reads make no promise of their own: the hot path has one, its verb's. */
+function handlerOf(kit: RouteKit, spec: AnySpec, is_keyed: boolean): Handler {
+  const begin = (request: FastifyRequest, reply: FastifyReply): Call => {
+    const call = callOf(request)
+    if (is_keyed) {
+      call.idempotency_key = idempotencyKeyOf(request)
+      reply.header('idempotency-key', call.idempotency_key)
+    }
+    return call
+  }
+  if ('reply' in spec) return (request, reply) => spec.reply(begin(request, reply), reply, request)
+  if ('read' in spec) return readHandler(spec, begin)
+  return async (request, reply) => {
+    const answer = await answerOf(kit, spec, begin(request, reply))
+    if (answer.is_replay) reply.header('idempotent-replayed', 'true')
+    return reply.status(answer.status).header('content-type', JSON_TYPE).serializer(String).send(answer.text)
+  }
+}
 
-async function answerOf<P, Q, B, A extends z.ZodType>(
+type ReadSpec = Extract<AnySpec, { read: unknown }>
+
+function readHandler(spec: ReadSpec, begin: (request: FastifyRequest, reply: FastifyReply) => Call): Handler {
+  const { read, encode, status = 200 } = spec
+  return (request, reply) => {
+    const call = begin(request, reply)
+    const finish = (body: unknown): unknown => {
+      if (call.is_replay) reply.header('idempotent-replayed', 'true')
+      if (status !== 200) reply.status(status)
+      if (encode === undefined) return body
+      // A text that is called JSON is sent as it is.
+      reply.header('content-type', JSON_TYPE)
+      return encode(body)
+    }
+    const body = read(call)
+    return body instanceof Promise ? body.then(finish) : finish(body)
+  }
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+function callOf(request: FastifyRequest): Call {
+  return {
+    actor: request.actor,
+    params: request.params,
+    query: request.query,
+    body: request.body,
+    request_id: request.id,
+    ip: request.ip,
+    idempotency_key: '',
+    headers: request.headers,
+    is_replay: false,
+  }
+}
+
+async function answerOf(
   kit: RouteKit,
-  spec: Spec<P, Q, B, A> & Work<P, Q, B, A>,
-  call: CallOf<P, Q, B>,
+  spec: Exclude<AnySpec, { read: unknown } | { reply: unknown }>,
+  call: Call,
 ): Promise<Answer> {
   const keyed = {
     actor_id: call.actor.id,
@@ -157,22 +200,26 @@ async function answerOf<P, Q, B, A extends z.ZodType>(
     input: { params: call.params, query: call.query, body: call.body },
   }
   const status = spec.status ?? 200
-  const encode = (body: z.output<A>): unknown => z.encode(spec.answer, body)
-  if ('write' in spec) {
-    return answerOnce(kit.db, kit.clock, keyed, async (tx) => ({ status, body: encode(await spec.write(tx, call)) }))
+  // What the first caller sees when that is more than what is kept.
+  let full: string | undefined
+  const kept = (body: unknown): { status: number; body: unknown } => {
+    const encoded: unknown = z.encode(spec.answer, body)
+    if (!spec.shown_once || typeof encoded !== 'object' || encoded === null) return { status, body: encoded }
+    full = wireJson(encoded)
+    return { status, body: { ...encoded, ...Object.fromEntries(spec.shown_once.map((name) => [name, null])) } }
   }
-  if ('across' in spec) {
-    const { prefix, work } = spec.across
-    return answerOnceAcross(kit.db, kit.clock, keyed, prefix, async (resource_id) => ({
-      status,
-      body: encode(await work(resource_id, call)),
-    }))
-  }
-  const body = 'read' in spec ? await spec.read(call) : undefined
-  return { status, text: wireJson(body), is_replay: false }
+  const answer =
+    'write' in spec
+      ? await answerOnce(kit.db, kit.clock, keyed, async (tx) => kept(await spec.write(tx, call)))
+      : await answerOnceAcross(kit.db, kit.clock, keyed, spec.across.prefix, async (resource_id) =>
+          kept(await spec.across.work(resource_id, call)),
+        )
+  return full === undefined || answer.is_replay ? answer : { ...answer, text: full }
 }
 
-function responses(spec: Spec<unknown, unknown, unknown, z.ZodType>): Record<number | string, z.ZodType> {
+function responses(
+  spec: Pick<AnySpec, 'status' | 'answer' | 'errors'>,
+): Record<number | string, z.ZodType> {
   const table: Record<number | string, z.ZodType> = { [spec.status ?? 200]: spec.answer, '4xx': problem, '5xx': problem }
   for (const [status, codes] of Object.entries(spec.errors ?? {})) {
     table[status] = problem.clone().describe(`Codes: ${codes.join(', ')}`)

@@ -19,9 +19,13 @@ export type Scope = (typeof SCOPES)[number]
  */
 export interface Who {
   anonymous?: true
-  key?: Scope
+  /** `any`: every valid key, whatever its scopes. */
+  key?: Scope | 'any'
   user?: true
   staff?: string
-  /** Proved otherwise: a vendor's signature, a signed link. Says by what. */
+  /**
+   * Proved otherwise: a vendor's signature, a signed link. Says by what. The Authorization header is then the
+   * vendor's business and not looked at, and there is no common limit per address.
+   */
   proof?: string
 }

@@ -1,0 +1,80 @@
+import type { FastifySchemaCompiler } from 'fastify'
+import type { z } from 'zod'
+import { safeParse } from 'zod/v4/core'
+import type { $ZodIssue } from 'zod/v4/core'
+import { InvalidRequest } from '#kernel/errors'
+
+/** One wrong member: where it is (an RFC 6901 pointer) and what is wrong with it. */
+interface Complaint {
+  pointer: string
+  detail: string
+}
+
+/** A caller mends a few members at a time; a body made to be wrong gets no long answer. */
+const COMPLAINTS_MAX = 20
+const POINTER_MAX = 200
+
+/**
+ * Checks the parts of a request with their Zod schemas. Pointers of a body's and a query's members stand alone
+ * (`/lines/0/quantity`, `/limit`), those of headers start with `/headers`. A body that is not there counts as an
+ * empty object where the schema insists on one, so that its missing members are named.
+ */
+export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
+  const prefix = httpPart === 'headers' ? '/headers' : ''
+  const check = (data: unknown) => {
+    const result = safeParse(schema, data)
+    if (result.success) return { value: result.data }
+    return { error: new InvalidRequest(complaintsOf(result.error.issues, data, prefix).slice(0, COMPLAINTS_MAX)) }
+  }
+  if (httpPart !== 'body') return check
+  return (data: unknown) => {
+    if (data !== null && data !== undefined) return check(data)
+    const absent = safeParse(schema, undefined)
+    return absent.success ? { value: absent.data } : check({})
+  }
+}
+
+/** Turns Zod's issues into complaints; `data` is what was checked. */
+export function complaintsOf(issues: readonly $ZodIssue[], data: unknown, prefix = ''): Complaint[] {
+  return issues.flatMap((issue) => {
+    const at = prefix + issue.path.map((part) => `/${escapePointer(String(part))}`).join('')
+    switch (issue.code) {
+      case 'unrecognized_keys':
+        return issue.keys.map((key) => complaint(`${at}/${escapePointer(key)}`, 'is not a member this takes'))
+      case 'invalid_union': {
+        const branch = likeliestBranch(issue.errors)
+        return branch ? complaintsOf(branch, valueAt(data, issue.path), at) : [complaint(at, issue.message)]
+      }
+      case 'invalid_element':
+      case 'invalid_key':
+        return complaintsOf(issue.issues, issue.code === 'invalid_key' ? undefined : valueAt(data, issue.path), at)
+      case 'invalid_type':
+        return [complaint(at, valueAt(data, issue.path) === undefined ? 'is missing' : issue.message)]
+      default:
+        return [complaint(at, issue.message)]
+    }
+  })
+}
+
+function complaint(pointer: string, detail: string): Complaint {
+  return { pointer: pointer.slice(0, POINTER_MAX), detail }
+}
+
+/** Of several shapes the one the caller probably meant: it went wrong deepest inside, with the fewest complaints. */
+function likeliestBranch(branches: readonly (readonly $ZodIssue[])[]): readonly $ZodIssue[] | undefined {
+  const inside = branches.filter((issues) => issues.length > 0 && issues.every((issue) => issue.path.length > 0))
+  return inside.toSorted((a, b) => a.length - b.length)[0]
+}
+
+function valueAt(data: unknown, path: readonly PropertyKey[]): unknown {
+  let value = data
+  for (const part of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined
+    value = Reflect.get(value, part)
+  }
+  return value
+}
+
+function escapePointer(part: string): string {
+  return part.replaceAll('~', '~0').replaceAll('/', '~1')
+}
