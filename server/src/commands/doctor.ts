@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
-import { createDb, type Db } from '#kernel/db'
+import { z } from 'zod'
 import { databaseClock } from '#kernel/clock'
-import { createGateways, loadGatewayFiles } from '#modules/payments'
+import { createDb, type Db } from '#kernel/db'
+import { createGateways, loadGatewayFiles, type Gateways } from '#modules/payments'
 import { ConfigRefused, isSecretField, loadConfig, showSettings, unknownSettings, type Config } from '../config.ts'
 import { startDatabase } from './boot.ts'
 import { examineDatabase } from './doctor-database.ts'
@@ -18,8 +19,11 @@ export interface Finding {
   advice?: string
 }
 
-/** A further look, such as one at a gateway. May ask the world; throws nothing it can tell. */
-export type Check = () => Promise<readonly Finding[]>
+/** A further look, such as one at a gateway. May ask the world; what it throws becomes a finding. */
+export interface Check {
+  subject: string
+  look: () => Promise<readonly Finding[]>
+}
 
 export interface DoctorOptions {
   config: Config
@@ -162,15 +166,23 @@ async function gatewayChecks(config: Config): Promise<Check[]> {
   const files = await loadGatewayFiles(config.extension_folders)
   const gateways = createGateways(files, { clock: databaseClock(), mode: config.mode, base_url: () => config.base_url ?? '' })
   const entries = Object.entries(config.gateways)
-  if (entries.length === 0) return [async () => [noGateway(files.map((file) => file.id))]]
-  return entries.map(([id, values]) => async () => {
+  if (entries.length === 0) return [{ subject: 'gateways', look: async () => [noGateway(files.map((file) => file.id))] }]
+  return entries.map(([id, values]) => {
     const subject = `gateway ${id}`
-    gateways.configure(id, values)
-    const { gateway, config: settings } = gateways.get(id)
-    if (!gateway.checkHealth) return [{ level: 'ok', subject, detail: 'the settings fit; this vendor has no call to try them' }]
-    const { ok, detail } = await gateway.checkHealth(settings, gateways.context(id))
-    return [{ level: ok ? 'ok' : 'problem', subject, detail, ...(ok ? {} : { advice: 'Compare the settings with the vendor’s cabinet.' }) }]
+    return { subject, look: async () => [await examineGateway(gateways, id, values)] }
   })
+}
+
+async function examineGateway(gateways: Gateways, id: string, values: unknown): Promise<Finding> {
+  const subject = `gateway ${id}`
+  gateways.configure(id, values)
+  const { gateway, config } = gateways.get(id)
+  if (!gateway.checkHealth) {
+    return { level: 'ok', subject, detail: 'the settings fit; this vendor has no call to try them' }
+  }
+  const { ok, detail } = await gateway.checkHealth(config, gateways.context(id))
+  if (ok) return { level: 'ok', subject, detail }
+  return { level: 'problem', subject, detail, advice: 'Compare the settings with the vendor’s cabinet.' }
 }
 
 function noGateway(installed: readonly string[]): Finding {
@@ -188,11 +200,18 @@ async function guarded(check: Check): Promise<readonly Finding[]> {
     timer.signal.addEventListener('abort', () => clearTimeout(timeout))
   })
   try {
-    return await Promise.race([check(), late])
+    return await Promise.race([check.look(), late])
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error)
-    return [{ level: 'problem', subject: 'check', detail, advice: 'Correct the settings named here and look again.' }]
+    const advice = 'Correct the settings named here and look again.'
+    return [{ level: 'problem', subject: check.subject, detail: reasonOf(error), advice }]
   } finally {
     timer.abort()
   }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof z.ZodError) {
+    return error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
+  }
+  return error instanceof Error ? error.message : String(error)
 }
