@@ -81,6 +81,8 @@ declare module 'fastify' {
     actor: string
   }
 }
+=== server/src/commands/doctor-queries.ts
+export const skew = 'select clock_timestamp()'
 === server/src/facades/shop.ts
 import type { FastifyInstance } from 'fastify'
 import { placeOrder } from '#modules/orders'
