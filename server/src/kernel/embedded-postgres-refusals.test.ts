@@ -39,7 +39,7 @@ describe('what an earlier start left behind', () => {
     await lab.killChildren()
     expect(await killed).toBe('killed')
     // The interrupted initdb tidies up as it ends; then it looks as if it had not got round to that.
-    expect(await until(() => isLockFree(path.join(data_directory, 'server.lock')), 10_000)).toBe(true)
+    expect(await until(() => isLockFree(path.join(data_directory, 'server.lock')), 20_000)).toBe(true)
     expect(existsSync(path.join(data_directory, 'cluster'))).toBe(false)
     mkdirSync(unfinished, { recursive: true })
     writeFileSync(path.join(unfinished, 'PG_VERSION'), '18\n')
