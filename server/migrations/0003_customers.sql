@@ -1,4 +1,5 @@
--- Who owns wallets and orders. A row is never deleted: a merge points it at the survivor, an erasure empties it.
+-- Who owns wallets and orders. A row is never deleted: a merge points it at the survivor, an erasure
+-- empties it.
 create schema customers;
 
 create table customers.customers (

@@ -18,8 +18,8 @@ export type Locate = (path: readonly PropertyKey[]) => string
 
 /**
  * Reads a catalog file: YAML 1.2 without custom tags, every member known, every integer exact.
- * Throws {@link InvalidRequest} that names each fault by its place, `/products/minutes_30/name`, with line and
- * column. `locate` gives the same line and column for faults found later.
+ * Throws {@link InvalidRequest} that names each fault by its place, `/products/minutes_30/name`, with line
+ * and column. `locate` gives the same line and column for faults found later.
  */
 export function parseCatalogFile(text: string): { catalog: Catalog; locate: Locate } {
   const size = Buffer.byteLength(text)

@@ -47,7 +47,7 @@ export async function setPrice(
   return { price, replaced_id: active?.id ?? null, is_new: true }
 }
 
-/** As {@link setPrice}, but throws {@link AlreadyExists} with `existing_id` when this very amount is asked already. */
+/** As {@link setPrice}; throws {@link AlreadyExists} with `existing_id` when this amount is asked already. */
 export async function createPrice(tx: Tx, clock: Clock, input: PriceInput): Promise<Price> {
   const { price, is_new } = await setPrice(tx, clock, input)
   if (is_new) return price

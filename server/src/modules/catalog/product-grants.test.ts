@@ -4,7 +4,7 @@ import { completeGrant, type GrantInput, grantFaults, sameGrants, shortenGrant }
 const purchase = completeGrant({ unit: 'minute', amount: 1800n, validity_days: 90 })
 const bonus = completeGrant({ unit: 'minute', amount: 300n, source: 'bonus' })
 
-test('a purchase is paid with priority 50, a bonus free with priority 20, and neither expires unless told', () => {
+test('a purchase is paid with priority 50, a bonus free with 20, and neither expires unless told', () => {
   expect(completeGrant({ unit: 'minute', amount: 1n })).toEqual({
     unit: 'minute',
     amount: 1n,

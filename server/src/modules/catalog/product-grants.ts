@@ -7,7 +7,7 @@ export interface ProductGrant {
   /** Lower is spent first. */
   priority: number
   source: 'purchase' | 'bonus'
-  /** Whether the buyer's money is in it: paid units are refundable, a bonus shares the fate of its purchase. */
+  /** Whether the buyer's money is in it: paid units are refundable, a bonus is not. */
   is_paid: boolean
 }
 

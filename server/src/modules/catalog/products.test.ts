@@ -196,7 +196,8 @@ describe('a price', () => {
     const { id } = await create()
     await Promise.all(Array.from({ length: 30 }, (_, n) => price(id, 'RUB', BigInt(n + 1))))
     const { rows } = await db.pool.query(
-      'select count(*)::int as all, count(*) filter (where is_active)::int as active from catalog.prices where product_id = $1',
+      `select count(*)::int as all, count(*) filter (where is_active)::int as active
+         from catalog.prices where product_id = $1`,
       [id],
     )
     expect(rows).toEqual([{ all: 30, active: 1 }])
@@ -257,7 +258,8 @@ describe('the database itself', () => {
     const { id, product_version_id } = await create()
     await price(id, 'RUB', 1n)
     const second = db.pool.query(
-      "insert into catalog.prices (id, product_id, currency, amount, created_at) values ('x', $1, 'RUB', 5, now())",
+      `insert into catalog.prices (id, product_id, currency, amount, created_at)
+       values ('x', $1, 'RUB', 5, now())`,
       [id],
     )
     expect(sqlState(await thrown(second))).toBe('23505')
@@ -270,7 +272,7 @@ describe('the database itself', () => {
 })
 
 describe('the lists', () => {
-  test('of products and prices are newest first, in pages that meet without a gap or an overlap', async () => {
+  test('of products and prices are newest first, in pages without a gap or an overlap', async () => {
     const products = []
     for (let n = 0; n < 5; n++) products.push(await create({ is_active: false }))
     const first = await listProducts(db, cursors, { is_active: false }, { limit: 3 })

@@ -94,13 +94,13 @@ export async function readCatalog(
   return { ...page, items: page.items.filter((item) => item.prices.length > 0) }
 }
 
-/** A memory of answers before {@link readCatalog}: the page everybody asks for is made once in five seconds. */
+/** A memory before {@link readCatalog}: the page everybody asks for is made once in five seconds. */
 export function createStorefront(db: Db, clock: Clock, cursors: Cursors): Storefront {
   const answers = new Map<string, { answer: StorefrontAnswer; made_ms: number }>()
   const running = new Map<string, Promise<StorefrontAnswer>>()
   let changed_ms = -Infinity
   const close = onCatalogChange(() => {
-    // The change is not committed yet: for a while what is read may still be the old state, so nothing is kept.
+    // The change is not committed yet: for a while the old state may still be read, so nothing is kept.
     changed_ms = performance.now()
     answers.clear()
   })

@@ -58,7 +58,7 @@ describe('the resolver', () => {
     expect(await resolver.resolve(from.id)).toEqual({ id: into.id })
   })
 
-  test('sees a merge of its own process at once, and never believes what was read before its commit', async () => {
+  test('sees its own process’s merge at once and keeps nothing read before the commit', async () => {
     const resolver = open()
     const [from, into] = [await create(), await create()]
     await resolver.resolve(from.id)

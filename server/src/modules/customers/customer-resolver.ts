@@ -36,8 +36,8 @@ export function customerChanged(id: string): void {
 }
 
 /**
- * A bounded memory of `id_text → id`. A change is told before its transaction commits, when the old answer can
- * still be read; so a changed customer is barred from memory for one TTL, which outlives the transaction.
+ * A bounded memory of `id_text → id`. A change is told before its transaction commits, when the old answer
+ * can still be read; so a changed customer is barred from memory for one TTL, which outlives the transaction.
  */
 export function createCustomerResolver(
   db: Db,

@@ -196,7 +196,7 @@ describe('changing a customer', () => {
 })
 
 describe('merging', () => {
-  test('leads every name of the merged customer to the survivor and moves what the survivor lacks', async () => {
+  test('leads every name to the survivor and moves to him what he lacks', async () => {
     const from = await create({ external_id: unique(), telegram_id: telegram(), name: 'Anna', country: 'RU' })
     const into = await create({ external_id: unique(), name: 'Anna P.', metadata: { keep: 1 } })
     const survivor = await merge(from.id, into.id)
@@ -255,7 +255,7 @@ describe('merging', () => {
     }
   })
 
-  test('takes the merged customer out of lists, and its identity still finds the survivor there', async () => {
+  test('takes the merged customer out of lists, where its identity finds the survivor', async () => {
     const from = await create({ external_id: unique(), name: 'Zinaida' })
     const into = await create({ external_id: unique(), name: 'Zinaida' })
     await merge(from.id, into.id)

@@ -30,8 +30,8 @@ export interface CustomerFacts {
 const LOOKUP_MAX = 1000
 
 /**
- * Makes a customer. Throws {@link AlreadyExists} with `existing_id` when the external or Telegram id is taken;
- * that id names the survivor when its owner was merged away.
+ * Makes a customer. Throws {@link AlreadyExists} with `existing_id` when the external or Telegram id is
+ * taken; that id names the survivor when its owner was merged away.
  */
 export async function createCustomer(tx: Tx, clock: Clock, facts: CustomerFacts): Promise<Customer> {
   const customer = newCustomer(clock, facts)
@@ -137,8 +137,8 @@ export async function updateCustomer(
 
 /**
  * Makes `from_id` an alias of `into_id`: every lookup of the first answers the second from now on. Identities
- * and contacts the survivor lacks move to it; those it has stay with the alias and lead to the survivor. Moves
- * no wallets: whoever merges customers moves those in the same transaction. A repeat changes nothing.
+ * and contacts the survivor lacks move to it; those it has stay with the alias and lead to the survivor.
+ * Moves no wallets: whoever merges customers moves those in the same transaction. A repeat changes nothing.
  * Throws {@link NotFound}; {@link InvalidState} for itself, or for a customer merged elsewhere or erased.
  */
 export async function mergeCustomer(

@@ -28,7 +28,7 @@ const COLUMNS = [
 
 const vector = (words: readonly string[]) => raw<never>`array_to_tsvector(${[...words]}::text[])`
 
-/** Inserts unless one of the unique identities is taken; true when the row is new. Waits for a rival's commit. */
+/** Inserts unless an identity is taken; true when the row is new. Waits for a rival's commit. */
 export async function insertCustomer(
   tx: Tx,
   customer: Omit<CustomerRow, 'merged_into' | 'erased_at'>,
@@ -43,7 +43,7 @@ export async function insertCustomer(
   return row !== undefined
 }
 
-/** The survivor of whoever the key names: one hop is enough, since merges always point at the last survivor. */
+/** The survivor of whoever the key names: one hop is enough, since merges point at the last survivor. */
 export async function findSurvivor(sql: Sql, key: CustomerKey): Promise<CustomerRow | undefined> {
   const row = await sql
     .selectFrom('customers.customers as asked')
@@ -60,7 +60,7 @@ export async function findSurvivor(sql: Sql, key: CustomerKey): Promise<Customer
   return row as CustomerRow | undefined
 }
 
-/** Locks customers in id order, as everything that locks customers does: two merges never wait for each other. */
+/** Locks in id order, as everything that locks customers does: two merges never wait for each other. */
 export async function lockCustomers(tx: Tx, ids: readonly string[]): Promise<CustomerRow[]> {
   const rows = await tx
     .selectFrom('customers.customers as customer')
