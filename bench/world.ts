@@ -113,8 +113,8 @@ async function seedWallets(url: string, wallets: number): Promise<string[]> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   const { rows } = await client.query<{ id: string }>(`
-    insert into customers.customers (id, external_id, metadata, created_at, updated_at)
-    select 'cus_' || lpad(n::text, 26, '0'), 'bench-' || n, '{}', now(), now() from generate_series(1, $1) n returning id`, [wallets])
+    insert into customers.customers (id, external_id, metadata, search, created_at, updated_at)
+    select 'cus_' || lpad(n::text, 26, '0'), 'bench-' || n, '{}', ''::tsvector, now(), now() from generate_series(1, $1) n returning id`, [wallets])
   await client.end()
   const ids = rows.map((row) => row.id)
   for (let at = 0; at < ids.length; at += 1000) {

@@ -121,22 +121,24 @@ export async function startApp(settings: AppSettings): Promise<App> {
     const listening = await http.listen({ host: settings.host, port: settings.port })
     if (address.base_url === '') address.base_url = listening
   }
+  let stopping: Promise<void> | undefined
+  const stop = async (): Promise<void> => {
+    await drainServer(http)
+    await inbox.stop()
+    await inbox_loop.stop()
+    await jobs.stop()
+    await stopLedger(ledger)
+    await authenticator.stop()
+    resolver.close()
+    anchored?.stop()
+    await db.close()
+  }
   return {
     base_url: address.base_url, http, db, kit, ledger, payments, orders, jobs,
     drain: async () => {
       while ((await drainInbox(db, payments)) > 0);
     },
-    stop: async () => {
-      await drainServer(http)
-      await inbox.stop()
-      await inbox_loop.stop()
-      await jobs.stop()
-      await stopLedger(ledger)
-      await authenticator.stop()
-      resolver.close()
-      anchored?.stop()
-      await db.close()
-    },
+    stop: () => (stopping ??= stop()),
   }
 }
 

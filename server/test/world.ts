@@ -5,17 +5,13 @@ import type { Emulator } from '@kopilka/emulators/emulator'
 import { startYookassaEmulator } from '@kopilka/emulators/yookassa'
 import { startApp, type App, type AppSettings } from '../src/app.ts'
 import { databaseClock } from '../src/kernel/clock.ts'
-import { silentLog } from '../src/kernel/log.ts'
 import { applyCatalog } from '../src/modules/catalog/index.ts'
 import { createApiKey, programAsMaker } from '../src/modules/identity/index.ts'
 import { seedRateCards, upsertMeter } from '../src/modules/usage/index.ts'
 import { testDatabase } from './db.ts'
+import { settingsOf, SHOP } from './world-settings.ts'
 
 const CATALOG = path.resolve(import.meta.dirname, '../../examples/catalog.screph.yaml')
-/** Made up here, valid nowhere. */
-export const SHOP = { shop_id: '100500', secret_key: 'test_kopilka_world_secret_key' }
-export const SANDBOX_SECRET = 'sandbox-secret-of-the-world'
-
 export interface Answer<T = Record<string, unknown>> {
   status: number
   headers: Headers
@@ -87,31 +83,6 @@ export async function startWorld(change: (settings: AppSettings) => AppSettings 
       await app.stop()
       await database.close()
     },
-  }
-}
-
-/** What a test process runs with. */
-export function settingsOf(database_url: string, yookassa_url: string): AppSettings {
-  return {
-    database_url,
-    mode: 'sandbox',
-    roles: ['api', 'worker'],
-    host: '127.0.0.1',
-    port: 0,
-    base_url: '',
-    cursor_key: randomBytes(32),
-    gateways: {
-      sandbox: { secret: SANDBOX_SECRET, later_seconds: 1 },
-      yookassa: { ...SHOP, base_url: `${yookassa_url}/v3`, extra_ips: ['127.0.0.1'] },
-    },
-    extension_folders: [],
-    return_url_origins: [],
-    cors_origins: [],
-    trusted_proxies: [],
-    anonymous_per_minute: 100_000,
-    fiscal: { vat: 'none', payment_subject: 'service', payment_mode: 'full_payment' },
-    version: '0.0.0-test',
-    log: silentLog(),
   }
 }
 
