@@ -53,7 +53,7 @@ export const customerFacts = z
 
 /** Query of the list. */
 export const customerListQuery = pageQuery.extend({
-  email: z.string().max(254).optional(),
+  email: storable(254).optional(),
   external_id: externalId.optional(),
   telegram_id: z.codec(telegramDigits, z.bigint(), { decode: BigInt, encode: String }).optional(),
   query: storable(200)
@@ -61,12 +61,14 @@ export const customerListQuery = pageQuery.extend({
     .describe('Beginnings of words of the name, e-mail, phone, external id or id, in any order.'),
 })
 
+const wholeTelegramId = z.codec(z.int().min(1), z.bigint(), { decode: BigInt, encode: Number })
+
 /** A customer as every answer shows it. */
 export const customer = z
   .object({
     id: z.string(),
     external_id: z.string().nullable(),
-    telegram_id: telegramId.nullable(),
+    telegram_id: wholeTelegramId.nullable(),
     email: z.string().nullable(),
     phone: z.string().nullable(),
     name: z.string().nullable(),
