@@ -66,14 +66,29 @@ export async function renewLease(tx: Tx, key: Key & { leased_until: Date }): Pro
     .execute()
 }
 
-export async function storeAnswer(tx: Tx, key: Key & { status: number; answer: string }): Promise<void> {
+/** Ends the lease that ends at this moment; one that was taken over since is left alone. */
+export async function endLease(tx: Tx, key: Key & { leased_until: Date }): Promise<void> {
   await tx
+    .updateTable('kernel.idempotency_keys')
+    .set({ leased_until: null })
+    .where('actor_id', '=', key.actor_id)
+    .where('route', '=', key.route)
+    .where('key', '=', key.key)
+    .where('leased_until', '=', key.leased_until)
+    .execute()
+}
+
+/** False when there is an answer already: the first one stays. */
+export async function storeAnswer(tx: Tx, key: Key & { status: number; answer: string }): Promise<boolean> {
+  const result = await tx
     .updateTable('kernel.idempotency_keys')
     .set({ status: key.status, answer: key.answer, leased_until: null })
     .where('actor_id', '=', key.actor_id)
     .where('route', '=', key.route)
     .where('key', '=', key.key)
-    .execute()
+    .where('answer', 'is', null)
+    .executeTakeFirst()
+  return result.numUpdatedRows > 0n
 }
 
 /** Forgets answers older than the moment, at most `limit` a call; ledger keys are not here and never expire. */

@@ -85,24 +85,30 @@ export async function answerOnceAcross(
     const leased_until = new Date(now.getTime() + LEASE_MS)
     const resource_id = newId(prefix, now.getTime())
     if (await queries.insertClaim(tx, { ...request, input_digest, created_at: now, resource_id, leased_until })) {
-      return { resource_id }
+      return { resource_id, leased_until }
     }
     const stored = await queries.findKeyForUpdate(tx, request)
     if (stored.answer !== null) return { answer: replay(stored, input_digest, request) }
     checkInput(stored, input_digest, request)
     if (stored.leased_until !== null && stored.leased_until > now) throw inProgress(request)
     await queries.renewLease(tx, { ...request, leased_until })
-    return { resource_id: stored.resource_id ?? resource_id }
+    return { resource_id: stored.resource_id ?? resource_id, leased_until }
   })
   if (claimed.answer) return claimed.answer
   try {
     const { status, body } = await work(claimed.resource_id)
     const text = wireJson(body)
-    await db.transact((tx) => queries.storeAnswer(tx, { ...request, status, answer: text }))
-    return { status, text, is_replay: false }
+    return await db.transact(async (tx) => {
+      if (await queries.storeAnswer(tx, { ...request, status, answer: text })) return { status, text, is_replay: false }
+      // We took so long that another one took over and answered first: there is one answer to a key.
+      return replay(await queries.findKey(tx, request), input_digest, request)
+    })
   } catch (error) {
-    // A refusal by us happened before any effect; the claim keeps its resource id and is free at once.
-    await db.transact((tx) => queries.renewLease(tx, { ...request, leased_until: clock.now() }))
+    // The claim keeps its resource id and is free at once, unless another one has taken it over. When even that
+    // fails the lease runs out by itself, and what the caller has to hear is the first error.
+    await db
+      .transact((tx) => queries.endLease(tx, { ...request, leased_until: claimed.leased_until }))
+      .catch(() => undefined)
     throw error
   }
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import pg from 'pg'
+import { assert } from './errors.ts'
 
 /** The folder of numbered migrations; functions live beside the modules that own them. */
 const MIGRATIONS = path.resolve(import.meta.dirname, '../../migrations')
@@ -33,9 +34,14 @@ interface Migration {
  * file whose text changed. Safe when several processes start at once: one works, the others wait and find it done.
  * Throws {@link MigrationRefused} when the database is newer than the code or an applied file was edited.
  */
-export async function migrate(url: string, options: { folder?: string } = {}): Promise<{ applied: string[] }> {
+export async function migrate(
+  url: string,
+  options: { folder?: string; modules?: string } = {},
+): Promise<{ applied: string[] }> {
   const migrations = readMigrations(options.folder ?? MIGRATIONS)
   const client = new pg.Client({ connectionString: url, application_name: 'kopilka-migrate' })
+  // A lost connection is told twice: to the statement that waits, which is what we hear, and by this event.
+  client.on('error', () => undefined)
   await client.connect()
   try {
     await client.query('select pg_advisory_lock($1)', [ADVISORY_LOCK])
@@ -47,7 +53,7 @@ export async function migrate(url: string, options: { folder?: string } = {}): P
       create table if not exists kernel.function_files (
         name text primary key, digest text not null, applied_at timestamptz not null default now())`)
     const applied = await applyMigrations(client, migrations)
-    await applyFunctions(client, options.folder ? [] : readFunctions())
+    await applyFunctions(client, readFunctions(options.modules ?? MODULES))
     return { applied }
   } finally {
     await client.end()
@@ -60,22 +66,25 @@ export function migrationNumbers(): number[] {
 }
 
 function readMigrations(folder: string): Migration[] {
-  return readdirSync(folder)
+  const migrations = readdirSync(folder)
     .filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name))
     .toSorted()
     .map((name) => {
       const text = readFileSync(path.join(folder, name), 'utf8')
       return { number: Number(name.slice(0, 4)), name, text, digest: sha256(text) }
     })
+  const doubled = migrations.find((migration, index) => migrations[index + 1]?.number === migration.number)
+  assert(doubled === undefined, `two migrations have the number of ${doubled?.name}`)
+  return migrations
 }
 
-function readFunctions(): { name: string; text: string; digest: string }[] {
-  return readdirSync(MODULES, { recursive: true, encoding: 'utf8' })
+function readFunctions(modules: string): { name: string; text: string; digest: string }[] {
+  return readdirSync(modules, { recursive: true, encoding: 'utf8' })
     .map((name) => name.replaceAll(path.sep, '/'))
     .filter((name) => /\/functions\/[^/]+\.sql$/.test(name))
     .toSorted()
     .map((name) => {
-      const text = readFileSync(path.join(MODULES, name), 'utf8')
+      const text = readFileSync(path.join(modules, name), 'utf8')
       return { name, text, digest: sha256(text) }
     })
 }

@@ -45,10 +45,16 @@ export function stepsRoundedUp(amount: bigint, step: bigint): bigint {
   return (amount + step - 1n) / step
 }
 
-/** Splits an amount in proportion to weights; the parts add up exactly, earlier parts get the odd minor units. */
+/**
+ * Splits an amount in proportion to weights; the parts add up exactly, earlier parts get the odd minor units.
+ * When all weights are zero the first part gets everything. Throws RangeError for negative numbers, and for an
+ * amount that has no part to go to.
+ */
 export function splitByWeights(amount: bigint, weights: readonly bigint[]): bigint[] {
+  if (amount < 0n || weights.some((weight) => weight < 0n)) throw new RangeError('a split needs non-negative numbers')
+  if (weights.length === 0 && amount > 0n) throw new RangeError('an amount cannot be split into no parts')
   const total = weights.reduce((sum, weight) => sum + weight, 0n)
-  if (total <= 0n) return weights.map((_, index) => (index === 0 ? amount : 0n))
+  if (total === 0n) return weights.map((_, index) => (index === 0 ? amount : 0n))
   const parts = weights.map((weight) => shareRoundedDown(amount, weight, total))
   let rest = amount - parts.reduce((sum, part) => sum + part, 0n)
   for (let i = 0; rest > 0n; i = (i + 1) % parts.length) {
