@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayMisconfigured, GatewayUnavailable } from '@kopilka/extension'
 import { asOperational } from '#kernel/db'
-import { DomainError, InvalidRequest, OperationalError } from '#kernel/errors'
+import { DomainError, InvalidRequest, OperationalError, sqlState } from '#kernel/errors'
 import { AMOUNT_MAX } from '#kernel/money'
 
 /** An RFC 9457 problem ready to be sent. Members beyond the standard ones are facts of the error. */
@@ -99,6 +99,12 @@ function factsOf(error: unknown): Facts {
   if (error instanceof GatewayMisconfigured) {
     const detail = 'The payment gateway refuses the settings of this installation; its owner has to act.'
     return { code: error.code, status: 503, title: UNAVAILABLE, detail, fault: 'world' }
+  }
+  // A NUL or half a character: texts the database cannot keep, wherever in the request they stood.
+  const state = sqlState(error)
+  if (state === '22021' || state === '22P05') {
+    const detail = 'A text holds a character that cannot be kept.'
+    return { code: 'invalid_request', status: 400, title: 'The request is malformed.', detail, fault: 'caller' }
   }
   return edgeFacts(error) ?? { code: 'internal_error', status: 500, title: 'A mistake on our side.', fault: 'ours' }
 }

@@ -136,9 +136,9 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
     gateway: input.gateway,
     payment_id,
     return_url: input.return_url,
-    receipt_contact: (input.receipt_contact ?? null) as OrderRow['receipt_contact'],
+    receipt_contact: (input.receipt_contact ?? null),
     locale,
-    metadata: (input.metadata ?? {}) as OrderRow['metadata'],
+    metadata: (input.metadata ?? {}),
     expires_at,
     created_at: now,
   }, lines)

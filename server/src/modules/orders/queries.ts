@@ -44,7 +44,7 @@ export async function insertOrder(
 
 export async function findOrder(sql: Sql, id: string): Promise<OrderRow | undefined> {
   const row = await sql.selectFrom('orders.orders').selectAll().where('id', '=', id).executeTakeFirst()
-  return row as OrderRow | undefined
+  return row
 }
 
 export async function linesOfOrders(sql: Sql, order_ids: readonly string[]): Promise<LineRow[]> {
@@ -69,7 +69,7 @@ export async function lockOrders(tx: Tx, ids: readonly string[]): Promise<OrderR
     .orderBy('id')
     .forNoKeyUpdate()
     .execute()
-  return rows as OrderRow[]
+  return rows
 }
 
 /** Marks orders as fulfilled by their payments; the fulfilment rows refuse a second time by themselves. */
@@ -139,7 +139,7 @@ export async function listOrders(
     query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
   }
   const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
-  return rows as OrderRow[]
+  return rows
 }
 
 export interface Revocation {

@@ -3,7 +3,7 @@ import type { Sql } from '#kernel/db'
 
 /** Runs a query whose rows are sentences about what is wrong. */
 async function sentences(sql: Sql, query: ReturnType<typeof raw<{ detail: string }>>): Promise<string[]> {
-  const { rows } = await query.execute(sql as never)
+  const { rows } = await query.execute(sql)
   return rows.map((row) => row.detail)
 }
 

@@ -27,7 +27,7 @@ export async function insertPayment(
 
 export async function findPayment(sql: Sql, id: string): Promise<PaymentRow | undefined> {
   const row = await sql.selectFrom('payments.payments').selectAll().where('id', '=', id).executeTakeFirst()
-  return row as PaymentRow | undefined
+  return row
 }
 
 export async function findPaymentsOfOrder(sql: Sql, order_id: string): Promise<PaymentRow[]> {
@@ -39,7 +39,7 @@ export async function findPaymentsOfOrder(sql: Sql, order_id: string): Promise<P
     .orderBy('id', 'desc')
     .limit(50)
     .execute()
-  return rows as PaymentRow[]
+  return rows
 }
 
 export async function lockPayment(tx: Tx, id: string): Promise<PaymentRow | undefined> {
@@ -56,7 +56,7 @@ export async function lockPayments(tx: Tx, ids: readonly string[]): Promise<Paym
     .orderBy('id')
     .forNoKeyUpdate()
     .execute()
-  return rows as PaymentRow[]
+  return rows
 }
 
 export interface PaymentRef {
@@ -81,7 +81,7 @@ export async function findPaymentIds(sql: Sql, refs: readonly PaymentRef[]): Pro
        union all
        select id from payments.payments where r.payment_id is null and r.payment_number is null
          and gateway = r.gateway and external_id = r.external_id
-     ) p`.execute(sql as never)
+     ) p`.execute(sql)
   const found = new Map(rows.map((row) => [row.n, row.id]))
   return refs.map((_, n) => found.get(n))
 }
@@ -162,7 +162,7 @@ export async function claimDuePayments(tx: Tx, now: Date, again_at: Date, limit:
     )
     .returningAll()
     .execute()
-  return rows as PaymentRow[]
+  return rows
 }
 
 export async function setNextCheck(tx: Tx, id: string, next_check_at: Date | null): Promise<void> {
@@ -203,5 +203,5 @@ export async function listPayments(
     query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
   }
   const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
-  return rows as PaymentRow[]
+  return rows
 }

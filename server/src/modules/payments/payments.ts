@@ -68,7 +68,7 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     locale: input.locale,
     telegram_id: input.telegram_id ?? null,
     email: input.email ?? null,
-    receipt: (input.receipt ?? null) as PaymentRow['receipt'],
+    receipt: (input.receipt ?? null),
     expires_at: input.expires_at,
     created_at: now,
     // Should this process die before the vendor is asked, the janitor finds the intent.

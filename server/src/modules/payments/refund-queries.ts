@@ -25,7 +25,7 @@ export async function insertRefund(
 
 export async function findRefund(sql: Sql, id: string): Promise<RefundRow | undefined> {
   const row = await sql.selectFrom('payments.refunds').selectAll().where('id', '=', id).executeTakeFirst()
-  return row as RefundRow | undefined
+  return row
 }
 
 export async function findRefundByExternalId(
@@ -39,7 +39,7 @@ export async function findRefundByExternalId(
     .where('payment_id', '=', payment_id)
     .where('external_id', '=', external_id)
     .executeTakeFirst()
-  return row as RefundRow | undefined
+  return row
 }
 
 export async function refundsOfPayment(sql: Sql, payment_id: string): Promise<RefundRow[]> {
@@ -51,7 +51,7 @@ export async function refundsOfPayment(sql: Sql, payment_id: string): Promise<Re
     .orderBy('id')
     .limit(500)
     .execute()
-  return rows as RefundRow[]
+  return rows
 }
 
 export async function updateRefund(
@@ -88,7 +88,7 @@ export async function claimDueRefunds(tx: Tx, now: Date, again_at: Date, limit: 
     )
     .returningAll()
     .execute()
-  return rows as RefundRow[]
+  return rows
 }
 
 export async function listRefunds(
@@ -104,5 +104,5 @@ export async function listRefunds(
     query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
   }
   const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
-  return rows as RefundRow[]
+  return rows
 }

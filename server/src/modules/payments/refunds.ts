@@ -81,8 +81,8 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
     external_id: null,
     receipt: payment.receipt === null
       ? null
-      : (receiptShare(reviveReceipt(payment.receipt), input.amount) as unknown as RefundRow['receipt']),
-    breakdown: (input.breakdown ?? null) as RefundRow['breakdown'],
+      : (receiptShare(reviveReceipt(payment.receipt), input.amount) as unknown),
+    breakdown: (input.breakdown ?? null),
     requested_by: input.requested_by,
     next_check_at: new Date(now.getTime() + 45_000),
     created_at: now,

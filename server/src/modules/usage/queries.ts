@@ -12,13 +12,13 @@ export type SessionRow = Selectable<Database['usage.sessions']>
 
 export async function findMeter(sql: Sql, code: string): Promise<MeterRow | undefined> {
   const row = await sql.selectFrom('usage.meters').selectAll().where('code', '=', code).executeTakeFirst()
-  return row as MeterRow | undefined
+  return row
 }
 
 export async function listMeters(sql: Sql, limit: number, after: string | undefined): Promise<MeterRow[]> {
   let query = sql.selectFrom('usage.meters').selectAll()
   if (after !== undefined) query = query.where('code', '>', after)
-  return (await query.orderBy('code').limit(limit + 1).execute()) as MeterRow[]
+  return (await query.orderBy('code').limit(limit + 1).execute())
 }
 
 export async function upsertMeter(tx: Tx, meter: Omit<MeterRow, 'created_at' | 'updated_at'>, now: Date): Promise<MeterRow> {
@@ -29,7 +29,7 @@ export async function upsertMeter(tx: Tx, meter: Omit<MeterRow, 'created_at' | '
     .onConflict((conflict) => conflict.column('code').doUpdateSet({ ...changes, updated_at: now }))
     .returningAll()
     .executeTakeFirstOrThrow()
-  return row as MeterRow
+  return row
 }
 
 /** The card that was in force at the moment; of several the newest. */
@@ -44,13 +44,13 @@ export async function findRateCard(sql: Sql, provider: string, mode: string, at:
     .orderBy('effective_from', 'desc')
     .limit(1)
     .executeTakeFirst()
-  return row as RateCardRow | undefined
+  return row
 }
 
 export async function listRateCards(sql: Sql, limit: number, after: string | undefined): Promise<RateCardRow[]> {
   let query = sql.selectFrom('usage.rate_cards').selectAll()
   if (after !== undefined) query = query.where('id', '>', after)
-  return (await query.orderBy('id').limit(limit + 1).execute()) as RateCardRow[]
+  return (await query.orderBy('id').limit(limit + 1).execute())
 }
 
 export async function upsertRateCard(tx: Tx, card: RateCardRow): Promise<RateCardRow> {
@@ -61,7 +61,7 @@ export async function upsertRateCard(tx: Tx, card: RateCardRow): Promise<RateCar
     .onConflict((conflict) => conflict.columns(['provider', 'mode', 'effective_from']).doUpdateSet(changes))
     .returningAll()
     .executeTakeFirstOrThrow()
-  return row as RateCardRow
+  return row
 }
 
 /** The session's row, locked; made when it is new. Pieces of one session are rated one after another. */

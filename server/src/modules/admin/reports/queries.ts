@@ -4,7 +4,7 @@ import type { Sql } from '#kernel/db'
 /** The one place that reads across modules; it only reads. */
 
 async function sentences(sql: Sql, query: ReturnType<typeof raw<{ detail: string }>>): Promise<string[]> {
-  const { rows } = await query.execute(sql as never)
+  const { rows } = await query.execute(sql)
   return rows.map((row) => row.detail)
 }
 
@@ -87,6 +87,6 @@ export async function moneyTablesDigest(sql: Sql): Promise<string> {
       union all select 'payments:' || coalesce(md5(string_agg((p.id, p.status, p.captured_amount, p.refunded_amount)::text, '' order by p.id)), '') from payments.payments p
       union all select 'refunds:' || coalesce(md5(string_agg(r::text, '' order by r.id)), '') from payments.refunds r
       union all select 'fulfilments:' || coalesce(md5(string_agg(f::text, '' order by f.order_id)), '') from orders.fulfilments f
-    ) parts`.execute(sql as never)
+    ) parts`.execute(sql)
   return rows[0]?.digest ?? ''
 }

@@ -21,7 +21,7 @@ export async function panelUsers(sql: Sql, unit: string, currency: string, limit
       from customers.customers c
       left join ledger.wallets w on w.customer_id = c.id and w.unit = ${unit}
      where c.merged_into is null and c.erased_at is null
-     order by c.created_at desc, c.id desc limit ${limit}`.execute(sql as never)
+     order by c.created_at desc, c.id desc limit ${limit}`.execute(sql)
   return rows
 }
 
@@ -38,7 +38,7 @@ export async function panelPackages(sql: Sql, limit: number): Promise<PanelPacka
     select l.name, sum(l.quantity)::bigint as sold, sum(l.amount)::bigint as revenue, o.currency
       from orders.lines l join orders.orders o on o.id = l.order_id
      where o.status = 'fulfilled' group by l.product_id, l.name, o.currency
-     order by revenue desc limit ${limit}`.execute(sql as never)
+     order by revenue desc limit ${limit}`.execute(sql)
   return rows
 }
 
@@ -57,6 +57,6 @@ export interface PanelPayment {
 export async function panelPayments(sql: Sql, limit: number): Promise<PanelPayment[]> {
   const { rows } = await raw<PanelPayment>`
     select id, customer_id, gateway, status, amount, refunded_amount, currency, created_at
-      from payments.payments order by created_at desc, id desc limit ${limit}`.execute(sql as never)
+      from payments.payments order by created_at desc, id desc limit ${limit}`.execute(sql)
   return rows
 }
