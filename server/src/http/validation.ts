@@ -24,7 +24,10 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
   const check = (data: unknown) => {
     const result = safeParse(schema, data)
     if (result.success) return { value: result.data }
-    return { error: new InvalidRequest(complaintsOf(result.error.issues, data, prefix).slice(0, COMPLAINTS_MAX)) }
+    const complaints = complaintsOf(result.error.issues, data, prefix)
+    // A number can be no safe integer and over the maximum: one complaint a member is enough.
+    const first = [...new Map(complaints.toReversed().map((one) => [one.pointer, one])).values()].toReversed()
+    return { error: new InvalidRequest(first.slice(0, COMPLAINTS_MAX)) }
   }
   if (httpPart !== 'body') return check
   return (data: unknown) => {
@@ -35,7 +38,7 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
 }
 
 /** Turns Zod's issues into complaints; `data` is what was checked. */
-export function complaintsOf(issues: readonly $ZodIssue[], data: unknown, prefix = ''): Complaint[] {
+function complaintsOf(issues: readonly $ZodIssue[], data: unknown, prefix = ''): Complaint[] {
   return issues.flatMap((issue) => {
     const at = prefix + issue.path.map((part) => `/${escapePointer(String(part))}`).join('')
     switch (issue.code) {
