@@ -7,7 +7,9 @@ export interface GrowthPoint {
   result: LoadResult
 }
 
-/** Measures the same load at growing sizes of the transfers table; the ratio is the last rate to the first. */
+/**
+ * Measures the same load at growing sizes of the transfers table; the ratio is the last rate to the first.
+ */
 export async function measureGrowth(
   world: BenchWorld,
   sizes: readonly number[],
@@ -26,8 +28,8 @@ export async function measureGrowth(
 }
 
 /**
- * Fills the history up to `transfers` rows in wallets that are not under load: the tables and indexes are as large as
- * they would be, and the chains of the measured wallets stay whole. Answers how many rows there are.
+ * Fills the history up to `transfers` rows in wallets that are not under load: the tables and indexes are as
+ * large as they would be, and the chains of the measured wallets stay whole. Answers how many rows there are.
  */
 export async function growTransfers(world: BenchWorld, transfers: number): Promise<number> {
   const client = new pg.Client({ connectionString: world.database_url })
@@ -39,15 +41,19 @@ export async function growTransfers(world: BenchWorld, transfers: number): Promi
   for (let made = 0; made < missing; made += CHUNK) {
     const rows = Math.min(CHUNK, missing - made)
     await client.query(`
-      insert into ledger.transfers (wallet_id, sequence, kind, amount, balance_after, held_after, grant_ids, grant_amounts,
+      insert into ledger.transfers (wallet_id, sequence, kind, amount, balance_after, held_after, grant_ids,
+        grant_amounts,
         key_digest, input_digest, hash, created_at)
-      select 1000000 + (n % 50000), ${present + made} + n, 'spend', 1, 1, 0, array[1]::bigint[], array[1]::bigint[],
+      select 1000000 + (n % 50000), ${present + made} + n, 'spend', 1, 1, 0, array[1]::bigint[],
+        array[1]::bigint[],
         decode(md5((${present + made} + n)::text), 'hex'), decode(md5(n::text), 'hex'),
         sha256((${present + made} + n)::text::bytea), now()
       from generate_series(1, ${rows}) n`)
   }
   await client.end()
-  const superuser = new pg.Client({ connectionString: world.superuser_url.replace(/\/postgres(\?|$)/, '/kopilka$1') })
+  const superuser = new pg.Client({
+    connectionString: world.superuser_url.replace(/\/postgres(\?|$)/, '/kopilka$1'),
+  })
   await superuser.connect()
   await superuser.query('vacuum analyze ledger.transfers')
   await superuser.query('checkpoint')

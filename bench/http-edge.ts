@@ -1,6 +1,6 @@
 /**
- * What the HTTP edge costs: processor time per request of a trivial authenticated POST, through a bare Fastify and
- * through the whole server. `node bench/http-edge.ts [requests]`. Needs no database.
+ * What the HTTP edge costs: processor time per request of a trivial authenticated POST, through a bare
+ * Fastify and through the whole server. `node bench/http-edge.ts [requests]`. Needs no database.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -47,21 +47,38 @@ const SERVERS: Readonly<Record<string, Maker>> = {
     app.post('/v1/spends', { schema: { body } }, async () => ({ id: 'tr_1', amount: 5, balance: 1000 }))
     return app
   },
-  'server, hot route with encode': () => whole({ is_hot: true, encode: (given) => `{"id":"${given.id}","amount":${given.amount},"balance":${given.balance}}` }),
+  'server, hot route with encode': () =>
+    whole({
+      is_hot: true,
+      encode: (given) => `{"id":"${given.id}","amount":${given.amount},"balance":${given.balance}}`,
+    }),
   'server, hot route': () => whole({ is_hot: true }),
   'server, logged route': () => whole({}),
 }
 
-async function whole(options: { is_hot?: boolean; encode?: (given: z.output<typeof answer>) => string }): Promise<FastifyInstance> {
+async function whole(options: {
+  is_hot?: boolean
+  encode?: (given: z.output<typeof answer>) => string
+}): Promise<FastifyInstance> {
   const clock = frozenClock()
   const db = oneKeyDb()
   const kit: RouteKit = { db, clock, cursors: createCursors(Buffer.alloc(32)) }
   const authenticator = createAuthenticator(db, { clock, mode: 'sandbox', flush_ms: 3_600_000 })
   const app = await createServer({
-    kit, version: '0', log: createLog({ write: () => undefined, is_readable: false }), authenticate: authenticator.authenticate,
+    kit,
+    version: '0',
+    log: createLog({ write: () => undefined, is_readable: false }),
+    authenticate: authenticator.authenticate,
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/spends', who: { key: 'spends:write' }, summary: 'Spend', tag: 'bench', body, answer, ...options,
+    method: 'POST',
+    url: '/v1/spends',
+    who: { key: 'spends:write' },
+    summary: 'Spend',
+    tag: 'bench',
+    body,
+    answer,
+    ...options,
     read: async ({ body: given }) => result(given),
   })
   return app
@@ -69,13 +86,25 @@ async function whole(options: { is_hot?: boolean; encode?: (given: z.output<type
 
 /** A database that knows one key: the edge is measured, not PostgreSQL. */
 function oneKeyDb(): Db {
-  const row = { id: 'key_1', secret_digest: SECRET_DIGEST, mode: 'sandbox', scopes: ['*'], rate_limit_per_minute: null, expires_at: null }
+  const row = {
+    id: 'key_1',
+    secret_digest: SECRET_DIGEST,
+    mode: 'sandbox',
+    scopes: ['*'],
+    rate_limit_per_minute: null,
+    expires_at: null,
+  }
   const query = { select: () => query, where: () => query, execute: async () => [row] }
-  return { ...createDb({ url: 'postgres://none@127.0.0.1:1/none' }), selectFrom: () => query } as unknown as Db
+  return {
+    ...createDb({ url: 'postgres://none@127.0.0.1:1/none' }),
+    selectFrom: () => query,
+  } as unknown as Db
 }
 
 const SECRET_TEXT = process.env['BENCH_SECRET'] ?? SECRET.secret
-const SECRET_DIGEST = process.env['BENCH_DIGEST'] ? Buffer.from(process.env['BENCH_DIGEST'], 'hex') : SECRET.digest
+const SECRET_DIGEST = process.env['BENCH_DIGEST']
+  ? Buffer.from(process.env['BENCH_DIGEST'], 'hex')
+  : SECRET.digest
 
 if (process.send) {
   const app = await SERVERS[process.argv[2] ?? '']?.()
@@ -122,8 +151,12 @@ async function measure(requests: number): Promise<void> {
   }
   for (const { name, child, user_us, system_us, rps } of candidates) {
     child.kill(process.env['PROF'] ? 'SIGINT' : 'SIGTERM')
-    const figures = [Math.min(...user_us), median(user_us), median(system_us)].map((us) => us.toFixed(1).padStart(6))
-    console.log(`${name.padEnd(32)} user least ${figures[0]} median ${figures[1]} system ${figures[2]} µs  ${Math.round(median(rps))}/s`)
+    const figures = [Math.min(...user_us), median(user_us), median(system_us)].map((us) =>
+      us.toFixed(1).padStart(6),
+    )
+    console.log(
+      `${name.padEnd(32)} user least ${figures[0]} median ${figures[1]} system ${figures[2]} µs  ${Math.round(median(rps))}/s`,
+    )
   }
 }
 
@@ -139,37 +172,43 @@ function median(values: readonly number[]): number {
 
 /** Sends requests on kept-alive connections, one at a time on each. */
 async function load(port: number, requests: number): Promise<void> {
-  const payload = JSON.stringify({ customer_id: 'cus_01jhy8f5t3v0q2m4n6p8r0s2t4', unit: 'minute', amount: 15, reason: 'recognition' })
-  let left = requests
-  const one = (): Promise<void> => new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1')
-    const next = (): void => {
-      if (left-- <= 0) {
-        socket.end()
-        resolve()
-        return
-      }
-      socket.write(
-        `POST /v1/spends HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${SECRET_TEXT}\r\ncontent-type: application/json\r\n` +
-          `idempotency-key: k${left}\r\nuser-agent: bench\r\naccept: */*\r\ncontent-length: ${payload.length}\r\n\r\n${payload}`,
-      )
-    }
-    let text = ''
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString('latin1')
-      const head_end = text.indexOf('\r\n\r\n')
-      if (head_end === -1) return
-      const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0)
-      if (text.length < head_end + 4 + length) return
-      if (!text.startsWith('HTTP/1.1 200')) {
-        reject(new Error(text))
-        return
-      }
-      text = ''
-      next()
-    })
-    socket.on('error', reject)
-    socket.on('connect', next)
+  const payload = JSON.stringify({
+    customer_id: 'cus_01jhy8f5t3v0q2m4n6p8r0s2t4',
+    unit: 'minute',
+    amount: 15,
+    reason: 'recognition',
   })
+  let left = requests
+  const one = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1')
+      const next = (): void => {
+        if (left-- <= 0) {
+          socket.end()
+          resolve()
+          return
+        }
+        socket.write(
+          `POST /v1/spends HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${SECRET_TEXT}\r\ncontent-type: application/json\r\n` +
+            `idempotency-key: k${left}\r\nuser-agent: bench\r\naccept: */*\r\ncontent-length: ${payload.length}\r\n\r\n${payload}`,
+        )
+      }
+      let text = ''
+      socket.on('data', (chunk: Buffer) => {
+        text += chunk.toString('latin1')
+        const head_end = text.indexOf('\r\n\r\n')
+        if (head_end === -1) return
+        const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0)
+        if (text.length < head_end + 4 + length) return
+        if (!text.startsWith('HTTP/1.1 200')) {
+          reject(new Error(text))
+          return
+        }
+        text = ''
+        next()
+      })
+      socket.on('error', reject)
+      socket.on('connect', next)
+    })
   await Promise.all(Array.from({ length: CONNECTIONS }, one))
 }

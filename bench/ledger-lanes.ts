@@ -1,8 +1,8 @@
 /**
  * Measures the ledger's hot paths beneath HTTP: `node bench/ledger-lanes.ts [--seconds 5] [--lanes 1] [url]`.
- * 64 callers spend over 10,000 wallets and on a single one, and read balances; beside it the database's own limit of
- * one UPDATE and one INSERT per commit, measured in the same run. Without a url an embedded database is started for
- * the run. It must be a database that holds nothing: wallets are made in it.
+ * 64 callers spend over 10,000 wallets and on a single one, and read balances; beside it the database's own
+ * limit of one UPDATE and one INSERT per commit, measured in the same run. Without a url an embedded database
+ * is started for the run. It must be a database that holds nothing: wallets are made in it.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -14,7 +14,14 @@ import { createDb, type Db } from '../server/src/kernel/db.ts'
 import { startEmbeddedPostgres } from '../server/src/kernel/embedded-postgres.ts'
 import { migrate } from '../server/src/kernel/migrate.ts'
 import {
-  createLedgerKit, ensureUnit, grantMany, showWallet, spend, startLedger, stopLedger, type LedgerKit,
+  createLedgerKit,
+  ensureUnit,
+  grantMany,
+  showWallet,
+  spend,
+  startLedger,
+  stopLedger,
+  type LedgerKit,
 } from '../server/src/modules/ledger/index.ts'
 import { measureLimit } from './limit.ts'
 
@@ -78,14 +85,20 @@ async function measure(url: string): Promise<void> {
 async function seed(db: Db, kit: LedgerKit): Promise<void> {
   await db.transact((tx) => ensureUnit(tx, kit.clock, { code: UNIT, scale: 1n, name: 'Bench' }))
   for (let from = 0; from < WALLETS; from += 500) {
-    await db.transact((tx) => grantMany(tx, kit.clock, Array.from({ length: 500 }, (_, n) => ({
-      customer_id: customerOf(from + n),
-      unit: UNIT,
-      amount: 1_000_000_000n,
-      source: 'manual' as const,
-      source_id: `bench:${from + n}`,
-      actor_id: 'bench',
-    }))))
+    await db.transact((tx) =>
+      grantMany(
+        tx,
+        kit.clock,
+        Array.from({ length: 500 }, (_, n) => ({
+          customer_id: customerOf(from + n),
+          unit: UNIT,
+          amount: 1_000_000_000n,
+          source: 'manual' as const,
+          source_id: `bench:${from + n}`,
+          actor_id: 'bench',
+        })),
+      ),
+    )
   }
 }
 
@@ -107,13 +120,15 @@ async function callers(call: () => Promise<unknown>): Promise<Rate> {
   const until = performance.now() + seconds * 1000
   const times: number[] = []
   const cpu = process.cpuUsage()
-  await Promise.all(Array.from({ length: CALLERS }, async () => {
-    while (performance.now() < until) {
-      const started = performance.now()
-      await call()
-      times.push(performance.now() - started)
-    }
-  }))
+  await Promise.all(
+    Array.from({ length: CALLERS }, async () => {
+      while (performance.now() < until) {
+        const started = performance.now()
+        await call()
+        times.push(performance.now() - started)
+      }
+    }),
+  )
   const { user, system } = process.cpuUsage(cpu)
   times.sort((a, b) => a - b)
   const at = (share: number): number => Math.round((times[Math.floor(times.length * share)] ?? 0) * 10) / 10

@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
 
-/** The limit of this database on this machine, found in this run: one UPDATE and one INSERT in each commit. */
+/**
+ * The limit of this database on this machine, found in this run: one UPDATE and one INSERT in each commit.
+ */
 export interface DatabaseLimit {
   random_tps: number
   hot_tps: number
@@ -19,7 +21,8 @@ const ACCOUNTS = 10_000
 const STATEMENT = (account: string): string =>
   `with changed as (update bench_limit.accounts set balance = balance - 1, sequence = sequence + 1
      where id = ${account} returning id, sequence)
-   insert into bench_limit.entries (account_id, sequence, amount, created_at) select id, sequence, 1, now() from changed`
+   insert into bench_limit.entries (account_id, sequence, amount, created_at) select id, sequence, 1, now()
+     from changed`
 
 /** Measures `seconds` over many accounts and `seconds` on a single one. */
 export async function measureLimit(url: string, seconds: number): Promise<DatabaseLimit> {
@@ -36,7 +39,9 @@ export async function measureLimit(url: string, seconds: number): Promise<Databa
   await client.query('vacuum analyze bench_limit.accounts')
   const pgbench = findPgbench()
   try {
-    const random_tps = pgbench ? runPgbench(pgbench, url, seconds, false) : await runDriver(url, seconds, false)
+    const random_tps = pgbench
+      ? runPgbench(pgbench, url, seconds, false)
+      : await runDriver(url, seconds, false)
     const hot_tps = pgbench ? runPgbench(pgbench, url, seconds, true) : await runDriver(url, seconds, true)
     return { random_tps, hot_tps, measured_by: pgbench ? 'pgbench' : 'the driver' }
   } finally {
@@ -47,7 +52,9 @@ export async function measureLimit(url: string, seconds: number): Promise<Databa
 
 function findPgbench(): string | undefined {
   const debian = '/usr/lib/postgresql'
-  const versions = existsSync(debian) ? readdirSync(debian).map((version) => path.join(debian, version, 'bin')) : []
+  const versions = existsSync(debian)
+    ? readdirSync(debian).map((version) => path.join(debian, version, 'bin'))
+    : []
   const folders = [...(process.env['PATH'] ?? '').split(path.delimiter), ...versions]
   return folders.map((folder) => path.join(folder, 'pgbench')).find((file) => existsSync(file))
 }
@@ -57,7 +64,19 @@ function runPgbench(pgbench: string, url: string, seconds: number, is_hot: boole
   const script = path.join(folder, 'commit.sql')
   const account = is_hot ? '' : `\\set account random(1, ${ACCOUNTS})\n`
   writeFileSync(script, `${account}${STATEMENT(is_hot ? '1' : ':account')};\n`.replaceAll(/\n {2,}/g, ' '))
-  const flags = ['-n', '-M', 'prepared', '-c', String(CLIENTS), '-j', '2', '-T', String(seconds), '-f', script]
+  const flags = [
+    '-n',
+    '-M',
+    'prepared',
+    '-c',
+    String(CLIENTS),
+    '-j',
+    '2',
+    '-T',
+    String(seconds),
+    '-f',
+    script,
+  ]
   const run = spawnSync(pgbench, [...flags, url], { encoding: 'utf8' })
   rmSync(folder, { recursive: true, force: true })
   const tps = /tps = ([\d.]+)/.exec(run.stdout ?? '')?.[1]
@@ -68,15 +87,17 @@ function runPgbench(pgbench: string, url: string, seconds: number, is_hot: boole
 async function runDriver(url: string, seconds: number, is_hot: boolean): Promise<number> {
   const deadline = performance.now() + seconds * 1000
   let commits = 0
-  await Promise.all(Array.from({ length: CLIENTS }, async () => {
-    const client = new pg.Client({ connectionString: url })
-    await client.connect()
-    while (performance.now() < deadline) {
-      const account = is_hot ? 1 : 1 + Math.floor(Math.random() * ACCOUNTS)
-      await client.query({ name: 'commit', text: STATEMENT('$1'), values: [account] })
-      commits++
-    }
-    await client.end()
-  }))
+  await Promise.all(
+    Array.from({ length: CLIENTS }, async () => {
+      const client = new pg.Client({ connectionString: url })
+      await client.connect()
+      while (performance.now() < deadline) {
+        const account = is_hot ? 1 : 1 + Math.floor(Math.random() * ACCOUNTS)
+        await client.query({ name: 'commit', text: STATEMENT('$1'), values: [account] })
+        commits++
+      }
+      await client.end()
+    }),
+  )
   return Math.round(commits / seconds)
 }

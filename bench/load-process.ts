@@ -1,6 +1,9 @@
 import { httpRequest, runLoad, type LoadResult } from './load.ts'
 
-/** What the load process is told: a plan whose requests are made from data, since functions do not cross processes. */
+/**
+ * What the load process is told: a plan whose requests are made from data, since functions do not cross
+ * processes.
+ */
 export interface LoadOrder {
   port: number
   connections: number
@@ -46,7 +49,11 @@ function requestOf(order: LoadOrder): (n: number) => string {
   }
   return (n) => {
     const body = `{"customer_id":"${owner()}","unit":"${order.unit}","amount":1}`
-    const headers = { ...authorization, 'content-type': 'application/json', 'idempotency-key': `${order.run}-${n}` }
+    const headers = {
+      ...authorization,
+      'content-type': 'application/json',
+      'idempotency-key': `${order.run}-${n}`,
+    }
     return httpRequest('POST', '/v1/spends', headers, body)
   }
 }

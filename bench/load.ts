@@ -29,8 +29,8 @@ export interface LoadResult {
 const HEAD_END = Buffer.from('\r\n\r\n')
 
 /**
- * Sends load over keep-alive connections and measures each answer. A plain socket and a minimal reader of answers:
- * a general HTTP client would use more of the two cores than the server under test.
+ * Sends load over keep-alive connections and measures each answer. A plain socket and a minimal reader of
+ * answers: a general HTTP client would use more of the two cores than the server under test.
  */
 export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
   const latencies: number[] = []
@@ -54,7 +54,9 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
       }
       socket.on('connect', send)
       socket.on('error', reject)
-      socket.on('close', () => (in_flight.length === 0 ? resolve() : reject(new Error('the server closed a connection'))))
+      socket.on('close', () =>
+        in_flight.length === 0 ? resolve() : reject(new Error('the server closed a connection')),
+      )
       socket.on('data', (chunk) => {
         pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
         for (;;) {
@@ -82,7 +84,8 @@ function readAnswer(bytes: Buffer): { status: string; size: number } | undefined
 
 function summary(latencies: number[], statuses: Record<string, number>, seconds: number): LoadResult {
   const sorted = Float64Array.from(latencies).sort()
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
   const round = (value: number): number => Math.round(value * 100) / 100
   return {
     requests: sorted.length,
@@ -107,4 +110,3 @@ export function httpRequest(
   const size = body === '' ? '' : `content-length: ${Buffer.byteLength(body)}\r\n`
   return `${method} ${path} HTTP/1.1\r\nhost: bench\r\n${lines.join('')}${size}\r\n${body}`
 }
-

@@ -11,8 +11,8 @@ import { countGranted, makeNotifications, wrongEffects } from './webhooks.ts'
 import { measureColdStart, residentMb, startBenchWorld, UNIT, type BenchWorld } from './world.ts'
 
 /**
- * `npm run bench [-- --quick]`: the whole service against the database's own limit, measured in one run on this
- * machine. Ratios are what counts; absolute figures are this machine's.
+ * `npm run bench [-- --quick]`: the whole service against the database's own limit, measured in one run on
+ * this machine. Ratios are what counts; absolute figures are this machine's.
  */
 const is_quick = process.argv.includes('--quick')
 const SECONDS = is_quick ? 4 : 12
@@ -24,7 +24,11 @@ const cold_start_ms = await measureColdStart()
 const world = await startBenchWorld(10_000)
 try {
   const limit = await measureLimit(world.database_url, is_quick ? 3 : 10)
-  row('database’s limit, random', `${limit.random_tps}/s`, `one UPDATE + one INSERT per commit, 16 clients, ${limit.measured_by}`)
+  row(
+    'database’s limit, random',
+    `${limit.random_tps}/s`,
+    `one UPDATE + one INSERT per commit, 16 clients, ${limit.measured_by}`,
+  )
   row('database’s limit, one hot row', `${limit.hot_tps}/s`, '')
   await load({ kind: 'spend', customer_ids: world.customer_ids, duration_ms: 1500 })
   const random = await load({ kind: 'spend', customer_ids: world.customer_ids })
@@ -70,16 +74,25 @@ try {
 }
 printTable()
 
-async function webhookRun(target: BenchWorld, count: number): Promise<{ granted_rps: number; ack: LoadResult; wrong: number }> {
+async function webhookRun(
+  target: BenchWorld,
+  count: number,
+): Promise<{ granted_rps: number; ack: LoadResult; wrong: number }> {
   const run = randomBytes(3).toString('hex')
   const genuine = await makeNotifications(target, count, run)
   // One in five is forged: the signature of another body. Half come twice. All of it shuffled.
-  const forged = genuine.slice(0, Math.floor(count / 5)).map(({ body }, index) =>
-    ({ body, signature: genuine[index + 1]?.signature ?? '' }))
+  const forged = genuine
+    .slice(0, Math.floor(count / 5))
+    .map(({ body }, index) => ({ body, signature: genuine[index + 1]?.signature ?? '' }))
   const repeated = genuine.slice(0, Math.floor(count / 2))
   const notifications = is_quick ? genuine : shuffled([...genuine, ...forged, ...repeated])
   const started = performance.now()
-  const ack = await load({ kind: 'webhook', notifications, requests_max: notifications.length, duration_ms: 300_000 })
+  const ack = await load({
+    kind: 'webhook',
+    notifications,
+    requests_max: notifications.length,
+    duration_ms: 300_000,
+  })
   while ((await countGranted(target, run)) < count && performance.now() - started < 300_000) {
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
@@ -87,14 +100,25 @@ async function webhookRun(target: BenchWorld, count: number): Promise<{ granted_
   const wrong = await wrongEffects(target, run, count)
   const granted_rps = Math.round(count / seconds)
   describe('notifications, acknowledged', ack)
-  row('notifications, granted', `${granted_rps}/s`, `${count} payments from ${notifications.length} notifications; wrong effects: ${wrong}`)
+  row(
+    'notifications, granted',
+    `${granted_rps}/s`,
+    `${count} payments from ${notifications.length} notifications; wrong effects: ${wrong}`,
+  )
   return { granted_rps, ack, wrong }
 }
 
 async function growth(target: BenchWorld): Promise<number> {
-  const spend = (): Promise<LoadResult> => load({ kind: 'spend', customer_ids: target.customer_ids, duration_ms: 8_000 })
-  const { ratio: growth_ratio, points } = await measureGrowth(target, [10_000, 1_000_000, 5_000_000], growTransfers, spend)
-  for (const { transfers, result } of points) describe(`spends at ${transfers.toLocaleString('en')} transfers`, result)
+  const spend = (): Promise<LoadResult> =>
+    load({ kind: 'spend', customer_ids: target.customer_ids, duration_ms: 8_000 })
+  const { ratio: growth_ratio, points } = await measureGrowth(
+    target,
+    [10_000, 1_000_000, 5_000_000],
+    growTransfers,
+    spend,
+  )
+  for (const { transfers, result } of points)
+    describe(`spends at ${transfers.toLocaleString('en')} transfers`, result)
   row('rate at 5,000,000 ÷ at 10,000', String(growth_ratio), '')
   return growth_ratio
 }
@@ -102,20 +126,34 @@ async function growth(target: BenchWorld): Promise<number> {
 function load(order: Partial<LoadOrder> & Pick<LoadOrder, 'kind'>): Promise<LoadResult> {
   const child = fork(path.join(import.meta.dirname, 'load-process.ts'), { serialization: 'advanced' })
   const whole: LoadOrder = {
-    port: world.server.port, connections: CONNECTIONS, pipelining: 1, duration_ms: SECONDS * 1000,
-    authorization: world.authorization, unit: UNIT, run: randomBytes(6).toString('hex'), ...order,
+    port: world.server.port,
+    connections: CONNECTIONS,
+    pipelining: 1,
+    duration_ms: SECONDS * 1000,
+    authorization: world.authorization,
+    unit: UNIT,
+    run: randomBytes(6).toString('hex'),
+    ...order,
   }
   return new Promise((resolve, reject) => {
     child.once('message', (result) => resolve(result as LoadResult))
     child.once('error', reject)
-    child.once('exit', (code) => (code === 0 ? undefined : reject(new Error(`the load process ended with ${code}`))))
+    child.once('exit', (code) =>
+      code === 0 ? undefined : reject(new Error(`the load process ended with ${code}`)),
+    )
     child.send(whole)
   })
 }
 
 function describe(name: string, result: LoadResult): void {
-  const statuses = Object.entries(result.statuses).map(([status, count]) => `${count}×${status}`).join(' ')
-  row(name, `${result.rps}/s`, `p50 ${result.p50_ms} p95 ${result.p95_ms} p99 ${result.p99_ms} ms; ${statuses}`)
+  const statuses = Object.entries(result.statuses)
+    .map(([status, count]) => `${count}×${status}`)
+    .join(' ')
+  row(
+    name,
+    `${result.rps}/s`,
+    `p50 ${result.p50_ms} p95 ${result.p95_ms} p99 ${result.p99_ms} ms; ${statuses}`,
+  )
 }
 
 function row(...cells: string[]): void {
@@ -126,7 +164,8 @@ function row(...cells: string[]): void {
 function printTable(): void {
   const widths = [0, 1].map((column) => Math.max(...rows.map((cells) => (cells[column] ?? '').length)))
   const lines = rows.map(([name = '', figure = '', note = '']) =>
-    `${name.padEnd(widths[0] ?? 0)}  ${figure.padStart(widths[1] ?? 0)}  ${note}`.trimEnd())
+    `${name.padEnd(widths[0] ?? 0)}  ${figure.padStart(widths[1] ?? 0)}  ${note}`.trimEnd(),
+  )
   process.stdout.write(`\n${lines.join('\n')}\n\nWritten to ${path.relative(process.cwd(), RESULTS)}\n`)
 }
 

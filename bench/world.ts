@@ -16,7 +16,10 @@ const MAIN = path.resolve(import.meta.dirname, '../server/src/main.ts')
 export const UNIT = 'minute'
 export const SANDBOX_SECRET = randomBytes(24).toString('hex')
 
-/** A database of its own with durable commits, and the server in a process of its own, as an owner would run it. */
+/**
+ * A database of its own with durable commits, and the server in a process of its own, as an owner would run
+ * it.
+ */
 export interface BenchWorld {
   database_url: string
   superuser_url: string
@@ -44,7 +47,11 @@ export async function startBenchWorld(wallets: number): Promise<BenchWorld> {
   const secret = await makeKey(database.url)
   const server = await startServer(folder, database)
   return {
-    database_url: database.url, superuser_url: database.superuser_url, folder, customer_ids, server,
+    database_url: database.url,
+    superuser_url: database.superuser_url,
+    folder,
+    customer_ids,
+    server,
     authorization: `Bearer ${secret}`,
     stop: async () => {
       await server.stop()
@@ -54,7 +61,10 @@ export async function startBenchWorld(wallets: number): Promise<BenchWorld> {
   }
 }
 
-/** From the start of the process to the first request answered, with an empty data directory: as after an install. */
+/**
+ * From the start of the process to the first request answered, with an empty data directory: as after an
+ * install.
+ */
 export async function measureColdStart(): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), 'kopilka-cold-'))
   const server = await startServer(folder, undefined)
@@ -70,15 +80,24 @@ export function residentMb(pid: number): number {
 }
 
 /** Starts the server; answers when it is ready. */
-export async function startServer(folder: string, database: EmbeddedPostgres | undefined): Promise<ServerProcess> {
+export async function startServer(
+  folder: string,
+  database: EmbeddedPostgres | undefined,
+): Promise<ServerProcess> {
   const started = performance.now()
   const port = await freePort()
   const child = spawn(process.execPath, [MAIN, 'serve'], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: {
-      PATH: process.env['PATH'], HOME: process.env['HOME'],
-      PORT: String(port), HOST: '127.0.0.1', KOPILKA_DATA_DIR: folder, KOPILKA_LOG_LEVEL: 'error', NODE_ENV: 'production',
-      KOPILKA_ANONYMOUS_PER_MINUTE: '1000000', KOPILKA_GATEWAY_SANDBOX_SECRET: SANDBOX_SECRET,
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      PORT: String(port),
+      HOST: '127.0.0.1',
+      KOPILKA_DATA_DIR: folder,
+      KOPILKA_LOG_LEVEL: 'error',
+      NODE_ENV: 'production',
+      KOPILKA_ANONYMOUS_PER_MINUTE: '1000000',
+      KOPILKA_GATEWAY_SANDBOX_SECRET: SANDBOX_SECRET,
       ...(database ? { DATABASE_URL: database.url } : {}),
     },
   })
@@ -87,11 +106,12 @@ export async function startServer(folder: string, database: EmbeddedPostgres | u
     port,
     pid: child.pid ?? 0,
     started_in_ms: Math.round(performance.now() - started),
-    stop: () => new Promise((resolve) => {
-      if (child.exitCode !== null) resolve()
-      child.once('exit', () => resolve())
-      child.kill('SIGTERM')
-    }),
+    stop: () =>
+      new Promise((resolve) => {
+        if (child.exitCode !== null) resolve()
+        child.once('exit', () => resolve())
+        child.kill('SIGTERM')
+      }),
   }
 }
 
@@ -112,17 +132,33 @@ async function seedWallets(url: string, wallets: number): Promise<string[]> {
   await db.transact((tx) => ensureUnit(tx, clock, { code: UNIT, scale: 60n, name: 'Minute' }))
   const client = new pg.Client({ connectionString: url })
   await client.connect()
-  const { rows } = await client.query<{ id: string }>(`
+  const { rows } = await client.query<{ id: string }>(
+    `
     insert into customers.customers (id, external_id, metadata, search, created_at, updated_at)
-    select 'cus_' || lpad(n::text, 26, '0'), 'bench-' || n, '{}', ''::tsvector, now(), now() from generate_series(1, $1) n returning id`, [wallets])
+    select 'cus_' || lpad(n::text, 26, '0'), 'bench-' || n,
+      '{}', ''::tsvector, now(), now() from generate_series(1, $1) n returning id`,
+    [wallets],
+  )
   await client.end()
   const ids = rows.map((row) => row.id)
   for (let at = 0; at < ids.length; at += 1000) {
     await db.transact(async (tx) => {
-      await grantMany(tx, clock, ids.slice(at, at + 1000).map((customer_id) => ({
-        customer_id, unit: UNIT, amount: 1_000_000_000n, source: 'manual', source_id: `bench:${customer_id}`,
-        reason: 'bench', reference: 'bench', actor_id: 'bench', priority: 50, is_paid: false,
-      })))
+      await grantMany(
+        tx,
+        clock,
+        ids.slice(at, at + 1000).map((customer_id) => ({
+          customer_id,
+          unit: UNIT,
+          amount: 1_000_000_000n,
+          source: 'manual',
+          source_id: `bench:${customer_id}`,
+          reason: 'bench',
+          reference: 'bench',
+          actor_id: 'bench',
+          priority: 50,
+          is_paid: false,
+        })),
+      )
     })
   }
   await db.close()
@@ -131,9 +167,13 @@ async function seedWallets(url: string, wallets: number): Promise<string[]> {
 
 async function makeKey(url: string): Promise<string> {
   const db = createDb({ url, max: 1 })
-  const { secret } = await db.transact((tx) => createApiKey(tx, databaseClock(), {
-    mode: 'sandbox', maker: programAsMaker('command'), key: { name: 'bench', scopes: ['*'] },
-  }))
+  const { secret } = await db.transact((tx) =>
+    createApiKey(tx, databaseClock(), {
+      mode: 'sandbox',
+      maker: programAsMaker('command'),
+      key: { name: 'bench', scopes: ['*'] },
+    }),
+  )
   await db.close()
   return secret
 }

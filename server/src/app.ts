@@ -17,11 +17,27 @@ import { adminRoutes } from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import { createCustomerResolver, customerRoutes, type CustomerResolver } from '#modules/customers'
 import { createAuthenticator, identityRoutes } from '#modules/identity'
-import { createLedgerKit, ledgerRoutes, startLedger, stopLedger, sweepExpiries, sweepHolds, type LedgerKit } from '#modules/ledger'
+import {
+  createLedgerKit,
+  ledgerRoutes,
+  startLedger,
+  stopLedger,
+  sweepExpiries,
+  sweepHolds,
+  type LedgerKit,
+} from '#modules/ledger'
 import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
 import {
-  checkPayments, checkRefunds, createGateways, drainInbox, loadGatewayFiles, paymentRoutes, sandboxRoutes, storeEvents,
-  type PaymentsKit, type StoreEvents,
+  checkPayments,
+  checkRefunds,
+  createGateways,
+  drainInbox,
+  loadGatewayFiles,
+  paymentRoutes,
+  sandboxRoutes,
+  storeEvents,
+  type PaymentsKit,
+  type StoreEvents,
 } from '#modules/payments'
 import { usageRoutes } from '#modules/usage'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
@@ -72,12 +88,15 @@ export interface App {
 }
 
 /**
- * Puts a process together: database → clock → gateways → reactions → HTTP and worker. The database is migrated
- * already. Everything it starts is stopped by `stop`, in the opposite order.
+ * Puts a process together: database → clock → gateways → reactions → HTTP and worker. The database is
+ * migrated already. Everything it starts is stopped by `stop`, in the opposite order.
  */
 export async function startApp(settings: AppSettings): Promise<App> {
   const { log } = settings
-  const db = createDb({ url: settings.database_url, on_error: (error) => log.warn({ error }, 'a database connection was lost') })
+  const db = createDb({
+    url: settings.database_url,
+    on_error: (error) => log.warn({ error }, 'a database connection was lost'),
+  })
   const anchored = settings.clock ? undefined : await startClock(db, settings.mode, databaseClock())
   const clock = settings.clock ?? anchored?.clock ?? databaseClock()
   const jobs = createJobQueue({ db, clock, log })
@@ -90,26 +109,50 @@ export async function startApp(settings: AppSettings): Promise<App> {
     log_refused: (gateway, reason) => log.warn({ gateway, reason }, 'a gateway is not used'),
   })
   for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
-  const payments: PaymentsKit = { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
+  const payments: PaymentsKit = {
+    clock,
+    events,
+    gateways,
+    notice: (message, facts) => log.warn(facts, message),
+  }
   const orders: OrdersKit = {
-    clock, payments, fiscal: settings.fiscal, isReturnUrlAllowed: returnUrlCheck(settings),
+    clock,
+    payments,
+    fiscal: settings.fiscal,
+    isReturnUrlAllowed: returnUrlCheck(settings),
   }
   wireReactions(events, { orders })
-  const ledger = createLedgerKit(db, clock, { lanes: settings.spend_lanes, batch_max: settings.spend_batch_max })
+  const ledger = createLedgerKit(db, clock, {
+    lanes: settings.spend_lanes,
+    batch_max: settings.spend_batch_max,
+  })
   const kit: RouteKit = { db, clock, cursors: createCursors(settings.cursor_key) }
   const authenticator = createAuthenticator(db, {
-    clock, mode: settings.mode, on_error: (error) => log.warn({ error }, 'keys could not be looked after'),
+    clock,
+    mode: settings.mode,
+    on_error: (error) => log.warn({ error }, 'keys could not be looked after'),
   })
   const resolver = createCustomerResolver(db)
   const inbox_loop = inboxLoop(db, payments, log)
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
   const http = await createServer({
-    kit, authenticate: authenticator.authenticate, log, version: settings.version, base_url: settings.base_url,
-    cors_origins: settings.cors_origins, trusted_proxies: settings.trusted_proxies,
-    anonymous_per_minute: settings.anonymous_per_minute, metrics_token: settings.metrics_token,
+    kit,
+    authenticate: authenticator.authenticate,
+    log,
+    version: settings.version,
+    base_url: settings.base_url,
+    cors_origins: settings.cors_origins,
+    trusted_proxies: settings.trusted_proxies,
+    anonymous_per_minute: settings.anonymous_per_minute,
+    metrics_token: settings.metrics_token,
   })
   addRoutes(http, kit, {
-    mode: settings.mode, ledger, payments, orders, store: inbox.store, resolver,
+    mode: settings.mode,
+    ledger,
+    payments,
+    orders,
+    store: inbox.store,
+    resolver,
   })
   await wireJobs(jobs, { db, clock, ledger, payments, kit })
   await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
@@ -134,7 +177,14 @@ export async function startApp(settings: AppSettings): Promise<App> {
     await db.close()
   }
   return {
-    base_url: address.base_url, http, db, kit, ledger, payments, orders, jobs,
+    base_url: address.base_url,
+    http,
+    db,
+    kit,
+    ledger,
+    payments,
+    orders,
+    jobs,
     drain: async () => {
       while ((await drainInbox(db, payments)) > 0);
     },
@@ -165,7 +215,9 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   screphAdminRoutes(http, kit)
 }
 
-/** Bursts of notifications are stored together: one commit for as many as came while the last one was written. */
+/**
+ * Bursts of notifications are stored together: one commit for as many as came while the last one was written.
+ */
 function inboxStore(db: Db, loop: Loop | undefined): { store: StoreEvents; stop: () => Promise<void> } {
   const write = storeEvents(db)
   const coalescer = createCoalescer<Parameters<StoreEvents>[0], undefined>({
@@ -194,7 +246,13 @@ function inboxLoop(db: Db, payments: PaymentsKit, log: Log): Loop {
 
 async function wireJobs(
   jobs: JobQueue,
-  { db, clock, ledger, payments, kit }: { db: Db; clock: Clock; ledger: LedgerKit; payments: PaymentsKit; kit: RouteKit },
+  {
+    db,
+    clock,
+    ledger,
+    payments,
+    kit,
+  }: { db: Db; clock: Clock; ledger: LedgerKit; payments: PaymentsKit; kit: RouteKit },
 ): Promise<void> {
   await jobs.every('payments.check', 2, async () => {
     await checkPayments(db, payments)
@@ -228,4 +286,3 @@ function returnUrlCheck(settings: AppSettings): (url: string) => boolean {
     return url.protocol === 'https:' || settings.mode === 'sandbox'
   }
 }
-

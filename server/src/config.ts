@@ -11,66 +11,155 @@ interface Setting<T> {
   is_secret?: boolean
 }
 
-const list = z.string().transform((text) => text.split(',').map((item) => item.trim()).filter((item) => item !== ''))
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+)
 const none = (): string[] => []
 
 function setting<T>(env: string, schema: z.ZodType<T>, about: string, is_secret = false): Setting<T> {
   return { env, schema, about, is_secret }
 }
 
-/** `https://shop.example`: a scheme, a host and maybe a port, nothing behind. `*` and `null` are no origins. */
-const origins = list.pipe(z.array(z.string().refine(isOrigin, 'must be an origin such as https://shop.example'))).default(none)
+/**
+ * `https://shop.example`: a scheme, a host and maybe a port, nothing behind. `*` and `null` are no origins.
+ */
+const origins = list
+  .pipe(z.array(z.string().refine(isOrigin, 'must be an origin such as https://shop.example')))
+  .default(none)
 
 const whole = (min: number, max: number) =>
-  z.string().regex(/^\d{1,12}$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max))
+  z
+    .string()
+    .regex(/^\d{1,12}$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min).max(max))
 
 /** Every setting there is. An absent variable takes its default; none is needed to try Kopilka. */
 const SETTINGS = {
   port: setting('PORT', whole(0, 65_535).default(8080), 'Port of the HTTP server.'),
-  host: setting('HOST', z.string().min(1).default('127.0.0.1'), 'Address it listens on; 0.0.0.0 is every network card.'),
-  data_directory: setting('KOPILKA_DATA_DIR', z.string().min(1).default('./data'),
-    'Where the embedded database, its passwords and the secret keys lie.'),
-  database_url: setting('DATABASE_URL', z.url({ protocol: /^postgres(ql)?$/ }).optional(),
-    'An own PostgreSQL, 15 or newer, instead of the embedded one.', true),
-  mode: setting('KOPILKA_MODE', z.enum(['sandbox', 'live']).default('sandbox'),
-    'sandbox takes only test credentials of gateways, live only real ones.'),
-  roles: setting('KOPILKA_ROLES', list.pipe(z.array(z.enum(['api', 'worker'])).min(1)).default(['api', 'worker']),
-    'What this process does, by commas: api answers requests, worker does the work in the background.'),
-  base_url: setting('KOPILKA_BASE_URL', z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, '')).optional(),
-    'Where the world reaches this server; vendors send their notifications there.'),
-  secret_keys: setting('KOPILKA_SECRET_KEYS', z.string().optional(),
-    'Keys that seal the secrets in the database, instead of the file secrets.key.', true),
+  host: setting(
+    'HOST',
+    z.string().min(1).default('127.0.0.1'),
+    'Address it listens on; 0.0.0.0 is every network card.',
+  ),
+  data_directory: setting(
+    'KOPILKA_DATA_DIR',
+    z.string().min(1).default('./data'),
+    'Where the embedded database, its passwords and the secret keys lie.',
+  ),
+  database_url: setting(
+    'DATABASE_URL',
+    z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+    'An own PostgreSQL, 15 or newer, instead of the embedded one.',
+    true,
+  ),
+  mode: setting(
+    'KOPILKA_MODE',
+    z.enum(['sandbox', 'live']).default('sandbox'),
+    'sandbox takes only test credentials of gateways, live only real ones.',
+  ),
+  roles: setting(
+    'KOPILKA_ROLES',
+    list.pipe(z.array(z.enum(['api', 'worker'])).min(1)).default(['api', 'worker']),
+    'What this process does, by commas: api answers requests, worker does the work in the background.',
+  ),
+  base_url: setting(
+    'KOPILKA_BASE_URL',
+    z
+      .url({ protocol: /^https?$/ })
+      .transform((url) => url.replace(/\/+$/, ''))
+      .optional(),
+    'Where the world reaches this server; vendors send their notifications there.',
+  ),
+  secret_keys: setting(
+    'KOPILKA_SECRET_KEYS',
+    z.string().optional(),
+    'Keys that seal the secrets in the database, instead of the file secrets.key.',
+    true,
+  ),
   cors_origins: setting('KOPILKA_CORS_ORIGINS', origins, 'Origins whose pages may call the API, by commas.'),
-  trusted_proxies: setting('KOPILKA_TRUSTED_PROXIES',
-    list.pipe(z.array(z.string().refine(isAddressEntry, 'must be an address or a network such as 10.0.0.0/8'))).default(none),
-    'Addresses and networks of proxies whose X-Forwarded-For is believed, by commas.'),
-  return_url_origins: setting('KOPILKA_RETURN_URL_ORIGINS', origins,
-    'Origins buyers may be sent back to after paying; empty allows any https address.'),
-  anonymous_per_minute: setting('KOPILKA_ANONYMOUS_PER_MINUTE', whole(1, 10_000_000).default(100),
-    'Requests a minute for one address without a key.'),
-  metrics_token: setting('KOPILKA_METRICS_TOKEN', z.string().min(16).optional(),
-    'With it /metrics may be read from anywhere; without it only from this machine and private networks.', true),
-  spend_lanes: setting('KOPILKA_SPEND_LANES', whole(1, 16).optional(),
-    'Database connections that spend; one is enough on two cores, more help only with more cores.'),
-  spend_batch_max: setting('KOPILKA_SPEND_BATCH_MAX', whole(1, 1000).optional(), 'Spends in one commit at most.'),
-  log_level: setting('KOPILKA_LOG_LEVEL', z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-    'How much is logged.'),
-  shutdown_timeout_seconds: setting('KOPILKA_SHUTDOWN_TIMEOUT_SECONDS', whole(1, 300).default(25),
-    'How long a stop may take before the process ends in any case.'),
-  extension_folders: setting('KOPILKA_EXTENSIONS', list.default(none),
-    'Folders with gateway files of your own, by commas, beside extensions/gateways.'),
-  fiscal_vat: setting('KOPILKA_FISCAL_VAT',
-    z.enum(['none', '0', '5', '7', '10', '20', '22', '5/105', '7/107', '10/110', '20/120', '22/122']).default('none'),
-    'VAT on fiscal receipts.'),
-  fiscal_subject: setting('KOPILKA_FISCAL_SUBJECT', z.string().min(1).max(40).default('service'), 'Payment subject on fiscal receipts.'),
-  fiscal_mode: setting('KOPILKA_FISCAL_MODE', z.string().min(1).max(40).default('full_payment'), 'Payment mode on fiscal receipts.'),
-  fiscal_tax_system: setting('KOPILKA_FISCAL_TAX_SYSTEM', whole(1, 6).optional(), 'Tax system on fiscal receipts, 1 to 6.'),
+  trusted_proxies: setting(
+    'KOPILKA_TRUSTED_PROXIES',
+    list
+      .pipe(z.array(z.string().refine(isAddressEntry, 'must be an address or a network such as 10.0.0.0/8')))
+      .default(none),
+    'Addresses and networks of proxies whose X-Forwarded-For is believed, by commas.',
+  ),
+  return_url_origins: setting(
+    'KOPILKA_RETURN_URL_ORIGINS',
+    origins,
+    'Origins buyers may be sent back to after paying; empty allows any https address.',
+  ),
+  anonymous_per_minute: setting(
+    'KOPILKA_ANONYMOUS_PER_MINUTE',
+    whole(1, 10_000_000).default(100),
+    'Requests a minute for one address without a key.',
+  ),
+  metrics_token: setting(
+    'KOPILKA_METRICS_TOKEN',
+    z.string().min(16).optional(),
+    'With it /metrics may be read from anywhere; without it only from this machine and private networks.',
+    true,
+  ),
+  spend_lanes: setting(
+    'KOPILKA_SPEND_LANES',
+    whole(1, 16).optional(),
+    'Database connections that spend; one is enough on two cores, more help only with more cores.',
+  ),
+  spend_batch_max: setting(
+    'KOPILKA_SPEND_BATCH_MAX',
+    whole(1, 1000).optional(),
+    'Spends in one commit at most.',
+  ),
+  log_level: setting(
+    'KOPILKA_LOG_LEVEL',
+    z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    'How much is logged.',
+  ),
+  shutdown_timeout_seconds: setting(
+    'KOPILKA_SHUTDOWN_TIMEOUT_SECONDS',
+    whole(1, 300).default(25),
+    'How long a stop may take before the process ends in any case.',
+  ),
+  extension_folders: setting(
+    'KOPILKA_EXTENSIONS',
+    list.default(none),
+    'Folders with gateway files of your own, by commas, beside extensions/gateways.',
+  ),
+  fiscal_vat: setting(
+    'KOPILKA_FISCAL_VAT',
+    z
+      .enum(['none', '0', '5', '7', '10', '20', '22', '5/105', '7/107', '10/110', '20/120', '22/122'])
+      .default('none'),
+    'VAT on fiscal receipts.',
+  ),
+  fiscal_subject: setting(
+    'KOPILKA_FISCAL_SUBJECT',
+    z.string().min(1).max(40).default('service'),
+    'Payment subject on fiscal receipts.',
+  ),
+  fiscal_mode: setting(
+    'KOPILKA_FISCAL_MODE',
+    z.string().min(1).max(40).default('full_payment'),
+    'Payment mode on fiscal receipts.',
+  ),
+  fiscal_tax_system: setting(
+    'KOPILKA_FISCAL_TAX_SYSTEM',
+    whole(1, 6).optional(),
+    'Tax system on fiscal receipts, 1 to 6.',
+  ),
 } as const
 
 type Values = { [Name in keyof typeof SETTINGS]: z.output<(typeof SETTINGS)[Name]['schema']> }
 
 /** What a process runs with. */
-export interface Config extends Omit<Values, 'fiscal_vat' | 'fiscal_subject' | 'fiscal_mode' | 'fiscal_tax_system'> {
+export interface Config extends Omit<
+  Values,
+  'fiscal_vat' | 'fiscal_subject' | 'fiscal_mode' | 'fiscal_tax_system'
+> {
   fiscal: {
     vat: Values['fiscal_vat']
     payment_subject: string
@@ -97,15 +186,16 @@ export class ConfigRefused extends Error {
   constructor(problems: readonly string[]) {
     super(`some settings cannot be used:\n${problems.map((problem) => `  ${problem}`).join('\n')}`)
     this.name = 'ConfigRefused'
-    this.hint = 'Change or remove these environment variables; `npm run kopilka -- doctor` explains every one.'
+    this.hint =
+      'Change or remove these environment variables; `npm run kopilka -- doctor` explains every one.'
   }
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * Reads every setting. A secret may also lie in a file whose path is in the variable with `_FILE` behind its name.
- * Throws {@link ConfigRefused} with all problems at once; no problem shows a secret.
+ * Reads every setting. A secret may also lie in a file whose path is in the variable with `_FILE` behind its
+ * name. Throws {@link ConfigRefused} with all problems at once; no problem shows a secret.
  */
 export function loadConfig(env: Environment = process.env): Config {
   const problems: string[] = []
@@ -147,7 +237,9 @@ export function showSettings(env: Environment = process.env): ShownSetting[] {
  * containers get from their surroundings (`KOPILKA_PORT_8080_TCP`, `KOPILKA_SERVICE_HOST`) are left out.
  */
 export function unknownSettings(env: Environment = process.env): string[] {
-  const known = new Set(Object.values<Setting<unknown>>(SETTINGS).flatMap((one) => [one.env, `${one.env}_FILE`]))
+  const known = new Set(
+    Object.values<Setting<unknown>>(SETTINGS).flatMap((one) => [one.env, `${one.env}_FILE`]),
+  )
   return Object.keys(env)
     .filter((variable) => variable.startsWith('KOPILKA_') && !known.has(variable) && !GATEWAY.test(variable))
     .filter((variable) => !/_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP)/.test(variable))
@@ -157,10 +249,13 @@ export function unknownSettings(env: Environment = process.env): string[] {
 
 /** Every secret among the settings, by value: the log hides them wherever they would stand. */
 export function secretValues(config: Config): string[] {
-  const password = config.database_url === undefined ? '' : decodeURIComponent(new URL(config.database_url).password)
+  const password =
+    config.database_url === undefined ? '' : decodeURIComponent(new URL(config.database_url).password)
   const fields = Object.values(config.gateways).flatMap((fields) => Object.entries(fields))
   const gateway_secrets = fields.flatMap(([field, value]) => (isSecretField(field) ? [String(value)] : []))
-  return [password, config.metrics_token ?? '', config.secret_keys ?? '', ...gateway_secrets].filter((text) => text !== '')
+  return [password, config.metrics_token ?? '', config.secret_keys ?? '', ...gateway_secrets].filter(
+    (text) => text !== '',
+  )
 }
 
 /** Whether a gateway's setting of this name holds a secret. */
@@ -168,7 +263,10 @@ export function isSecretField(field: string): boolean {
   return /secret|key|token|password/i.test(field)
 }
 
-function readSetting(env: Environment, { env: variable, schema, is_secret }: Setting<unknown>): { value: unknown } | { problem: string } {
+function readSetting(
+  env: Environment,
+  { env: variable, schema, is_secret }: Setting<unknown>,
+): { value: unknown } | { problem: string } {
   const found = is_secret ? readSecret(env, variable) : { text: env[variable] }
   if ('problem' in found) return found
   const result = schema.safeParse(found.text === '' ? undefined : found.text)
@@ -184,7 +282,9 @@ function readSecret(env: Environment, variable: string): { text: string | undefi
   try {
     return { text: readFileSync(file, 'utf8').trim() }
   } catch (error) {
-    return { problem: `the file ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})` }
+    return {
+      problem: `the file ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`,
+    }
   }
 }
 
@@ -192,7 +292,9 @@ function readSecret(env: Environment, variable: string): { text: string | undefi
 function contradictions(values: Values): string[] {
   const problems: string[] = []
   if (values.mode === 'live' && !(values.base_url ?? '').startsWith('https://')) {
-    problems.push('KOPILKA_BASE_URL: a live installation needs its https address. Vendors send their notifications there.')
+    problems.push(
+      'KOPILKA_BASE_URL: a live installation needs its https address. Vendors send notifications there.',
+    )
   }
   return problems
 }
@@ -208,7 +310,8 @@ function isSet(env: Environment, variable: string): boolean {
 
 function shown(value: unknown): string {
   if (value === undefined) return 'not set'
-  return Array.isArray(value) ? value.join(', ') || 'none' : String(value)
+  if (Array.isArray(value)) return value.join(', ') || 'none'
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 /** Of an address everything but the password; of anything else nothing. */
@@ -222,8 +325,9 @@ function masked(text: string): string {
 const GATEWAY = /^KOPILKA_GATEWAY_([A-Z0-9]+(?:__[A-Z0-9]+)*)_([A-Z0-9_]+)$/
 
 /**
- * KOPILKA_GATEWAY_<ID>_<FIELD>: a dash in the gateway's id is written as two underscores. Numbers, true and false are
- * read as such, unless the field's name says that it is a text of digits; a text with commas in brackets is a list.
+ * KOPILKA_GATEWAY_<ID>_<FIELD>: a dash in the gateway's id is written as two underscores. Numbers, true and
+ * false are read as such, unless the field's name says that it is a text of digits; a text with commas in
+ * brackets is a list.
  */
 function gatewaySettings(env: Environment, problems: string[]): Record<string, Record<string, unknown>> {
   const gateways: Record<string, Record<string, unknown>> = {}
@@ -243,7 +347,12 @@ function gatewaySettings(env: Environment, problems: string[]): Record<string, R
 
 function gatewayValue(field: string, text: string): unknown {
   if (text === 'true' || text === 'false') return text === 'true'
-  if (/^\[.*\]$/.test(text)) return text.slice(1, -1).split(',').map((item) => item.trim()).filter((item) => item !== '')
+  if (/^\[.*\]$/.test(text))
+    return text
+      .slice(1, -1)
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '')
   const is_text = /(_ID|_KEY|SECRET|TOKEN|PASSWORD|LOGIN|URL)(_\d)?$/.test(field)
   return !is_text && /^\d{1,9}$/.test(text) ? Number(text) : text
 }

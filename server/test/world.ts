@@ -19,7 +19,10 @@ export interface Answer<T = Record<string, unknown>> {
   text: string
 }
 
-/** A shop with the Screph catalog, a secret key, the sandbox and YooKassa through its emulator, over real HTTP. */
+/**
+ * A shop with the Screph catalog, a secret key, the sandbox and YooKassa through its emulator, over real
+ * HTTP.
+ */
 export interface World {
   app: App
   yookassa: Emulator
@@ -52,7 +55,9 @@ export interface PlacedOrder {
 }
 
 /** Starts a world. `change` sees the settings before the start. */
-export async function startWorld(change: (settings: AppSettings) => AppSettings = (same) => same): Promise<World> {
+export async function startWorld(
+  change: (settings: AppSettings) => AppSettings = (same) => same,
+): Promise<World> {
   const database = await testDatabase()
   const yookassa = await startYookassaEmulator({ settings: SHOP })
   const app = await startApp(change(settingsOf(database.url, yookassa.base_url)))
@@ -60,7 +65,10 @@ export async function startWorld(change: (settings: AppSettings) => AppSettings 
   const secret_key = await seed(app)
   const call = caller(app.base_url, secret_key)
   return {
-    app, yookassa, secret_key, call,
+    app,
+    yookassa,
+    secret_key,
+    call,
     base_url: app.base_url,
     database_url: database.url,
     customer: async (external_id = `user-${randomBytes(6).toString('hex')}`) => {
@@ -71,7 +79,10 @@ export async function startWorld(change: (settings: AppSettings) => AppSettings 
     order: async ({ customer_id, product_key, gateway = 'yookassa' }) => {
       const price_id = await priceOf(call, product_key, 'RUB')
       const { body, status, text } = await call<PlacedOrder>('POST', '/v1/orders', {
-        customer_id, gateway, lines: [{ price_id, quantity: 1 }], return_url: 'https://shop.example/back',
+        customer_id,
+        gateway,
+        lines: [{ price_id, quantity: 1 }],
+        return_url: 'https://shop.example/back',
         receipt_contact: { email: 'buyer@example.com' },
       })
       if (status !== 201) throw new Error(`the order was refused: ${text}`)
@@ -90,20 +101,39 @@ async function seed(app: App): Promise<string> {
   const clock = databaseClock()
   await applyCatalog(app.db, clock, readFileSync(CATALOG, 'utf8'))
   return app.db.transact(async (tx) => {
-    await upsertMeter(tx, {
-      code: 'speech', name: 'Speech recognition', unit: 'minute', part_ms: 1000n, increment_ms: 15_000n,
-      minimum_ms: 15_000n, channel_group: 1, round_per: 'session', empty_increments: 0, is_active: true,
-    }, clock.now())
+    await upsertMeter(
+      tx,
+      {
+        code: 'speech',
+        name: 'Speech recognition',
+        unit: 'minute',
+        part_ms: 1000n,
+        increment_ms: 15_000n,
+        minimum_ms: 15_000n,
+        channel_group: 1,
+        round_per: 'session',
+        empty_increments: 0,
+        is_active: true,
+      },
+      clock.now(),
+    )
     await seedRateCards(tx, clock)
     const { secret } = await createApiKey(tx, clock, {
-      mode: 'sandbox', maker: programAsMaker('command'), key: { name: 'world', scopes: ['*'] },
+      mode: 'sandbox',
+      maker: programAsMaker('command'),
+      key: { name: 'world', scopes: ['*'] },
     })
     return secret
   })
 }
 
 function caller(base_url: string, secret_key: string): World['call'] {
-  return async <T>(method: string, url: string, body?: unknown, headers: Readonly<Record<string, string>> = {}) => {
+  const call = async (
+    method: string,
+    url: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer<unknown>> => {
     const response = await fetch(`${base_url}${url}`, {
       method,
       redirect: 'manual',
@@ -116,17 +146,20 @@ function caller(base_url: string, secret_key: string): World['call'] {
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     const text = await response.text()
-    return { status: response.status, headers: response.headers, text, body: parse(text) as T }
+    return { status: response.status, headers: response.headers, text, body: parse(text) }
   }
+  return call as World['call']
 }
 
 async function priceOf(call: World['call'], product_key: string, currency: string): Promise<string> {
   const products = await call<{ items: { id: string; key: string }[] }>('GET', '/v1/products?limit=200')
   const product = products.body.items.find((item) => item.key === product_key)
-  const prices = await call<{ items: { id: string; product_id: string; currency: string; is_active: boolean }[] }>(
-    'GET', '/v1/prices?limit=200')
-  const price = prices.body.items.find((item) =>
-    item.product_id === product?.id && item.currency === currency && item.is_active)
+  const prices = await call<{
+    items: { id: string; product_id: string; currency: string; is_active: boolean }[]
+  }>('GET', '/v1/prices?limit=200')
+  const price = prices.body.items.find(
+    (item) => item.product_id === product?.id && item.currency === currency && item.is_active,
+  )
   if (!price) throw new Error(`no price of ${product_key} in ${currency}`)
   return price.id
 }

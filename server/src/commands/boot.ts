@@ -24,8 +24,9 @@ export interface Boot {
 }
 
 /**
- * Reads the settings, starts the embedded database unless DATABASE_URL is set, brings it to this version, and answers
- * what a process needs. Throws with a `code` and a `hint` when something has to be done by the owner first.
+ * Reads the settings, starts the embedded database unless DATABASE_URL is set, brings it to this version, and
+ * answers what a process needs. Throws with a `code` and a `hint` when something has to be done by the owner
+ * first.
  */
 export async function boot(change: (config: Config) => Config = (same) => same): Promise<Boot> {
   const config = change(loadConfig())

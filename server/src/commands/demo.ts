@@ -51,13 +51,28 @@ export async function demo(): Promise<void> {
 
 /** Puts the shop in; a second start changes nothing. */
 async function seedShop(app: App): Promise<void> {
-  const { db, kit: { clock } } = app
+  const {
+    db,
+    kit: { clock },
+  } = app
   await applyCatalog(db, clock, readFileSync(CATALOG, 'utf8'))
   await db.transact(async (tx) => {
-    await upsertMeter(tx, {
-      code: 'speech', name: 'Speech recognition', unit: 'minute', part_ms: 1000n, increment_ms: 15_000n,
-      minimum_ms: 15_000n, channel_group: 1, round_per: 'session', empty_increments: 0, is_active: true,
-    }, clock.now())
+    await upsertMeter(
+      tx,
+      {
+        code: 'speech',
+        name: 'Speech recognition',
+        unit: 'minute',
+        part_ms: 1000n,
+        increment_ms: 15_000n,
+        minimum_ms: 15_000n,
+        channel_group: 1,
+        round_per: 'session',
+        empty_increments: 0,
+        is_active: true,
+      },
+      clock.now(),
+    )
     await seedRateCards(tx, clock)
   })
 }
@@ -72,13 +87,19 @@ async function secretKey(booted: Boot, app: App): Promise<string> {
   if (existsSync(file)) {
     const { secret_key } = JSON.parse(readFileSync(file, 'utf8')) as Credentials
     const answer = await app.http.inject({
-      method: 'GET', url: '/v1/api_keys/current', headers: { authorization: `Bearer ${secret_key}` },
+      method: 'GET',
+      url: '/v1/api_keys/current',
+      headers: { authorization: `Bearer ${secret_key}` },
     })
     if (answer.statusCode === 200) return secret_key
   }
-  const { secret } = await app.db.transact((tx) => createApiKey(tx, app.kit.clock, {
-    mode: 'sandbox', maker: programAsMaker('command'), key: { name: 'Demo', scopes: ['*'] },
-  }))
+  const { secret } = await app.db.transact((tx) =>
+    createApiKey(tx, app.kit.clock, {
+      mode: 'sandbox',
+      maker: programAsMaker('command'),
+      key: { name: 'Demo', scopes: ['*'] },
+    }),
+  )
   return secret
 }
 
@@ -90,43 +111,47 @@ function keepCredentials(booted: Boot, credentials: Credentials): string {
 }
 
 function tour({ base_url, secret_key }: Credentials, yookassa: Emulator, file: string): string {
-  const key = `-H 'Authorization: Bearer ${secret_key}'`
-  const json = `-H 'Content-Type: application/json'`
-  const once = (name: string): string => `-H 'Idempotency-Key: ${name}-'$RANDOM`
-  const user = `-H 'X-User-Id: alice'`
   return `
 Kopilka demo: ${base_url} (sandbox, no real money). Ctrl-C stops everything.
   API documentation   ${base_url}/docs
-  Admin               ${base_url}/admin/        (user name: the secret key, no password)
+  Admin               ${base_url}/admin/   (user name: the secret key, no password)
   YooKassa, emulated  ${yookassa.base_url}/_emulator
-  Secret key          ${secret_key}             (also in ${file})
+  Secret key          ${secret_key}
+  All of this         ${file}
 
-A short tour, to copy and paste:
+A short tour, to copy and paste into another terminal:
+
+API=${base_url}
+YOOKASSA=${yookassa.base_url}
+KEY='Authorization: Bearer ${secret_key}'
+JSON='Content-Type: application/json'
 
 # 1. What is sold
-curl -s '${base_url}/v1/catalog?currency=RUB'
+curl -s "$API/v1/catalog?currency=RUB"
 
 # 2. Buy 30 minutes as the user alice: answers payment_id, external_id and the page to pay on
-curl -s -X POST ${base_url}/api/orders/ ${key} ${user} ${json} ${once('order')} \\
-  -d '{"package_id":"minutes_30","email":"alice@example.com"}'
+curl -s -X POST "$API/api/orders/" -H "$KEY" -H "$JSON" -H 'X-User-Id: alice' \\
+  -H "Idempotency-Key: order-$RANDOM" -d '{"package_id":"minutes_30","email":"alice@example.com"}'
 
 # 3. Pay: open payment_url in a browser, or let the emulator do it (EXTERNAL_ID from step 2)
-curl -s -X POST ${yookassa.base_url}/_emulator/payments/EXTERNAL_ID/complete ${json} -d '{"outcome":"succeeded"}'
+curl -s -X POST "$YOOKASSA/_emulator/payments/EXTERNAL_ID/complete" -H "$JSON" -d '{"outcome":"succeeded"}'
 
 # 4. The balance, package by package
-curl -s ${base_url}/api/users/me/balance/ ${key} ${user}
+curl -s "$API/api/users/me/balance/" -H "$KEY" -H 'X-User-Id: alice'
 
 # 5. Record 37 seconds of recognition: three blocks of 15 seconds are charged
-curl -s -X POST ${base_url}/api/usage/record/ ${key} ${user} ${json} ${once('usage')} -d '{"seconds":37,"provider":"yandex"}'
+curl -s -X POST "$API/api/usage/record/" -H "$KEY" -H "$JSON" -H 'X-User-Id: alice' \\
+  -H "Idempotency-Key: usage-$RANDOM" -d '{"seconds":37,"provider":"yandex"}'
 
 # 6. Every movement, and what explains it
-curl -s '${base_url}/v1/customers/external_id:alice/transfers' ${key}
+curl -s "$API/v1/customers/external_id:alice/transfers" -H "$KEY"
 
 # 7. Give back what is left (PAYMENT_ID from step 2)
-curl -s -X POST ${base_url}/v1/payments/PAYMENT_ID/refunds ${key} ${json} ${once('refund')} -d '{"reason":"try it"}'
+curl -s -X POST "$API/v1/payments/PAYMENT_ID/refunds" -H "$KEY" -H "$JSON" \\
+  -H "Idempotency-Key: refund-$RANDOM" -d '{"reason":"try it"}'
 
 # 8. Are the books right?
-curl -s ${base_url}/v1/verification ${key}
+curl -s "$API/v1/verification" -H "$KEY"
 
 `
 }

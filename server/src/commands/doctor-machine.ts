@@ -19,7 +19,9 @@ export function examineNode(version: string): Finding {
   const major = Number(version.split('.', 1)[0])
   if (major >= NODE_MIN) return { level: 'ok', subject: 'Node.js', detail: version }
   return {
-    level: 'problem', subject: 'Node.js', detail: `${version} is too old`,
+    level: 'problem',
+    subject: 'Node.js',
+    detail: `${version} is too old`,
     advice: 'Use 24 or newer; `npm install` brings one for Linux and Windows.',
   }
 }
@@ -33,10 +35,14 @@ function examineDirectory(directory: string): Finding[] {
     rmSync(probe)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
-    return [{
-      level: 'problem', subject, detail: `${directory} cannot be written (${code})`,
-      advice: 'Give this user the right to, or name another one in KOPILKA_DATA_DIR.',
-    }]
+    return [
+      {
+        level: 'problem',
+        subject,
+        detail: `${directory} cannot be written (${code})`,
+        advice: 'Give this user the right to, or name another one in KOPILKA_DATA_DIR.',
+      },
+    ]
   }
   const { bavail, bsize } = statfsSync(directory)
   const free = bavail * bsize
@@ -50,13 +56,28 @@ function examineKeys(config: Config): Finding {
   const subject = 'secret keys'
   const file = secretKeysFile(config.data_directory)
   if (config.secret_keys === undefined && !existsSync(file)) {
-    return { level: 'note', subject, detail: 'not made yet', advice: `The first start makes ${file}; back it up.` }
+    return {
+      level: 'note',
+      subject,
+      detail: 'not made yet',
+      advice: `The first start makes ${file}; back it up.`,
+    }
   }
   try {
     const keys = loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
-    return { level: 'ok', subject, detail: `${keys.length} readable; new secrets are sealed by ${keys[0]?.id ?? ''}` }
+    return {
+      level: 'ok',
+      subject,
+      detail: `${keys.length} readable; new secrets are sealed by ${keys[0]?.id ?? ''}`,
+    }
   } catch (error) {
-    const advice = error instanceof Error && 'hint' in error ? String(error.hint) : 'Restore the file from the backup.'
-    return { level: 'problem', subject, detail: error instanceof Error ? error.message : String(error), advice }
+    const advice =
+      error instanceof Error && 'hint' in error ? String(error.hint) : 'Restore the file from the backup.'
+    return {
+      level: 'problem',
+      subject,
+      detail: error instanceof Error ? error.message : String(error),
+      advice,
+    }
   }
 }

@@ -27,8 +27,10 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const configOf = (env: Record<string, string> = {}): Config => loadConfig({ KOPILKA_DATA_DIR: folder, ...env })
-const about = (findings: readonly Finding[], subject: string): Finding[] => findings.filter((finding) => finding.subject === subject)
+const configOf = (env: Record<string, string> = {}): Config =>
+  loadConfig({ KOPILKA_DATA_DIR: folder, ...env })
+const about = (findings: readonly Finding[], subject: string): Finding[] =>
+  findings.filter((finding) => finding.subject === subject)
 
 describe('the doctor', () => {
   test('finds a migrated database in order, and says that a test server may lose its books', async () => {
@@ -38,7 +40,9 @@ describe('the doctor', () => {
     const texts = about(findings, 'database').map(({ level, detail }) => `${level} ${detail}`)
     expect(texts).toContainEqual(expect.stringMatching(/^ok PostgreSQL \d+.* answers in \d+ ms$/))
     expect(texts).toContainEqual('ok its clock and this machine’s agree')
-    const { rows } = await sql<{ fsync: string }>`select current_setting('fsync') as fsync`.execute(database.db as never)
+    const { rows } = await sql<{ fsync: string }>`select current_setting('fsync') as fsync`.execute(
+      database.db,
+    )
     expect(texts.some((text) => text.startsWith('problem fsync is off'))).toBe(rows[0]?.fsync === 'off')
   })
 
@@ -54,22 +58,34 @@ describe('the doctor', () => {
 
   test('says what is missing in the schema, and what is too new', async () => {
     const other = await testDatabase()
-    await runStatements(other.url, ['delete from kernel.migrations where number = (select max(number) from kernel.migrations)'])
+    await runStatements(other.url, [
+      'delete from kernel.migrations where number = (select max(number) from kernel.migrations)',
+    ])
     const behind = await doctor({ config: configOf(), db: other.db, env: {} })
-    expect(about(behind, 'schema')).toEqual([expect.objectContaining({ level: 'problem', detail: expect.stringContaining('missing') })])
-    await runStatements(other.url, ["insert into kernel.migrations (number, name, digest) values (9000, '9000_later.sql', 'x')"])
+    expect(about(behind, 'schema')).toEqual([
+      expect.objectContaining({ level: 'problem', detail: expect.stringContaining('missing') }),
+    ])
+    await runStatements(other.url, [
+      "insert into kernel.migrations (number, name, digest) values (9000, '9000_later.sql', 'x')",
+    ])
     const ahead = await doctor({ config: configOf(), db: other.db, env: {} })
-    expect(about(ahead, 'schema')).toEqual([expect.objectContaining({ level: 'problem', detail: expect.stringContaining('9000') })])
+    expect(about(ahead, 'schema')).toEqual([
+      expect.objectContaining({ level: 'problem', detail: expect.stringContaining('9000') }),
+    ])
     await runStatements(other.url, ['drop schema kernel cascade'])
     const empty = await doctor({ config: configOf(), db: other.db, env: {} })
-    expect(about(empty, 'schema')).toEqual([expect.objectContaining({ level: 'note', detail: 'the database is empty' })])
+    expect(about(empty, 'schema')).toEqual([
+      expect.objectContaining({ level: 'note', detail: 'the database is empty' }),
+    ])
     await other.close()
   })
 
   test('sees dead letters and work that nobody does', async () => {
     await runStatements(database.url, [
-      "select jobs.create_queue(name, '{\"policy\":\"standard\"}') from unnest(array['dead_letters', 'old']) as q (name)",
-      "insert into jobs.job (name, start_after) values ('dead_letters', now()), ('old', now() - interval '1 hour')",
+      `select jobs.create_queue(name, '{"policy":"standard"}')
+       from unnest(array['dead_letters', 'old']) as q (name)`,
+      `insert into jobs.job (name, start_after)
+       values ('dead_letters', now()), ('old', now() - interval '1 hour')`,
     ])
     const findings = about(await doctor({ config: configOf(), db: database.db, env: {} }), 'jobs')
     expect(findings.map((finding) => finding.level)).toEqual(['warning', 'warning'])
@@ -82,7 +98,9 @@ describe('the doctor', () => {
     loadSecretKeys({ data_directory })
     chmodSync(secretKeysFile(data_directory), 0o644)
     const loose = await doctor({ config: configOf({ KOPILKA_DATA_DIR: data_directory }), env: {} })
-    expect(about(loose, 'secret keys')).toEqual([expect.objectContaining({ level: 'problem', advice: expect.stringContaining('chmod 600') })])
+    expect(about(loose, 'secret keys')).toEqual([
+      expect.objectContaining({ level: 'problem', advice: expect.stringContaining('chmod 600') }),
+    ])
     const file = path.join(folder, 'a-file')
     writeFileSync(file, '')
     const blocked = await doctor({ config: configOf({ KOPILKA_DATA_DIR: path.join(file, 'data') }), env: {} })
@@ -93,13 +111,19 @@ describe('the doctor', () => {
 
   test('sees short secrets, misspelt settings and an open live shop, and shows no secret', async () => {
     const env = {
-      KOPILKA_MODE: 'live', KOPILKA_BASE_URL: 'https://pay.example', KOPILKA_PROT: '1',
-      KOPILKA_GATEWAY_ROBOKASSA_PASSWORD_1: 'hunter2', KOPILKA_GATEWAY_YOOKASSA_SECRET_KEY: 'live_hunter2_hunter2_hunter2',
+      KOPILKA_MODE: 'live',
+      KOPILKA_BASE_URL: 'https://pay.example',
+      KOPILKA_PROT: '1',
+      KOPILKA_GATEWAY_ROBOKASSA_PASSWORD_1: 'hunter2',
+      KOPILKA_GATEWAY_YOOKASSA_SECRET_KEY: 'live_hunter2_hunter2_hunter2',
       DATABASE_URL: 'postgres://kopilka:hunter2@db/kopilka',
     }
     const findings = await doctor({ config: configOf(env), env })
     expect(about(findings, 'gateway robokassa')).toEqual([expect.objectContaining({ level: 'problem' })])
-    expect(about(findings, 'settings').map((finding) => finding.detail)).toEqual(['there is no setting KOPILKA_PROT', 'buyers may be sent to any https address after paying'])
+    expect(about(findings, 'settings').map((finding) => finding.detail)).toEqual([
+      'there is no setting KOPILKA_PROT',
+      'buyers may be sent to any https address after paying',
+    ])
     const lines: string[] = []
     expect(printFindings(findings, (text) => lines.push(text), env)).toBe(false)
     const text = lines.join('')
@@ -115,18 +139,27 @@ describe('the doctor', () => {
       env: {},
       checks: [
         { subject: 'gateway a', look: async () => [{ level: 'ok', subject: 'gateway a', detail: 'well' }] },
-        { subject: 'gateway b', look: async () => { throw new Error('refused') } },
+        {
+          subject: 'gateway b',
+          look: async () => {
+            throw new Error('refused')
+          },
+        },
       ],
     })
     expect(about(findings, 'gateway a')).toHaveLength(1)
-    expect(about(findings, 'gateway b')).toEqual([expect.objectContaining({ level: 'problem', detail: 'refused' })])
+    expect(about(findings, 'gateway b')).toEqual([
+      expect.objectContaining({ level: 'problem', detail: 'refused' }),
+    ])
   })
 })
 
 describe('as commands', { timeout: 60_000 }, () => {
   const run = (words: string[], env: Record<string, string>) =>
     spawnSync(process.execPath, [path.resolve(import.meta.dirname, '../main.ts'), ...words], {
-      env: { PATH: process.env['PATH'] ?? '', ...env }, encoding: 'utf8', timeout: 50_000,
+      env: { PATH: process.env['PATH'] ?? '', ...env },
+      encoding: 'utf8',
+      timeout: 50_000,
     })
 
   test('doctor says what it found and ends with a code', () => {
@@ -142,10 +175,15 @@ describe('as commands', { timeout: 60_000 }, () => {
 
   test('migrate brings an empty database to this version, and is done the second time', async () => {
     const other = await testDatabase()
-    const schemas = (await runStatements(other.url, [
-      "select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')",
-    ])).map((row) => String(row['nspname']))
-    await runStatements(other.url, schemas.map((schema) => `drop schema ${schema} cascade`))
+    const schemas = (
+      await runStatements(other.url, [
+        "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema$|public$)'",
+      ])
+    ).map((row) => String(row['nspname']))
+    await runStatements(
+      other.url,
+      schemas.map((schema) => `drop schema ${schema} cascade`),
+    )
     const env = { KOPILKA_DATA_DIR: folder, DATABASE_URL: other.url }
     const first = run(['migrate'], env)
     expect(first.stderr).toBe('')

@@ -4,7 +4,15 @@ import { z } from 'zod'
 import { databaseClock } from '#kernel/clock'
 import { createDb, type Db } from '#kernel/db'
 import { createGateways, loadGatewayFiles, type Gateways } from '#modules/payments'
-import { ConfigRefused, isSecretField, loadConfig, showSettings, unknownSettings, type Config } from '../config.ts'
+import {
+  ConfigRefused,
+  isSecretField,
+  loadConfig,
+  showSettings,
+  unknownSettings,
+  type Config,
+  type Environment,
+} from '../config.ts'
 import { startDatabase } from './boot.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { examineMachine } from './doctor-machine.ts'
@@ -30,14 +38,20 @@ export interface DoctorOptions {
   /** Open, not necessarily migrated; absent when there is none to look at yet. */
   db?: Db | undefined
   checks?: readonly Check[]
-  env?: Readonly<Record<string, string | undefined>>
+  /** Default: the process's own. */
+  env?: Environment | undefined
 }
 
 /** Longer than the slowest vendor call. */
 const CHECK_TIMEOUT_MS = 40_000
 
 /** Looks at the machine, the settings, the database and everything the checks name. Changes nothing. */
-export async function doctor({ config, db, checks = [], env = process.env }: DoctorOptions): Promise<Finding[]> {
+export async function doctor({
+  config,
+  db,
+  checks = [],
+  env = process.env,
+}: DoctorOptions): Promise<Finding[]> {
   const findings = [...examineSettings(config, env), ...examineMachine(config)]
   findings.push(...(db ? await examineDatabase(db) : [noDatabaseYet]))
   for (const check of checks) findings.push(...(await guarded(check)))
@@ -48,7 +62,7 @@ export async function doctor({ config, db, checks = [], env = process.env }: Doc
 export function printFindings(
   findings: readonly Finding[],
   write: (text: string) => void,
-  env: Readonly<Record<string, string | undefined>> = process.env,
+  env?: Environment,
 ): boolean {
   write('Settings\n')
   for (const { env: variable, value, about, is_default } of showSettings(env)) {
@@ -59,7 +73,8 @@ export function printFindings(
     write(`  ${MARKS[level]} ${subject}: ${detail}\n`)
     if (advice !== undefined) write(`      ${advice}\n`)
   }
-  const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length
+  const count = (level: Finding['level']): number =>
+    findings.filter((finding) => finding.level === level).length
   write(`\n${count('problem')} problems, ${count('warning')} warnings, ${count('ok')} fine.\n`)
   return count('problem') === 0
 }
@@ -89,7 +104,8 @@ export async function doctorCommand(): Promise<void> {
     const db = 'db' in opened ? opened.db : undefined
     const findings = await doctor({ config, db, checks: await gatewayChecks(config) })
     const broken = 'finding' in opened && opened.finding ? [opened.finding] : []
-    const shown = broken.length > 0 ? [...findings.filter((finding) => finding !== noDatabaseYet), ...broken] : findings
+    const shown =
+      broken.length > 0 ? [...findings.filter((finding) => finding !== noDatabaseYet), ...broken] : findings
     if (!printFindings(shown, write)) process.exitCode = 1
   } finally {
     if ('close' in opened) await opened.close()
@@ -108,7 +124,8 @@ function readConfig(): Config | Finding[] {
 type Opened = { db: Db; close: () => Promise<void> } | { finding?: Finding }
 
 async function openDatabase(config: Config): Promise<Opened> {
-  const is_new = config.database_url === undefined && !existsSync(path.join(config.data_directory, 'postgres'))
+  const is_new =
+    config.database_url === undefined && !existsSync(path.join(config.data_directory, 'postgres'))
   if (is_new) return {}
   try {
     mkdirSync(config.data_directory, { recursive: true })
@@ -122,27 +139,34 @@ async function openDatabase(config: Config): Promise<Opened> {
       },
     }
   } catch (error) {
-    const advice = error instanceof Error && 'hint' in error ? String(error.hint) : 'Look into the log of the database.'
+    const advice =
+      error instanceof Error && 'hint' in error ? String(error.hint) : 'Look into the log of the database.'
     return { finding: { level: 'problem', subject: 'database', detail: String(error), advice } }
   }
 }
 
-function examineSettings(config: Config, env: Readonly<Record<string, string | undefined>>): Finding[] {
+function examineSettings(config: Config, env: Environment | undefined): Finding[] {
   const findings: Finding[] = unknownSettings(env).map((variable) => ({
-    level: 'warning', subject: 'settings', detail: `there is no setting ${variable}`,
+    level: 'warning',
+    subject: 'settings',
+    detail: `there is no setting ${variable}`,
     advice: 'Look for a slip of the pen in its name, or remove it.',
   }))
   const mode = config.mode === 'live' ? 'live: real money is taken' : 'sandbox: no real money is taken'
   findings.push({ level: 'note', subject: 'mode', detail: mode })
   if (config.mode === 'live' && config.return_url_origins.length === 0) {
     findings.push({
-      level: 'warning', subject: 'settings', detail: 'buyers may be sent to any https address after paying',
+      level: 'warning',
+      subject: 'settings',
+      detail: 'buyers may be sent to any https address after paying',
       advice: 'Name your own in KOPILKA_RETURN_URL_ORIGINS.',
     })
   }
   if (config.base_url === undefined) {
     findings.push({
-      level: 'note', subject: 'settings', detail: 'no KOPILKA_BASE_URL: vendors cannot reach this server',
+      level: 'note',
+      subject: 'settings',
+      detail: 'no KOPILKA_BASE_URL: vendors cannot reach this server',
       advice: 'Set it as soon as a gateway should send notifications here.',
     })
   }
@@ -155,7 +179,9 @@ function shortSecrets(config: Config): Finding[] {
     Object.entries(fields)
       .filter(([field, value]) => isSecretField(field) && String(value).length < 16)
       .map(([field]): Finding => ({
-        level: 'problem', subject: `gateway ${gateway}`, detail: `${field} is shorter than 16 characters`,
+        level: 'problem',
+        subject: `gateway ${gateway}`,
+        detail: `${field} is shorter than 16 characters`,
         advice: 'Copy it again from the vendor’s cabinet, whole.',
       })),
   )
@@ -164,9 +190,14 @@ function shortSecrets(config: Config): Finding[] {
 /** One check per gateway with settings: whether they fit, and whether the vendor knows them. */
 async function gatewayChecks(config: Config): Promise<Check[]> {
   const files = await loadGatewayFiles(config.extension_folders)
-  const gateways = createGateways(files, { clock: databaseClock(), mode: config.mode, base_url: () => config.base_url ?? '' })
+  const gateways = createGateways(files, {
+    clock: databaseClock(),
+    mode: config.mode,
+    base_url: () => config.base_url ?? '',
+  })
   const entries = Object.entries(config.gateways)
-  if (entries.length === 0) return [{ subject: 'gateways', look: async () => [noGateway(files.map((file) => file.id))] }]
+  if (entries.length === 0)
+    return [{ subject: 'gateways', look: async () => [noGateway(files.map((file) => file.id))] }]
   return entries.map(([id, values]) => {
     const subject = `gateway ${id}`
     return { subject, look: async () => [await examineGateway(gateways, id, values)] }
@@ -187,7 +218,9 @@ async function examineGateway(gateways: Gateways, id: string, values: unknown): 
 
 function noGateway(installed: readonly string[]): Finding {
   return {
-    level: 'note', subject: 'gateways', detail: `none is set up; installed: ${installed.join(', ')}`,
+    level: 'note',
+    subject: 'gateways',
+    detail: `none is set up; installed: ${installed.join(', ')}`,
     advice: 'Set KOPILKA_GATEWAY_<NAME>_<FIELD> for each field the gateway asks for.',
   }
 }

@@ -13,14 +13,20 @@ export async function keysCommand([verb, ...words]: readonly string[]): Promise<
   try {
     if (verb === 'create' && words[0] !== undefined) {
       const [name, ...scopes] = words
-      const unknown = scopes.find((scope) => scope !== '*' && !SCOPES.includes(scope as (typeof SCOPES)[number]))
+      const unknown = scopes.find(
+        (scope) => scope !== '*' && !SCOPES.includes(scope as (typeof SCOPES)[number]),
+      )
       if (unknown !== undefined) throw new Error(`there is no scope ${unknown}; scopes: ${SCOPES.join(' ')}`)
-      const key = await db.transact((tx) => createApiKey(tx, clock, {
-        mode: config.mode,
-        maker: programAsMaker('command'),
-        key: { name, scopes: scopes.length > 0 ? scopes : ['*'] },
-      }))
-      process.stdout.write(`${key.secret}\nThis is shown once. Id ${key.id}, scopes ${key.scopes.join(' ')}.\n`)
+      const key = await db.transact((tx) =>
+        createApiKey(tx, clock, {
+          mode: config.mode,
+          maker: programAsMaker('command'),
+          key: { name, scopes: scopes.length > 0 ? scopes : ['*'] },
+        }),
+      )
+      process.stdout.write(
+        `${key.secret}\nThis is shown once. Id ${key.id}, scopes ${key.scopes.join(' ')}.\n`,
+      )
     } else if (verb === 'list') {
       const page = await listApiKeys(db, createCursors(Buffer.alloc(32)), { limit: 200 })
       for (const key of page.items) {

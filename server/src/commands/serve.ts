@@ -12,7 +12,11 @@ export async function serve(): Promise<void> {
 }
 
 /** Ends the process well on a signal: requests finish, workers rest, the database is closed last. */
-export function endWell({ database, log, config }: Boot, app: App, also: () => Promise<void> = async () => undefined): void {
+export function endWell(
+  { database, log, config }: Boot,
+  app: App,
+  also: () => Promise<void> = async () => undefined,
+): void {
   shutdownOnSignals({
     log,
     timeout_ms: config.shutdown_timeout_seconds * 1000,
@@ -29,7 +33,12 @@ async function welcome({ config }: Boot, app: App): Promise<string> {
     `Kopilka is running at ${app.base_url} (${config.mode}).`,
     `  API documentation  ${app.base_url}/docs`,
     `  Admin              ${app.base_url}/admin/`,
-    `  Gateways           ${app.payments.gateways.list().map(({ gateway }) => gateway.id).join(', ') || 'none is set up'}`,
+    `  Gateways           ${
+      app.payments.gateways
+        .list()
+        .map(({ gateway }) => gateway.id)
+        .join(', ') || 'none is set up'
+    }`,
   ]
   if (!(await isSetUp(app.db, app.kit.clock, config.mode))) {
     const { token } = await app.db.transact((tx) => createSetupToken(tx, app.kit.clock))

@@ -10,7 +10,9 @@ export async function verifyCommand(): Promise<void> {
   try {
     const { ok, findings } = await verifyBooks(db, databaseClock())
     for (const { invariant, detail } of findings) process.stdout.write(`${invariant}: ${detail}\n`)
-    process.stdout.write(ok ? `All ${allInvariants().length} invariants hold.\n` : `${findings.length} findings.\n`)
+    process.stdout.write(
+      ok ? `All ${allInvariants().length} invariants hold.\n` : `${findings.length} findings.\n`,
+    )
     if (!ok) process.exitCode = 1
   } finally {
     await db.close()

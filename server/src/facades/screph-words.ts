@@ -4,7 +4,13 @@ import type { Sql, Tx } from '#kernel/db'
 import { InvalidRequest, NotFound } from '#kernel/errors'
 import { currencyDigits } from '#kernel/money'
 import { listOnSale, localize, type OnSale } from '#modules/catalog'
-import { ensureCustomer, findCustomer, isExternalId, parseTelegramId, type Customer } from '#modules/customers'
+import {
+  ensureCustomer,
+  findCustomer,
+  isExternalId,
+  parseTelegramId,
+  type Customer,
+} from '#modules/customers'
 
 /** Screph's words for our things: packages for products, minutes for seconds. */
 
@@ -17,7 +23,9 @@ export function minutesOf(seconds: bigint | number): number {
   return Math.floor((Number(seconds) * 100) / SECONDS_PER_MINUTE) / 100
 }
 
-/** Every product on sale that gives minutes. Screph has a handful of packages; two hundred are shown at most. */
+/**
+ * Every product on sale that gives minutes. Screph has a handful of packages; two hundred are shown at most.
+ */
 export async function onSale(kit: RouteKit): Promise<OnSale[]> {
   const products = await listOnSale(kit.db, kit.clock.now(), {}, { limit: 200 })
   return products.filter((product) => product.grants.some((grant) => grant.unit === UNIT))
@@ -29,19 +37,23 @@ export function packWire(product: OnSale, currency: string, locale: string | und
   if (!price) return []
   const grants = product.grants.filter((grant) => grant.unit === UNIT)
   const seconds = grants.reduce((sum, grant) => sum + grant.amount, 0n)
-  return [{
-    id: product.id,
-    price_id: price.id,
-    name: localize(product.names, product.name, locale),
-    minutes: minutesOf(seconds),
-    price: formatDecimal(price.amount, currencyDigits(currency)),
-    price_minor: Number(price.amount),
-    currency,
-    validity_days: grants.find((grant) => grant.is_paid)?.validity_days ?? null,
-  }]
+  return [
+    {
+      id: product.id,
+      price_id: price.id,
+      name: localize(product.names, product.name, locale),
+      minutes: minutesOf(seconds),
+      price: formatDecimal(price.amount, currencyDigits(currency)),
+      price_minor: Number(price.amount),
+      currency,
+      validity_days: grants.find((grant) => grant.is_paid)?.validity_days ?? null,
+    },
+  ]
 }
 
-/** The product and price a package id means: the product's id, its key, or one of its prices. Throws NotFound. */
+/**
+ * The product and price a package id means: the product's id, its key, or one of its prices. Throws NotFound.
+ */
 export function priceOf(products: readonly OnSale[], package_id: string, currency: string): string {
   for (const { id, key, prices } of products) {
     const named = prices.find((price) => price.id === package_id)
@@ -53,16 +65,20 @@ export function priceOf(products: readonly OnSale[], package_id: string, currenc
 }
 
 /**
- * The user a server speaks for. Throws {@link InvalidRequest} without `X-User-Id`, NotFound for somebody unknown.
+ * The user a server speaks for. Throws {@link InvalidRequest} without `X-User-Id`, NotFound for somebody
+ * unknown.
  */
 export async function getUser(sql: Sql, call: Call): Promise<Customer> {
   const id = userId(call)
   const customer = await findUser(sql, id)
-  if (!customer) throw new NotFound(`There is no user ${id}. POST /auth/register/ with this X-User-Id makes one.`)
+  if (!customer)
+    throw new NotFound(`There is no user ${id}. POST /auth/register/ with this X-User-Id makes one.`)
   return customer
 }
 
-/** As {@link getUser}; a new user is made: as a Telegram id when it looks like one, else as an external id. */
+/**
+ * As {@link getUser}; a new user is made: as a Telegram id when it looks like one, else as an external id.
+ */
 export async function ensureUser(tx: Tx, kit: RouteKit, call: Call): Promise<Customer> {
   const id = userId(call)
   const known = await findUser(tx, id)
@@ -70,7 +86,9 @@ export async function ensureUser(tx: Tx, kit: RouteKit, call: Call): Promise<Cus
   const name = id.slice(id.indexOf(':') + 1)
   const telegram_id = id.startsWith('external_id:') ? undefined : parseTelegramId(name)
   if (telegram_id === undefined && !isExternalId(name)) {
-    throw new InvalidRequest([{ pointer: '/headers/x-user-id', detail: 'is neither an external nor a Telegram id' }])
+    throw new InvalidRequest([
+      { pointer: '/headers/x-user-id', detail: 'is neither an external nor a Telegram id' },
+    ])
   }
   const identity = telegram_id === undefined ? { external_id: name } : { telegram_id }
   return (await ensureCustomer(tx, kit.clock, identity)).customer
@@ -85,7 +103,9 @@ async function findUser(sql: Sql, id: string): Promise<Customer | undefined> {
 function userId(call: Call): string {
   const header = call.headers['x-user-id']
   if (typeof header === 'string' && header.length > 0 && header.length <= 220) return header
-  throw new InvalidRequest([{ pointer: '/headers/x-user-id', detail: 'names the user this call is for: send it once' }])
+  throw new InvalidRequest([
+    { pointer: '/headers/x-user-id', detail: 'names the user this call is for: send it once' },
+  ])
 }
 
 export function personWire(customer: Customer) {

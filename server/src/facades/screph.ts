@@ -7,7 +7,16 @@ import { readWallet } from '#modules/ledger'
 import { namesOfGrants, placeOrder, type OrdersKit } from '#modules/orders'
 import { webhookRoute, type PaymentsKit, type StoreEvents } from '#modules/payments'
 import { recordMeterEvent } from '#modules/usage'
-import { ensureUser, getUser, minutesOf, onSale, packWire, personWire, priceOf, UNIT } from './screph-words.ts'
+import {
+  ensureUser,
+  getUser,
+  minutesOf,
+  onSale,
+  packWire,
+  personWire,
+  priceOf,
+  UNIT,
+} from './screph-words.ts'
 
 /** The meter Screph's recognition is charged by. */
 const METER = 'speech'
@@ -55,10 +64,19 @@ const orderBody = z.strictObject({
   package_id: z.string().min(1).max(100),
   quantity: z.int().min(1).max(100).default(1),
   gateway: z.string().max(50).default('yookassa'),
-  currency: z.string().regex(/^[A-Z]{3,5}$/).default('RUB'),
-  return_url: z.url({ protocol: /^https?$/ }).max(2048).optional(),
+  currency: z
+    .string()
+    .regex(/^[A-Z]{3,5}$/)
+    .default('RUB'),
+  return_url: z
+    .url({ protocol: /^https?$/ })
+    .max(2048)
+    .optional(),
   email: z.email().max(254).optional(),
-  phone: z.string().regex(/^\+?[0-9]{10,15}$/).optional(),
+  phone: z
+    .string()
+    .regex(/^\+?[0-9]{10,15}$/)
+    .optional(),
 })
 const placed = z.object({
   id: z.string(),
@@ -108,8 +126,8 @@ export interface ScrephKit {
 }
 
 /**
- * Screph's own paths: minute packages, balance by package, usage in seconds. Its server calls with a secret key on
- * behalf of the user named by `X-User-Id`: our id, an external id or a Telegram id.
+ * Screph's own paths: minute packages, balance by package, usage in seconds. Its server calls with a secret
+ * key on behalf of the user named by `X-User-Id`: our id, an external id or a Telegram id.
  */
 export function screphRoutes(app: FastifyInstance, kit: RouteKit, screph: ScrephKit): void {
   packageRoutes(app, kit)
@@ -118,17 +136,32 @@ export function screphRoutes(app: FastifyInstance, kit: RouteKit, screph: Screph
   usageRoute(app, kit)
   profileRoutes(app, kit)
   // The addresses Screph gave its vendors, beside our own.
-  webhookRoute(app, kit, screph.payments, screph.store, { url: '/payments/webhook/:gateway/', is_hidden: true })
+  webhookRoute(app, kit, screph.payments, screph.store, {
+    url: '/payments/webhook/:gateway/',
+    is_hidden: true,
+  })
 }
 
 function packageRoutes(app: FastifyInstance, kit: RouteKit): void {
   for (const url of ['/api/packages/', '/packages/']) {
     addRoute(app, kit, {
-      method: 'GET', url, who: { anonymous: true }, tag: TAG, summary: 'Packages of minutes on sale',
-      query: z.object({ currency: z.string().regex(/^[A-Z]{3,5}$/).default('RUB'), locale: z.string().max(10).optional() }),
+      method: 'GET',
+      url,
+      who: { anonymous: true },
+      tag: TAG,
+      summary: 'Packages of minutes on sale',
+      query: z.object({
+        currency: z
+          .string()
+          .regex(/^[A-Z]{3,5}$/)
+          .default('RUB'),
+        locale: z.string().max(10).optional(),
+      }),
       answer: packs,
       read: async ({ query }) => {
-        const items = (await onSale(kit)).flatMap((product) => packWire(product, query.currency, query.locale))
+        const items = (await onSale(kit)).flatMap((product) =>
+          packWire(product, query.currency, query.locale),
+        )
         return { items, next_cursor: null }
       },
     })
@@ -139,9 +172,10 @@ function orderRoutes(app: FastifyInstance, kit: RouteKit, screph: ScrephKit): vo
   const place = async (order_id: string, call: Call, body: z.output<typeof orderBody>) => {
     const price_id = priceOf(await onSale(kit), body.package_id, body.currency)
     const customer = await kit.db.transact((tx) => ensureUser(tx, kit, call))
-    const contact = body.email === undefined && body.phone === undefined
-      ? undefined
-      : { email: body.email, phone: body.phone }
+    const contact =
+      body.email === undefined && body.phone === undefined
+        ? undefined
+        : { email: body.email, phone: body.phone }
     const { order, payment } = await placeOrder(kit.db, screph.orders, order_id, {
       customer_id: customer.id,
       lines: [{ price_id, quantity: body.quantity }],
@@ -160,13 +194,26 @@ function orderRoutes(app: FastifyInstance, kit: RouteKit, screph: ScrephKit): vo
     }
   }
   addRoute(app, kit, {
-    method: 'POST', url: '/api/orders/', who: BUY, tag: TAG, status: 201, summary: 'Order a package; answers the payment link',
-    body: orderBody, answer: placed,
+    method: 'POST',
+    url: '/api/orders/',
+    who: BUY,
+    tag: TAG,
+    status: 201,
+    summary: 'Order a package; answers the payment link',
+    body: orderBody,
+    answer: placed,
     across: { prefix: 'ord', work: (order_id, call) => place(order_id, call, call.body) },
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/packages/:id/buy/', who: BUY, tag: TAG, status: 201, summary: 'Buy a package; answers the payment link',
-    params: z.object({ id: z.string().max(100) }), body: orderBody.omit({ package_id: true }).prefault({}), answer: placed,
+    method: 'POST',
+    url: '/packages/:id/buy/',
+    who: BUY,
+    tag: TAG,
+    status: 201,
+    summary: 'Buy a package; answers the payment link',
+    params: z.object({ id: z.string().max(100) }),
+    body: orderBody.omit({ package_id: true }).prefault({}),
+    answer: placed,
     across: {
       prefix: 'ord',
       work: (order_id, call) => place(order_id, call, { ...call.body, package_id: call.params.id }),
@@ -177,7 +224,12 @@ function orderRoutes(app: FastifyInstance, kit: RouteKit, screph: ScrephKit): vo
 function balanceRoutes(app: FastifyInstance, kit: RouteKit): void {
   for (const url of ['/api/users/me/balance/', '/balance/']) {
     addRoute(app, kit, {
-      method: 'GET', url, who: READ, tag: TAG, summary: 'Balance with active packages and their expiry', answer: balance,
+      method: 'GET',
+      url,
+      who: READ,
+      tag: TAG,
+      summary: 'Balance with active packages and their expiry',
+      answer: balance,
       read: async (call) => {
         const customer = await getUser(kit.db, call)
         return balanceOf(kit, customer.id)
@@ -188,8 +240,13 @@ function balanceRoutes(app: FastifyInstance, kit: RouteKit): void {
 
 function usageRoute(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
-    method: 'POST', url: '/api/usage/record/', who: SPEND, tag: TAG,
-    summary: 'Spend what was recognised: seconds in, blocks out', body: usageBody, answer: charged,
+    method: 'POST',
+    url: '/api/usage/record/',
+    who: SPEND,
+    tag: TAG,
+    summary: 'Spend what was recognised: seconds in, blocks out',
+    body: usageBody,
+    answer: charged,
     errors: { 402: ['insufficient_funds'] },
     write: async (tx, call) => {
       const customer = await getUser(tx, call)
@@ -206,7 +263,10 @@ function usageRoute(app: FastifyInstance, kit: RouteKit): void {
         session_id: body.session_id,
         actor_id: call.actor.id,
       })
-      const names = await namesOfGrants(tx, event.slices.map((slice) => slice.grant_id))
+      const names = await namesOfGrants(
+        tx,
+        event.slices.map((slice) => slice.grant_id),
+      )
       return {
         id: event.id,
         charged_seconds: Number(event.amount),
@@ -230,24 +290,45 @@ function profileRoutes(app: FastifyInstance, kit: RouteKit): void {
     locale: z.string().max(10).nullable().optional(),
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/auth/register/', who: { key: 'customers:write' }, tag: TAG, status: 201,
-    summary: 'Make the user named by X-User-Id known', body: facts.prefault({}), answer: person,
+    method: 'POST',
+    url: '/auth/register/',
+    who: { key: 'customers:write' },
+    tag: TAG,
+    status: 201,
+    summary: 'Make the user named by X-User-Id known',
+    body: facts.prefault({}),
+    answer: person,
     write: async (tx, call) => {
       const customer = await ensureUser(tx, kit, call)
       return personWire(await updateCustomer(tx, kit.clock, { id_text: customer.id, facts: call.body }))
     },
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/auth/login/', who: { key: 'customers:read' }, tag: TAG, summary: 'Look the user up',
-    answer: person, read: async (call) => personWire(await getUser(kit.db, call)),
+    method: 'POST',
+    url: '/auth/login/',
+    who: { key: 'customers:read' },
+    tag: TAG,
+    summary: 'Look the user up',
+    answer: person,
+    read: async (call) => personWire(await getUser(kit.db, call)),
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/profile/', who: { key: 'customers:read' }, tag: TAG, summary: 'Read the user',
-    answer: person, read: async (call) => personWire(await getUser(kit.db, call)),
+    method: 'GET',
+    url: '/profile/',
+    who: { key: 'customers:read' },
+    tag: TAG,
+    summary: 'Read the user',
+    answer: person,
+    read: async (call) => personWire(await getUser(kit.db, call)),
   })
   addRoute(app, kit, {
-    method: 'PATCH', url: '/profile/', who: { key: 'customers:write' }, tag: TAG, summary: 'Change the user',
-    body: facts, answer: person,
+    method: 'PATCH',
+    url: '/profile/',
+    who: { key: 'customers:write' },
+    tag: TAG,
+    summary: 'Change the user',
+    body: facts,
+    answer: person,
     write: async (tx, call) => {
       const customer = await getUser(tx, call)
       return personWire(await updateCustomer(tx, kit.clock, { id_text: customer.id, facts: call.body }))
@@ -257,7 +338,10 @@ function profileRoutes(app: FastifyInstance, kit: RouteKit): void {
 
 async function balanceOf(kit: RouteKit, customer_id: string): Promise<z.output<typeof balance>> {
   const wallet = await readWallet(kit.db, kit.clock, { customer_id, unit: UNIT })
-  const names = await namesOfGrants(kit.db, wallet.grants.map((grant) => grant.id))
+  const names = await namesOfGrants(
+    kit.db,
+    wallet.grants.map((grant) => grant.id),
+  )
   return {
     user_id: customer_id,
     unit: UNIT,

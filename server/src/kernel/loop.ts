@@ -1,4 +1,7 @@
-/** Work that goes on for as long as a process lives: at once while there is some, then when woken or after a pause. */
+/**
+ * Work that goes on for as long as a process lives: at once while there is some, then when woken or after a
+ * pause.
+ */
 export interface Loop {
   start(): void
   /** There may be work now. */

@@ -9,7 +9,14 @@ interface Wallet {
   held: number
   available: number
   next_expiry: string | null
-  grants: { id: string; granted: number; remaining: number; priority: number; source: string; expires_at: string | null }[]
+  grants: {
+    id: string
+    granted: number
+    remaining: number
+    priority: number
+    source: string
+    expires_at: string | null
+  }[]
 }
 interface Spend {
   id: string
@@ -26,8 +33,10 @@ afterAll(() => world?.close())
 const wallet = async (customer_id: string): Promise<Wallet> =>
   (await world.call<Wallet>('GET', `/v1/customers/${customer_id}/wallets/minute`)).body
 const paid = (payment_id: string, status = 'succeeded'): Promise<unknown> =>
-  world.eventually(`payment ${payment_id} is ${status}`, async () =>
-    (await world.call('GET', `/v1/payments/${payment_id}`)).body['status'] === status)
+  world.eventually(
+    `payment ${payment_id} is ${status}`,
+    async () => (await world.call('GET', `/v1/payments/${payment_id}`)).body['status'] === status,
+  )
 
 describe('buying minutes through YooKassa', () => {
   it('pays two packages while every notification comes twenty times and out of order, spends across grants in order, refunds one, and the books are clean', async () => {
@@ -35,7 +44,12 @@ describe('buying minutes through YooKassa', () => {
     world.yookassa.control.faults({ duplicate: 19, reorder: 1 })
     const small = await world.order({ customer_id, product_key: 'minutes_30' })
     const large = await world.order({ customer_id, product_key: 'minutes_100' })
-    expect(small).toMatchObject({ status: 'open', total: 20_000, currency: 'RUB', payment: { status: 'pending' } })
+    expect(small).toMatchObject({
+      status: 'open',
+      total: 20_000,
+      currency: 'RUB',
+      payment: { status: 'pending' },
+    })
     expect(small.payment.external_id).toMatch(/^[0-9a-f-]{36}$/)
     await Promise.all([small, large].map(({ payment }) => pay(payment.external_id)))
     await Promise.all([paid(small.payment.id), paid(large.payment.id)])
@@ -43,7 +57,10 @@ describe('buying minutes through YooKassa', () => {
     world.yookassa.control.faults({ duplicate: 0, reorder: 0 })
 
     await world.call('POST', `/v1/customers/${customer_id}/grants`, {
-      unit: 'minute', amount: 600, priority: 10, reason: 'promo',
+      unit: 'minute',
+      amount: 600,
+      priority: 10,
+      reason: 'promo',
     })
     const before = await wallet(customer_id)
     expect(before).toMatchObject({ balance: 1800 + 6000 + 600, held: 0, scale: 60 })
@@ -56,13 +73,17 @@ describe('buying minutes through YooKassa', () => {
     expect(amounts).toEqual([600, 1800, 600])
     expect(spend.body.balance).toBe(5400)
 
-    const refund = await world.call('POST', `/v1/payments/${large.payment.id}/refunds`, { reason: 'changed his mind' })
+    const refund = await world.call('POST', `/v1/payments/${large.payment.id}/refunds`, {
+      reason: 'changed his mind',
+    })
     expect(refund.status).toBe(201)
     // 500 rubles × 5400 of 6000 seconds left.
     expect(refund.body).toMatchObject({ amount: 45_000, status: 'succeeded' })
     expect(await wallet(customer_id)).toMatchObject({ balance: 0, grants: [] })
-    expect((await world.call('GET', `/v1/payments/${large.payment.id}`)).body)
-      .toMatchObject({ status: 'partially_refunded', refunded_amount: 45_000 })
+    expect((await world.call('GET', `/v1/payments/${large.payment.id}`)).body).toMatchObject({
+      status: 'partially_refunded',
+      refunded_amount: 45_000,
+    })
 
     await historyAddsUp(customer_id)
     await booksAreClean()
@@ -73,9 +94,16 @@ describe('buying minutes through YooKassa', () => {
     const { payment } = await world.order({ customer_id, product_key: 'minutes_30' })
     world.yookassa.control.faults({ lose: 1 })
     await pay(payment.external_id)
-    const body = JSON.stringify({ type: 'notification', event: 'payment.succeeded', object: { id: payment.external_id } })
-    const answers = await Promise.all(Array.from({ length: 20 }, () =>
-      world.call('POST', '/webhooks/payments/yookassa', body, { authorization: '' })))
+    const body = JSON.stringify({
+      type: 'notification',
+      event: 'payment.succeeded',
+      object: { id: payment.external_id },
+    })
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        world.call('POST', '/webhooks/payments/yookassa', body, { authorization: '' }),
+      ),
+    )
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
     await paid(payment.id)
     expect((await wallet(customer_id)).balance).toBe(1800)
@@ -100,8 +128,14 @@ describe('buying minutes through YooKassa', () => {
     const { payment } = await world.order({ customer_id, product_key: 'minutes_30' })
     const before = await moneyTablesDigest(world.app.db)
     const forged = JSON.stringify({
-      type: 'notification', event: 'payment.succeeded',
-      object: { id: payment.external_id, status: 'succeeded', paid: true, amount: { value: '200.00', currency: 'RUB' } },
+      type: 'notification',
+      event: 'payment.succeeded',
+      object: {
+        id: payment.external_id,
+        status: 'succeeded',
+        paid: true,
+        amount: { value: '200.00', currency: 'RUB' },
+      },
     })
     const { status } = await world.call('POST', '/webhooks/payments/yookassa', forged, { authorization: '' })
     expect(status).toBe(200)
@@ -118,7 +152,10 @@ describe('buying minutes through YooKassa', () => {
     world.yookassa.control.faults({ error_500: 1 })
     const price_id = await world.price('minutes_30')
     const body = {
-      customer_id, gateway: 'yookassa', lines: [{ price_id, quantity: 1 }], return_url: 'https://shop.example/back',
+      customer_id,
+      gateway: 'yookassa',
+      lines: [{ price_id, quantity: 1 }],
+      return_url: 'https://shop.example/back',
       receipt_contact: { email: 'buyer@example.com' },
     }
     const key = { 'idempotency-key': `order-${customer_id}` }
@@ -140,8 +177,11 @@ describe('buying minutes through YooKassa', () => {
     const { payment } = await world.order({ customer_id, product_key: 'minutes_30' })
     await pay(payment.external_id)
     await paid(payment.id)
-    const refunds = await Promise.all(Array.from({ length: 20 }, () =>
-      world.call('POST', `/v1/payments/${payment.id}/refunds`, { amount: 20_000, reason: 'race' })))
+    const refunds = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        world.call('POST', `/v1/payments/${payment.id}/refunds`, { amount: 20_000, reason: 'race' }),
+      ),
+    )
     expect(refunds.filter(({ status }) => status === 201)).toHaveLength(1)
     for (const { status, body } of refunds.filter((answer) => answer.status !== 201)) {
       expect(status).toBe(409)
@@ -156,8 +196,12 @@ describe('buying minutes through YooKassa', () => {
     const customer_id = await world.customer()
     const price_id = await world.price('minutes_30')
     const { body: order } = await world.call<PlacedOrder>('POST', '/v1/orders', {
-      customer_id, gateway: 'yookassa', lines: [{ price_id, quantity: 1 }], return_url: 'https://shop.example/back',
-      receipt_contact: { email: 'buyer@example.com' }, capture: 'manual',
+      customer_id,
+      gateway: 'yookassa',
+      lines: [{ price_id, quantity: 1 }],
+      return_url: 'https://shop.example/back',
+      receipt_contact: { email: 'buyer@example.com' },
+      capture: 'manual',
     })
     world.yookassa.control.complete(order.payment.external_id, { outcome: 'authorized' })
     await paid(order.payment.id, 'authorized')
@@ -176,8 +220,9 @@ async function pay(external_id: string): Promise<void> {
 }
 
 async function historyAddsUp(customer_id: string): Promise<void> {
-  const { body } = await world.call<{ items: { kind: string; amount: number; balance: number; sequence: number }[] }>(
-    'GET', `/v1/customers/${customer_id}/transfers?unit=minute&limit=200`)
+  const { body } = await world.call<{
+    items: { kind: string; amount: number; balance: number; sequence: number }[]
+  }>('GET', `/v1/customers/${customer_id}/transfers?unit=minute&limit=200`)
   const signs: Record<string, number> = { grant: 1, spend: -1, revocation: -1, expiry: -1, reversal: 1 }
   const items = body.items.toSorted((a, b) => a.sequence - b.sequence)
   let balance = 0

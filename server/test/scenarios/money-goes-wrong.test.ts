@@ -17,7 +17,8 @@ beforeAll(async () => {
 })
 afterAll(() => world?.close())
 
-const payment = async (id: string): Promise<Payment> => (await world.call<Payment>('GET', `/v1/payments/${id}`)).body
+const payment = async (id: string): Promise<Payment> =>
+  (await world.call<Payment>('GET', `/v1/payments/${id}`)).body
 const balance = async (customer_id: string): Promise<number> =>
   (await world.call<{ balance: number }>('GET', `/v1/customers/${customer_id}/wallets/minute`)).body.balance
 const becomes = (id: string, status: string): Promise<unknown> =>
@@ -28,15 +29,25 @@ const booksAreClean = async (): Promise<void> => {
 }
 
 /** A notification as the sandbox signs it; `change` alters the object before it is signed. */
-function signed(order: PlacedOrder, change: Record<string, unknown> = {}, at = new Date()): { body: string; headers: Record<string, string> } {
+function signed(
+  order: PlacedOrder,
+  change: Record<string, unknown> = {},
+  at = new Date(),
+): { body: string; headers: Record<string, string> } {
   const body = JSON.stringify({
     id: `evt_${Math.random()}`,
     type: 'payment.succeeded',
     created_at: at.toISOString(),
     payment: {
-      id: order.payment.external_id, payment_id: order.payment.id, payment_number: numbers.get(order.payment.id) ?? 0,
-      order_id: order.id, status: 'succeeded', amount: String(order.total), currency: order.currency,
-      paid_at: at.toISOString(), ...change,
+      id: order.payment.external_id,
+      payment_id: order.payment.id,
+      payment_number: numbers.get(order.payment.id) ?? 0,
+      order_id: order.id,
+      status: 'succeeded',
+      amount: String(order.total),
+      currency: order.currency,
+      paid_at: at.toISOString(),
+      ...change,
     },
   })
   const time = Math.floor(Date.now() / 1000)
@@ -48,7 +59,9 @@ const numbers = new Map<string, number>()
 async function sandboxOrder(customer_id: string): Promise<PlacedOrder> {
   const order = await world.order({ customer_id, product_key: 'minutes_30', gateway: 'sandbox' })
   const { rows } = await world.app.db.pool.query<{ number: number }>(
-    'select number from payments.payments where id = $1', [order.payment.id])
+    'select number from payments.payments where id = $1',
+    [order.payment.id],
+  )
   numbers.set(order.payment.id, rows[0]?.number ?? 0)
   return order
 }
@@ -83,7 +96,8 @@ describe('a signed notification that is not what was asked', () => {
     const order = await sandboxOrder(customer_id)
     const { body, headers } = signed(order)
     const forged = await world.call('POST', '/webhooks/payments/sandbox', body, {
-      ...headers, 'sandbox-signature': `t=${Math.floor(Date.now() / 1000)},v1=${'0'.repeat(64)}`,
+      ...headers,
+      'sandbox-signature': `t=${Math.floor(Date.now() / 1000)},v1=${'0'.repeat(64)}`,
     })
     expect(forged.status).toBeGreaterThanOrEqual(400)
     const yookassa = await world.order({ customer_id, product_key: 'minutes_30' })
@@ -100,7 +114,10 @@ describe('an order and its money', () => {
     const order = await sandboxOrder(customer_id)
     const late = new Date(Date.now() + 25 * 3_600_000)
     await tell(order, {}, late)
-    expect(await payment(order.payment.id)).toMatchObject({ status: 'mismatch', mismatch_reason: 'order_expired' })
+    expect(await payment(order.payment.id)).toMatchObject({
+      status: 'mismatch',
+      mismatch_reason: 'order_expired',
+    })
     expect(await balance(customer_id)).toBe(0)
     await booksAreClean()
   })
@@ -111,10 +128,14 @@ describe('an order and its money', () => {
     expect((await world.call('POST', `/v1/orders/${order.id}/cancel`)).body['status']).toBe('canceled')
     await tell(order)
     expect(await payment(order.payment.id)).toMatchObject({
-      status: 'mismatch', mismatch_reason: 'order_canceled', captured_amount: 20_000,
+      status: 'mismatch',
+      mismatch_reason: 'order_canceled',
+      captured_amount: 20_000,
     })
     expect(await balance(customer_id)).toBe(0)
-    const refund = await world.call('POST', `/v1/payments/${order.payment.id}/refunds`, { reason: 'canceled order' })
+    const refund = await world.call('POST', `/v1/payments/${order.payment.id}/refunds`, {
+      reason: 'canceled order',
+    })
     expect(refund.body).toMatchObject({ status: 'succeeded', amount: 20_000 })
     await booksAreClean()
   })
@@ -129,7 +150,8 @@ describe('an order and its money', () => {
       method: 'POST',
       headers: {
         authorization: `Basic ${Buffer.from('100500:test_kopilka_world_secret_key').toString('base64')}`,
-        'content-type': 'application/json', 'idempotence-key': `cabinet-${started.id}`,
+        'content-type': 'application/json',
+        'idempotence-key': `cabinet-${started.id}`,
       },
       body: JSON.stringify({ payment_id: started.external_id, amount: { value: '200.00', currency: 'RUB' } }),
     })
@@ -145,7 +167,10 @@ describe('an order and its money', () => {
     world.yookassa.control.complete(started.external_id, 'succeeded')
     await becomes(started.id, 'succeeded')
     world.yookassa.control.settings({ refund_outcome: 'insufficient_funds' })
-    const { body } = await world.call('POST', `/v1/payments/${started.id}/refunds`, { amount: 20_000, reason: 'try' })
+    const { body } = await world.call('POST', `/v1/payments/${started.id}/refunds`, {
+      amount: 20_000,
+      reason: 'try',
+    })
     world.yookassa.control.settings({ refund_outcome: 'succeeded' })
     expect(body).toMatchObject({ status: 'failed' })
     expect(await balance(customer_id)).toBe(1800)
@@ -160,13 +185,21 @@ describe('an order and its money', () => {
     await becomes(started.id, 'succeeded')
     world.yookassa.control.faults({ error_500: 1, lose: 10 })
     const { body } = await world.call<{ id: string; status: string }>(
-      'POST', `/v1/payments/${started.id}/refunds`, { amount: 20_000, reason: 'lost answer' })
+      'POST',
+      `/v1/payments/${started.id}/refunds`,
+      { amount: 20_000, reason: 'lost answer' },
+    )
     world.yookassa.control.faults({ error_500: 0, lose: 0 })
     expect(['unknown', 'succeeded']).toContain(body.status)
-    await world.eventually('the refund is known', async () =>
-      (await world.call('GET', `/v1/refunds/${body.id}`)).body['status'] === 'succeeded', 40_000)
+    await world.eventually(
+      'the refund is known',
+      async () => (await world.call('GET', `/v1/refunds/${body.id}`)).body['status'] === 'succeeded',
+      40_000,
+    )
     expect((await payment(started.id)).refunded_amount).toBe(20_000)
-    const refunds = world.yookassa.control.objects({ collection: 'refunds', limit: 1000 }).items as { payment_id: string }[]
+    const refunds = world.yookassa.control.objects({ collection: 'refunds', limit: 1000 }).items as {
+      payment_id: string
+    }[]
     expect(refunds.filter((refund) => refund.payment_id === started.external_id)).toHaveLength(1)
     await booksAreClean()
   })
@@ -184,7 +217,9 @@ describe('the sandbox’s pay page', () => {
     const page = await fetch(order.payment.checkout_url)
     expect(page.status).toBe(200)
     const pressed = await fetch(order.payment.checkout_url, {
-      method: 'POST', redirect: 'manual', body: new URLSearchParams({ button }),
+      method: 'POST',
+      redirect: 'manual',
+      body: new URLSearchParams({ button }),
     })
     expect(pressed.status).toBe(303)
     expect(pressed.headers.get('location')).toBe('https://shop.example/back')

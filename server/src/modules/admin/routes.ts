@@ -24,15 +24,23 @@ export interface AdminSettings {
 /** Adds the routes of operators. */
 export function adminRoutes(app: FastifyInstance, kit: RouteKit, { mode }: AdminSettings): void {
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/test_clock', who: { key: 'admin', staff: 'books:verify' }, tag: 'admin',
-    summary: 'Read the time this installation goes by', answer: testClock,
+    method: 'GET',
+    url: '/v1/test_clock',
+    who: { key: 'admin', staff: 'books:verify' },
+    tag: 'admin',
+    summary: 'Read the time this installation goes by',
+    answer: testClock,
     read: () => ({ now: kit.clock.now(), mode }),
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/test_clock', who: { key: 'admin' }, tag: 'admin',
+    method: 'POST',
+    url: '/v1/test_clock',
+    who: { key: 'admin' },
+    tag: 'admin',
     summary: 'Move a sandbox’s time forward',
     description: 'For trying out expiries and deadlines. Never back, and never on a live installation.',
-    body: z.strictObject({ advance_seconds: z.int().min(1).max(315_360_000) }), answer: testClock,
+    body: z.strictObject({ advance_seconds: z.int().min(1).max(315_360_000) }),
+    answer: testClock,
     errors: { 409: ['invalid_state'] },
     write: async (tx, { body }) => {
       await advanceTestClock(tx, mode, body.advance_seconds * 1000, kit.clock)
@@ -40,8 +48,12 @@ export function adminRoutes(app: FastifyInstance, kit: RouteKit, { mode }: Admin
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/verification', who: { key: 'admin', staff: 'books:verify' }, tag: 'admin',
-    summary: 'Check every invariant of the books and name the rows that break one', answer: verification,
+    method: 'GET',
+    url: '/v1/verification',
+    who: { key: 'admin', staff: 'books:verify' },
+    tag: 'admin',
+    summary: 'Check every invariant of the books and name the rows that break one',
+    answer: verification,
     read: () => verifyBooks(kit.db, kit.clock),
   })
 }

@@ -46,12 +46,15 @@ export function allInvariants(): Invariant[] {
  */
 export async function verifyBooks(db: Db, clock: Clock): Promise<Verification> {
   const checked_at = clock.now()
-  const findings = await db.transact(async (tx) => {
-    const found: Finding[] = []
-    for (const { name, find } of allInvariants()) {
-      for (const detail of await find(tx, FINDINGS_MAX, checked_at)) found.push({ invariant: name, detail })
-    }
-    return found
-  }, { isolation: 'repeatable read', read_only: true })
+  const findings = await db.transact(
+    async (tx) => {
+      const found: Finding[] = []
+      for (const { name, find } of allInvariants()) {
+        for (const detail of await find(tx, FINDINGS_MAX, checked_at)) found.push({ invariant: name, detail })
+      }
+      return found
+    },
+    { isolation: 'repeatable read', read_only: true },
+  )
   return { ok: findings.length === 0, checked_at, findings }
 }

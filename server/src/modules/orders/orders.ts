@@ -5,7 +5,13 @@ import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { getSaleTerms, type SaleTerms } from '#modules/catalog'
 import { resolveCustomer, type Customer } from '#modules/customers'
-import { getPayment, intendPayment, startCheckout, type PaymentRow, type PaymentsKit } from '#modules/payments'
+import {
+  getPayment,
+  intendPayment,
+  startCheckout,
+  type PaymentRow,
+  type PaymentsKit,
+} from '#modules/payments'
 import * as queries from './queries.ts'
 import type { LineRow, OrderRow, OrderStatus } from './queries.ts'
 import { orderReceipt, type FiscalSettings, type ReceiptContact } from './receipts.ts'
@@ -44,13 +50,18 @@ export interface PlacedOrder {
 }
 
 /**
- * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's intent is
- * written in the same transaction, then the vendor is asked. Called again with the same id it goes on where it
- * stopped, so one order never has two payments at the vendor.
- * Throws NotFound, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the vendor
- * does not answer: the order then stands and its payment is `unknown` until the vendor tells.
+ * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's intent
+ * is written in the same transaction, then the vendor is asked. Called again with the same id it goes on
+ * where it stopped, so one order never has two payments at the vendor.
+ * Throws NotFound, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the
+ * vendor does not answer: the order then stands and its payment is `unknown` until the vendor tells.
  */
-export async function placeOrder(db: Db, kit: OrdersKit, order_id: string, input: NewOrder): Promise<PlacedOrder> {
+export async function placeOrder(
+  db: Db,
+  kit: OrdersKit,
+  order_id: string,
+  input: NewOrder,
+): Promise<PlacedOrder> {
   await db.transact(async (tx) => {
     if (await queries.findOrder(tx, order_id)) return
     await intendOrder(tx, kit, order_id, input)
@@ -85,19 +96,26 @@ export async function cancelOrder(tx: Tx, clock: Clock, id: string): Promise<Ord
   if (!order) throw new NotFound(`There is no order ${id}.`)
   if (order.status === 'canceled') return order
   if (!(await queries.setOrderStatus(tx, id, 'canceled', clock.now()))) {
-    throw new InvalidState(`An order that is ${order.status} cannot be canceled.`, { status_now: order.status })
+    throw new InvalidState(`An order that is ${order.status} cannot be canceled.`, {
+      status_now: order.status,
+    })
   }
   return { ...order, status: 'canceled' }
 }
 
-/** Closes open orders whose time is over, at most `limit`; answers how many. Money that comes later is set aside. */
+/**
+ * Closes open orders whose time is over, at most `limit`; answers how many. Money that comes later is set
+ * aside.
+ */
 export function expireOrders(tx: Tx, clock: Clock, limit: number): Promise<number> {
   return queries.expireOrders(tx, clock.now(), limit)
 }
 
 async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewOrder): Promise<void> {
   if (!kit.isReturnUrlAllowed(input.return_url)) {
-    throw new InvalidRequest([{ pointer: '/return_url', detail: 'is not one of the allowed return addresses' }])
+    throw new InvalidRequest([
+      { pointer: '/return_url', detail: 'is not one of the allowed return addresses' },
+    ])
   }
   const now = kit.clock.now()
   const customer = await resolveCustomer(tx, input.customer_id)
@@ -106,7 +124,8 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
   const lines = linesOf(order_id, input, terms)
   const total = lines.reduce((sum, line) => sum + line.amount, 0n)
   const currency = oneCurrency(terms)
-  if (total > TOTAL_MAX) throw new InvalidRequest([{ pointer: '/lines', detail: `add up to more than ${TOTAL_MAX}` }])
+  if (total > TOTAL_MAX)
+    throw new InvalidRequest([{ pointer: '/lines', detail: `add up to more than ${TOTAL_MAX}` }])
   const expires_at = new Date(now.getTime() + OPEN_MS)
   const locale = input.locale ?? customer.locale ?? 'en'
   const receipt = receiptOf(kit, lines, input.receipt_contact ?? contactOf(customer))
@@ -128,20 +147,24 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
     ...(customer.telegram_id === null ? {} : { telegram_id: customer.telegram_id }),
     ...(customer.email === null ? {} : { email: customer.email }),
   })
-  await queries.insertOrder(tx, {
-    id: order_id,
-    customer_id: customer.id,
-    total,
-    currency,
-    gateway: input.gateway,
-    payment_id,
-    return_url: input.return_url,
-    receipt_contact: (input.receipt_contact ?? null),
-    locale,
-    metadata: (input.metadata ?? {}),
-    expires_at,
-    created_at: now,
-  }, lines)
+  await queries.insertOrder(
+    tx,
+    {
+      id: order_id,
+      customer_id: customer.id,
+      total,
+      currency,
+      gateway: input.gateway,
+      payment_id,
+      return_url: input.return_url,
+      receipt_contact: input.receipt_contact ?? null,
+      locale,
+      metadata: input.metadata ?? {},
+      expires_at,
+      created_at: now,
+    },
+    lines,
+  )
 }
 
 function linesOf(order_id: string, input: NewOrder, terms: readonly SaleTerms[]): LineRow[] {
@@ -173,7 +196,11 @@ function oneCurrency(terms: readonly SaleTerms[]): string {
   return currency
 }
 
-function receiptOf(kit: OrdersKit, lines: readonly LineRow[], contact: ReceiptContact | undefined): Receipt | undefined {
+function receiptOf(
+  kit: OrdersKit,
+  lines: readonly LineRow[],
+  contact: ReceiptContact | undefined,
+): Receipt | undefined {
   return contact === undefined ? undefined : orderReceipt(lines, contact, kit.fiscal)
 }
 

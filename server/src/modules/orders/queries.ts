@@ -21,8 +21,18 @@ export async function insertOrder(
   tx: Tx,
   order: Pick<
     OrderRow,
-    | 'id' | 'customer_id' | 'total' | 'currency' | 'gateway' | 'payment_id' | 'return_url' | 'receipt_contact'
-    | 'locale' | 'metadata' | 'expires_at' | 'created_at'
+    | 'id'
+    | 'customer_id'
+    | 'total'
+    | 'currency'
+    | 'gateway'
+    | 'payment_id'
+    | 'return_url'
+    | 'receipt_contact'
+    | 'locale'
+    | 'metadata'
+    | 'expires_at'
+    | 'created_at'
   >,
   lines: readonly LineRow[],
 ): Promise<void> {
@@ -30,7 +40,8 @@ export async function insertOrder(
     .insertInto('orders.orders')
     .values({
       ...order,
-      receipt_contact: order.receipt_contact === null ? null : raw`${JSON.stringify(order.receipt_contact)}::jsonb`,
+      receipt_contact:
+        order.receipt_contact === null ? null : raw`${JSON.stringify(order.receipt_contact)}::jsonb`,
       metadata: raw`${JSON.stringify(order.metadata)}::jsonb`,
       status: 'open',
       updated_at: order.created_at,
@@ -91,7 +102,12 @@ export async function markFulfilled(
       from rows where o.id = rows.order_id and o.status = any('{open,expired}')`.execute(tx)
 }
 
-export async function setOrderStatus(tx: Tx, id: string, status: OrderStatus, updated_at: Date): Promise<boolean> {
+export async function setOrderStatus(
+  tx: Tx,
+  id: string,
+  status: OrderStatus,
+  updated_at: Date,
+): Promise<boolean> {
   const row = await tx
     .updateTable('orders.orders')
     .set({ status, updated_at })
@@ -102,7 +118,12 @@ export async function setOrderStatus(tx: Tx, id: string, status: OrderStatus, up
   return row !== undefined
 }
 
-export async function setPaymentOfOrder(tx: Tx, id: string, payment_id: string, gateway: string): Promise<void> {
+export async function setPaymentOfOrder(
+  tx: Tx,
+  id: string,
+  payment_id: string,
+  gateway: string,
+): Promise<void> {
   await tx.updateTable('orders.orders').set({ payment_id, gateway }).where('id', '=', id).execute()
 }
 
@@ -138,7 +159,11 @@ export async function listOrders(
     const { created_at, id } = page.after
     query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
   }
-  const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
+  const rows = await query
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .execute()
   return rows
 }
 
@@ -151,7 +176,11 @@ export interface Revocation {
   shortfall: bigint
 }
 
-export async function insertRevocations(tx: Tx, revocations: readonly Revocation[], created_at: Date): Promise<void> {
+export async function insertRevocations(
+  tx: Tx,
+  revocations: readonly Revocation[],
+  created_at: Date,
+): Promise<void> {
   if (revocations.length === 0) return
   await tx
     .insertInto('orders.refund_revocations')

@@ -21,12 +21,20 @@ interface ReceiptLine {
 }
 
 /** The receipt of a whole order; the sum of its items is the order's total. Pure. */
-export function orderReceipt(lines: readonly ReceiptLine[], contact: ReceiptContact, fiscal: FiscalSettings): Receipt {
-  return receiptOf(contact, fiscal, lines.map((line) => ({
-    ...itemOf(line.name, fiscal),
-    quantity: Number(line.quantity),
-    unit_amount: line.unit_amount,
-  })))
+export function orderReceipt(
+  lines: readonly ReceiptLine[],
+  contact: ReceiptContact,
+  fiscal: FiscalSettings,
+): Receipt {
+  return receiptOf(
+    contact,
+    fiscal,
+    lines.map((line) => ({
+      ...itemOf(line.name, fiscal),
+      quantity: Number(line.quantity),
+      unit_amount: line.unit_amount,
+    })),
+  )
 }
 
 function itemOf(name: string, fiscal: FiscalSettings): Omit<ReceiptItem, 'quantity' | 'unit_amount'> {

@@ -21,8 +21,8 @@ export interface QuotedGrant {
 }
 
 /**
- * What each grant is still worth: price × units that are left and not held ÷ units granted, rounded down. Free grants
- * are worth nothing. Pure.
+ * What each grant is still worth: price × units that are left and not held ÷ units granted, rounded down.
+ * Free grants are worth nothing. Pure.
  */
 export function quoteRefund(grants: readonly PricedGrant[]): QuotedGrant[] {
   return grants.map((grant) => {
@@ -40,8 +40,8 @@ export function quoteRefund(grants: readonly PricedGrant[]): QuotedGrant[] {
 }
 
 /**
- * Which part of a refund each grant bears: first what the grants are still worth, in order; what goes beyond it is
- * borne in order up to each price. Adds up to the amount as far as the prices reach. Pure.
+ * Which part of a refund each grant bears: first what the grants are still worth, in order; what goes beyond
+ * it is borne in order up to each price. Adds up to the amount as far as the prices reach. Pure.
  */
 export function splitRefund(amount: bigint, grants: readonly QuotedGrant[]): bigint[] {
   let left = amount

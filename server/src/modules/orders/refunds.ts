@@ -3,8 +3,14 @@ import { InvalidState } from '#kernel/errors'
 import { least, shareRoundedUp } from '#kernel/money'
 import { findGrants, findGrantsBySource, reinstateGrant, revokeGrant, type GrantState } from '#modules/ledger'
 import {
-  carryOutRefund, getRefund, intendRefund, lockForRefund, refundableAmount,
-  type PaymentRow, type RefundPayload, type RefundRow,
+  carryOutRefund,
+  getRefund,
+  intendRefund,
+  lockForRefund,
+  refundableAmount,
+  type PaymentRow,
+  type RefundPayload,
+  type RefundRow,
 } from '#modules/payments'
 import { grantSourceId } from './fulfilment.ts'
 import type { OrdersKit } from './orders.ts'
@@ -22,10 +28,10 @@ export interface NewOrderRefund {
 }
 
 /**
- * Gives money back for what is left of a purchase. Without an amount: price × remaining paid units ÷ granted units of
- * each grant, rounded down. With an amount: that, at most what was captured, the reason being the operator's; units
- * that are gone are then written off. The units are taken back in the transaction of the intent, before the vendor is
- * asked. Called again with the same refund id it goes on where it stopped.
+ * Gives money back for what is left of a purchase. Without an amount: price × remaining paid units ÷ granted
+ * units of each grant, rounded down. With an amount: that, at most what was captured, the reason being the
+ * operator's; units that are gone are then written off. The units are taken back in the transaction of the
+ * intent, before the vendor is asked. Called again with the same refund id it goes on where it stopped.
  * Throws NotFound, {@link InvalidState}, RefundTooLarge.
  */
 export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefund): Promise<RefundRow> {
@@ -36,10 +42,13 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
     const left = await refundableAmount(tx, payment)
     const amount = input.amount ?? defaultAmount(payment, quoted, left)
     if (amount === 0n) {
-      throw new InvalidState('Nothing of this purchase is left to refund; name an amount to give money back all the same.', {
-        refundable: 0n,
-        captured_left: left,
-      })
+      throw new InvalidState(
+        'Nothing of this purchase is left to refund; name an amount to give money back all the same.',
+        {
+          refundable: 0n,
+          captured_left: left,
+        },
+      )
     }
     await intendRefund(tx, kit.payments, {
       refund_id: input.refund_id,
@@ -55,30 +64,41 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
 }
 
 /** What each grant bought by a payment is still worth in money; shown before anybody decides. */
-export async function quoteOf(sql: Sql, payment: PaymentRow, lines: readonly LineRow[]): Promise<QuotedGrant[]> {
+export async function quoteOf(
+  sql: Sql,
+  payment: PaymentRow,
+  lines: readonly LineRow[],
+): Promise<QuotedGrant[]> {
   return quoteRefund(await grantsOfLines(sql, lines))
 }
 
 /**
- * Takes back what a refund is for: reaction to `refund.requested`. A bonus goes first and whole; then as many paid
- * units as the money bought, from what is left of exactly those grants. What is missing is written off and kept as
- * the shortfall. What was held stays with its hold.
+ * Takes back what a refund is for: reaction to `refund.requested`. A bonus goes first and whole; then as many
+ * paid units as the money bought, from what is left of exactly those grants. What is missing is written off
+ * and kept as the shortfall. What was held stays with its hold.
  */
-export async function revokeForRefund(tx: Tx, kit: OrdersKit, refunds: readonly RefundPayload[]): Promise<void> {
+export async function revokeForRefund(
+  tx: Tx,
+  kit: OrdersKit,
+  refunds: readonly RefundPayload[],
+): Promise<void> {
   for (const refund of refunds) {
     const lines = await queries.linesOfOrders(tx, [refund.order_id])
     const grants = await grantsOfLines(tx, lines)
     const revocations: Revocation[] = []
     for (const { grant, units } of unitsToRevoke(grants, refund)) {
       const wanted = least(units, grant.granted)
-      const taken = wanted === 0n ? 0n : await revokeGrant(tx, kit.clock, {
-        grant_id: grant.id,
-        amount: wanted,
-        reason: refund.is_forced ? 'refund made at the gateway' : 'refund',
-        reference: refund.refund_id,
-        actor_id: `refund:${refund.refund_id}`,
-        idempotency_key: `refund:${refund.refund_id}:${grant.id}`,
-      })
+      const taken =
+        wanted === 0n
+          ? 0n
+          : await revokeGrant(tx, kit.clock, {
+              grant_id: grant.id,
+              amount: wanted,
+              reason: refund.is_forced ? 'refund made at the gateway' : 'refund',
+              reference: refund.refund_id,
+              actor_id: `refund:${refund.refund_id}`,
+              idempotency_key: `refund:${refund.refund_id}:${grant.id}`,
+            })
       revocations.push({
         refund_id: refund.refund_id,
         customer_id: refund.customer_id,
@@ -93,7 +113,11 @@ export async function revokeForRefund(tx: Tx, kit: OrdersKit, refunds: readonly 
 }
 
 /** Gives back to the unit what a refused refund had taken: reaction to `refund.failed`. */
-export async function restoreAfterRefund(tx: Tx, kit: OrdersKit, refunds: readonly RefundPayload[]): Promise<void> {
+export async function restoreAfterRefund(
+  tx: Tx,
+  kit: OrdersKit,
+  refunds: readonly RefundPayload[],
+): Promise<void> {
   for (const { refund_id } of refunds) {
     for (const revocation of await queries.takeRevocations(tx, refund_id, kit.clock.now())) {
       if (revocation.amount === 0n) continue
@@ -114,10 +138,12 @@ export async function namesOfGrants(sql: Sql, grant_ids: readonly string[]): Pro
   const grants = await findGrants(sql, grant_ids)
   const line_ids = new Map(grants.map((grant) => [grant.id, grant.source_id.split(':')[0] ?? '']))
   const names = await queries.namesOfLines(sql, [...new Set(line_ids.values())])
-  return new Map([...line_ids].flatMap(([grant_id, line_id]) => {
-    const name = names.get(line_id)
-    return name === undefined ? [] : [[grant_id, name] as const]
-  }))
+  return new Map(
+    [...line_ids].flatMap(([grant_id, line_id]) => {
+      const name = names.get(line_id)
+      return name === undefined ? [] : [[grant_id, name] as const]
+    }),
+  )
 }
 
 function unitsToRevoke(
@@ -126,24 +152,37 @@ function unitsToRevoke(
 ): { grant: GrantState; units: bigint }[] {
   const bonuses = grants.filter((grant) => !grant.is_paid).map((grant) => ({ grant, units: grant.remaining }))
   if (refund.is_full) {
-    return [...bonuses, ...grants.filter((grant) => grant.is_paid).map((grant) => ({ grant, units: grant.granted }))]
+    return [
+      ...bonuses,
+      ...grants.filter((grant) => grant.is_paid).map((grant) => ({ grant, units: grant.granted })),
+    ]
   }
   const paid = grants.filter((grant) => grant.is_paid && (grant.price_amount ?? 0n) > 0n)
   const shares = splitRefund(BigInt(refund.amount), quoteRefund(paid))
-  return [...bonuses, ...paid.map((grant, index) => ({
-    grant,
-    units: shareRoundedUp(grant.granted, shares[index] ?? 0n, grant.price_amount ?? 1n),
-  }))]
+  return [
+    ...bonuses,
+    ...paid.map((grant, index) => ({
+      grant,
+      units: shareRoundedUp(grant.granted, shares[index] ?? 0n, grant.price_amount ?? 1n),
+    })),
+  ]
 }
 
 async function grantsOfLines(sql: Sql, lines: readonly LineRow[]): Promise<GrantState[]> {
   const sources = lines.flatMap((line) =>
-    line.grants.map((grant, position) => ({ source: grant.source, source_id: grantSourceId(line.id, position) })))
+    line.grants.map((grant, position) => ({
+      source: grant.source,
+      source_id: grantSourceId(line.id, position),
+    })),
+  )
   return findGrantsBySource(sql, sources)
 }
 
 /** A payment that bought nothing (it was set aside) gives back all it took. */
 function defaultAmount(payment: PaymentRow, quoted: readonly QuotedGrant[], left: bigint): bigint {
   if (payment.status === 'mismatch') return left
-  return least(left, quoted.reduce((sum, grant) => sum + grant.refundable, 0n))
+  return least(
+    left,
+    quoted.reduce((sum, grant) => sum + grant.refundable, 0n),
+  )
 }

@@ -16,9 +16,14 @@ const id = z.object({ id: z.string().max(100) })
 /** Adds the routes of orders, and of refunds, which give back what an order granted. */
 export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): void {
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/orders', who: WRITE, tag: 'orders', status: 201,
+    method: 'POST',
+    url: '/v1/orders',
+    who: WRITE,
+    tag: 'orders',
+    status: 201,
     summary: 'Place an order and get the page where it is paid',
-    body: schemas.newOrder, answer: schemas.order,
+    body: schemas.newOrder,
+    answer: schemas.order,
     errors: {
       402: ['payment_refused'],
       409: ['not_on_sale', 'gateway_not_available'],
@@ -34,30 +39,56 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/orders/:id', who: READ, tag: 'orders', summary: 'Read an order',
-    params: id, answer: schemas.order,
+    method: 'GET',
+    url: '/v1/orders/:id',
+    who: READ,
+    tag: 'orders',
+    summary: 'Read an order',
+    params: id,
+    answer: schemas.order,
     read: async ({ params }) => {
       const found = await getOrder(kit.db, params.id)
       return schemas.orderWire(found.order, found.lines, found.payment)
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/orders', who: READ, tag: 'orders', summary: 'List orders, newest first',
-    query: schemas.orderFilter, answer: schemas.orderPage,
+    method: 'GET',
+    url: '/v1/orders',
+    who: READ,
+    tag: 'orders',
+    summary: 'List orders, newest first',
+    query: schemas.orderFilter,
+    answer: schemas.orderPage,
     read: async ({ query }) => {
-      const customer = query.customer_id === undefined ? undefined : await resolveCustomer(kit.db, query.customer_id)
+      const customer =
+        query.customer_id === undefined ? undefined : await resolveCustomer(kit.db, query.customer_id)
       const opened = query.cursor === undefined ? undefined : kit.cursors.open('orders', query.cursor)
       const after = opened && { created_at: new Date(String(opened[0])), id: String(opened[1]) }
       const filter = { customer_id: customer?.id, status: query.status }
       const rows = await listOrders(kit.db, filter, { limit: query.limit, after })
-      const lines = await linesOfOrders(kit.db, rows.map((row) => row.id))
-      return toPage(rows, query.limit, kit.cursors, 'orders',
-        (row) => [row.created_at.toISOString(), row.id], (row) => schemas.orderWire(row, lines, undefined))
+      const lines = await linesOfOrders(
+        kit.db,
+        rows.map((row) => row.id),
+      )
+      return toPage(
+        rows,
+        query.limit,
+        kit.cursors,
+        'orders',
+        (row) => [row.created_at.toISOString(), row.id],
+        (row) => schemas.orderWire(row, lines, undefined),
+      )
     },
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/orders/:id/cancel', who: WRITE, tag: 'orders', summary: 'Close an order nobody paid',
-    params: id, answer: schemas.order, errors: { 409: ['invalid_state'] },
+    method: 'POST',
+    url: '/v1/orders/:id/cancel',
+    who: WRITE,
+    tag: 'orders',
+    summary: 'Close an order nobody paid',
+    params: id,
+    answer: schemas.order,
+    errors: { 409: ['invalid_state'] },
     write: async (tx, { params }) => {
       await cancelOrder(tx, kit.clock, params.id)
       const found = await getOrder(tx, params.id)
@@ -69,21 +100,29 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
 
 function refundRoute(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): void {
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/payments/:id/refunds', who: { key: 'refunds:write', staff: 'refunds:write' },
-    tag: 'payments', status: 201, summary: 'Give money back and take back the units it bought',
-    params: id, body: schemas.newRefund, answer: refundSchema,
+    method: 'POST',
+    url: '/v1/payments/:id/refunds',
+    who: { key: 'refunds:write', staff: 'refunds:write' },
+    tag: 'payments',
+    status: 201,
+    summary: 'Give money back and take back the units it bought',
+    params: id,
+    body: schemas.newRefund,
+    answer: refundSchema,
     errors: { 409: ['invalid_state', 'refund_too_large'] },
     across: {
       prefix: 're',
       work: async (refund_id, { params, body, actor }) => {
         await getPayment(kit.db, params.id)
-        return refundWire(await refundPayment(kit.db, orders, {
-          refund_id,
-          payment_id: params.id,
-          amount: body.amount,
-          reason: body.reason,
-          requested_by: actor.id,
-        }))
+        return refundWire(
+          await refundPayment(kit.db, orders, {
+            refund_id,
+            payment_id: params.id,
+            amount: body.amount,
+            reason: body.reason,
+            requested_by: actor.id,
+          }),
+        )
       },
     },
   })

@@ -8,9 +8,15 @@ export const orderStatus = z.enum(['open', 'fulfilled', 'canceled', 'expired'])
 export const receiptContact = z
   .strictObject({
     email: z.email().max(254).optional(),
-    phone: z.string().regex(/^\+?[0-9]{10,15}$/).optional(),
+    phone: z
+      .string()
+      .regex(/^\+?[0-9]{10,15}$/)
+      .optional(),
   })
-  .refine((contact) => contact.email !== undefined || contact.phone !== undefined, 'needs an e-mail or a phone')
+  .refine(
+    (contact) => contact.email !== undefined || contact.phone !== undefined,
+    'needs an e-mail or a phone',
+  )
 
 export const orderLine = z.strictObject({
   price_id: z.string().min(1).max(100),
@@ -23,11 +29,17 @@ export const newOrder = z.strictObject({
   gateway: z.string().min(1).max(50),
   return_url: z.url({ protocol: /^https?$/ }).max(2048),
   receipt_contact: receiptContact.optional(),
-  capture: z.enum(['automatic', 'manual']).default('automatic').describe('manual: authorize now, take later.'),
+  capture: z
+    .enum(['automatic', 'manual'])
+    .default('automatic')
+    .describe('manual: authorize now, take later.'),
   method: z.string().max(50).optional().describe('The way to pay in the gateway’s own word, e.g. sbp.'),
   save_payment_method: z.boolean().default(false).describe('The buyer agreed to keep the method.'),
   payment_method_id: z.string().max(100).optional().describe('Charge this kept method without the buyer.'),
-  locale: z.string().regex(/^[a-z]{2}(-[A-Z]{2})?$/).optional(),
+  locale: z
+    .string()
+    .regex(/^[a-z]{2}(-[A-Z]{2})?$/)
+    .optional(),
   metadata: metadata.optional(),
 })
 
@@ -38,15 +50,17 @@ export const order = z
     status: orderStatus,
     total: amount,
     currency,
-    lines: z.array(z.object({
-      id: z.string(),
-      price_id: z.string(),
-      product_id: z.string(),
-      name: z.string(),
-      quantity: z.int(),
-      unit_amount: amount,
-      amount,
-    })),
+    lines: z.array(
+      z.object({
+        id: z.string(),
+        price_id: z.string(),
+        product_id: z.string(),
+        name: z.string(),
+        quantity: z.int(),
+        unit_amount: amount,
+        amount,
+      }),
+    ),
     payment: paymentSchema.nullable(),
     metadata,
     expires_at: timestamp,
@@ -61,7 +75,9 @@ export const orderFilter = pageQuery.extend({
   status: orderStatus.optional(),
 })
 export const newRefund = z.strictObject({
-  amount: amount.optional().describe('Default: what the units that are left are worth, at most what was captured.'),
+  amount: amount
+    .optional()
+    .describe('Default: what the units that are left are worth, at most what was captured.'),
   reason: z.string().min(1).max(250).default('requested by the customer'),
 })
 
@@ -77,15 +93,17 @@ export function orderWire(
     status: row.status,
     total: row.total,
     currency: row.currency,
-    lines: lines.filter((line) => line.order_id === row.id).map((line) => ({
-      id: line.id,
-      price_id: line.price_id,
-      product_id: line.product_id,
-      name: line.name,
-      quantity: Number(line.quantity),
-      unit_amount: line.unit_amount,
-      amount: line.amount,
-    })),
+    lines: lines
+      .filter((line) => line.order_id === row.id)
+      .map((line) => ({
+        id: line.id,
+        price_id: line.price_id,
+        product_id: line.product_id,
+        name: line.name,
+        quantity: Number(line.quantity),
+        unit_amount: line.unit_amount,
+        amount: line.amount,
+      })),
     payment: payment ? paymentWire(payment) : null,
     metadata: row.metadata as z.output<typeof metadata>,
     expires_at: row.expires_at,

@@ -26,17 +26,35 @@ export interface RefundPayload {
 }
 
 export const paymentSucceeded = eventType<PaymentPayload>(
-  'payment.succeeded', 'The money of a payment was taken, and as it was asked for.')
+  'payment.succeeded',
+  'The money of a payment was taken, and as it was asked for.',
+)
 export const paymentAuthorized = eventType<PaymentPayload>(
-  'payment.authorized', 'The money is reserved on the payer’s side and waits for a capture.')
+  'payment.authorized',
+  'The money is reserved on the payer’s side and waits for a capture.',
+)
 export const paymentFailed = eventType<PaymentPayload & { reason: string }>(
-  'payment.failed', 'The payment will not succeed: refused, canceled or expired.')
+  'payment.failed',
+  'The payment will not succeed: refused, canceled or expired.',
+)
 export const paymentMismatched = eventType<PaymentPayload & { reason: string }>(
-  'payment.mismatched', 'The vendor reports a payment that differs from what was asked; a person has to decide.')
+  'payment.mismatched',
+  'The vendor reports a payment that differs from what was asked; a person has to decide.',
+)
 export const refundRequested = eventType<RefundPayload>(
-  'refund.requested', 'A refund was recorded and its units are taken back; the vendor is asked next.')
-export const refundSucceeded = eventType<RefundPayload>('refund.succeeded', 'The money went back to the payer.')
+  'refund.requested',
+  'A refund was recorded and its units are taken back; the vendor is asked next.',
+)
+export const refundSucceeded = eventType<RefundPayload>(
+  'refund.succeeded',
+  'The money went back to the payer.',
+)
 export const refundFailed = eventType<RefundPayload & { reason: string }>(
-  'refund.failed', 'The vendor refused a refund; the units it had taken are given back.')
-export const paymentMethodSaved = eventType<{ saved_method_id: string; customer_id: string; gateway: string }>(
-  'payment_method.saved', 'The buyer agreed to keep a payment method and the vendor kept it.')
+  'refund.failed',
+  'The vendor refused a refund; the units it had taken are given back.',
+)
+export const paymentMethodSaved = eventType<{
+  saved_method_id: string
+  customer_id: string
+  gateway: string
+}>('payment_method.saved', 'The buyer agreed to keep a payment method and the vendor kept it.')

@@ -34,7 +34,9 @@ export interface Gateways {
 export interface GatewaysOptions {
   clock: Clock
   base_url: () => string
-  /** Sandbox installations move no real money, live ones no test money: each takes only its own credentials. */
+  /**
+   * Sandbox installations move no real money, live ones no test money: each takes only its own credentials.
+   */
   mode: 'sandbox' | 'live'
   log_refused?: (gateway: string, reason: string) => void
 }
@@ -47,10 +49,13 @@ export async function loadGatewayFiles(folders: readonly string[] = []): Promise
   const gateways: Gateway[] = []
   for (const folder of [OWN, ...folders]) {
     for (const name of filesOf(folder)) {
-      const file: { default?: Gateway } = await import(pathToFileURL(path.join(folder, name)).href)
+      const file = (await import(pathToFileURL(path.join(folder, name)).href)) as { default?: Gateway }
       const gateway = file.default
       assert(gateway !== undefined && typeof gateway.id === 'string', `${name} does not export a gateway`)
-      assert(gateway.id === path.basename(name, '.ts'), `${name} exports the gateway ${gateway.id}: names must agree`)
+      assert(
+        gateway.id === path.basename(name, '.ts'),
+        `${name} exports the gateway ${gateway.id}: names must agree`,
+      )
       assert(!gateways.some((other) => other.id === gateway.id), `two gateways are called ${gateway.id}`)
       gateways.push(gateway)
     }
@@ -70,7 +75,9 @@ export function createGateways(installed: readonly Gateway[], options: GatewaysO
       const detail = byId.has(id)
         ? `The gateway ${id} is installed and not set up for this ${options.mode} installation.`
         : `There is no gateway ${id}.`
-      throw new GatewayNotAvailable(`${detail} Set up: ${[...ready.keys()].join(', ') || 'none'}.`, { gateway: id })
+      throw new GatewayNotAvailable(`${detail} Set up: ${[...ready.keys()].join(', ') || 'none'}.`, {
+        gateway: id,
+      })
     },
     find: (id) => ready.get(id),
     list: () => [...ready.values()].toSorted((a, b) => a.position - b.position),
@@ -91,7 +98,8 @@ export function createGateways(installed: readonly Gateway[], options: GatewaysO
       ready.delete(id)
     },
     context: (id) => {
-      const cache = caches.get(id) ?? new Map()
+      const cache: GatewayContext['cache'] =
+        caches.get(id) ?? new Map<string, { value: unknown; expires_at: number }>()
       caches.set(id, cache)
       return { now: options.clock.now(), base_url: options.base_url(), cache }
     },
@@ -106,17 +114,24 @@ export async function callGateway<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (error) {
-    if (!(error instanceof GatewayUnavailable)) throw error
-    throw new OperationalError('gateway_unavailable', 'The gateway does not answer now; nothing was lost.', {
-      cause: error,
-      retry_after_seconds: Math.ceil((error.retry_after_ms ?? 2000) / 1000),
-    })
+    throw asGatewayError(error)
   }
+}
+
+/** A gateway that cannot be reached as the OperationalError it means to us; every other error as it is. */
+export function asGatewayError(error: unknown): unknown {
+  if (!(error instanceof GatewayUnavailable)) return error
+  return new OperationalError('gateway_unavailable', 'The gateway does not answer now; nothing was lost.', {
+    cause: error,
+    retry_after_seconds: Math.ceil((error.retry_after_ms ?? 2000) / 1000),
+  })
 }
 
 function filesOf(folder: string): string[] {
   try {
-    return readdirSync(folder).filter((name) => name.endsWith('.ts') && !/\.test\.ts$|\.d\.ts$/.test(name)).toSorted()
+    return readdirSync(folder)
+      .filter((name) => name.endsWith('.ts') && !/\.test\.ts$|\.d\.ts$/.test(name))
+      .toSorted()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw error

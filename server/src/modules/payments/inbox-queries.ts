@@ -23,20 +23,22 @@ export interface InboxRow {
 }
 
 /**
- * Stores notifications. A repeat of a proved event is dropped. A repeat of a mere hint is opened again: the first
- * may have been forged or early, and reading the vendor's object once more is always safe.
+ * Stores notifications. A repeat of a proved event is dropped. A repeat of a mere hint is opened again: the
+ * first may have been forged or early, and reading the vendor's object once more is always safe.
  */
 export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Promise<void> {
-  const rows = JSON.stringify(events.map((event) => ({
-    gateway: event.gateway,
-    external_event_id: event.external_event_id,
-    type: event.type,
-    trust: event.trust,
-    event: event.event,
-    raw_body: event.raw_body.toString('hex'),
-    remote_address: event.remote_address,
-    received_at: event.received_at.toISOString(),
-  })))
+  const rows = JSON.stringify(
+    events.map((event) => ({
+      gateway: event.gateway,
+      external_event_id: event.external_event_id,
+      type: event.type,
+      trust: event.trust,
+      event: event.event,
+      raw_body: event.raw_body.toString('hex'),
+      remote_address: event.remote_address,
+      received_at: event.received_at.toISOString(),
+    })),
+  )
   await raw`
     insert into payments.inbox as i
       (gateway, external_event_id, type, trust, event, raw_body, remote_address, received_at, next_attempt_at)
@@ -50,7 +52,8 @@ export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Pr
     on conflict (gateway, external_event_id) do update
        set repeats = i.repeats + 1,
            status = 'received',
-           next_attempt_at = case when i.status = 'handled' then excluded.next_attempt_at else i.next_attempt_at end
+           next_attempt_at = case when i.status = 'handled' then excluded.next_attempt_at else
+             i.next_attempt_at end
      where i.trust = 'hint' and i.status in ('handled', 'handling')`.execute(tx)
 }
 
@@ -75,8 +78,10 @@ export async function closeEvents(
 ): Promise<void> {
   if (closed.length === 0) return
   await raw`
-    update payments.inbox i set status = 'handled', outcome = u.outcome, handled_at = ${handled_at}, error = null
-      from unnest(${closed.map((row) => row.id)}::bigint[], ${closed.map((row) => row.outcome)}::text[]) u(id, outcome)
+    update payments.inbox i set status = 'handled', outcome = u.outcome, handled_at = ${handled_at}, error =
+      null
+      from unnest(${closed.map((row) => row.id)}::bigint[], ${closed.map((row) => row.outcome)}::text[])
+        u(id, outcome)
      where i.id = u.id and i.status = 'handling'`.execute(tx)
 }
 
@@ -105,7 +110,9 @@ export function eventText(event: VendorEvent): string {
 }
 
 /** How many events wait and since when, for metrics and `verify`. */
-export async function inboxBacklog(sql: Sql): Promise<{ waiting: number; oldest: Date | null; failed: number }> {
+export async function inboxBacklog(
+  sql: Sql,
+): Promise<{ waiting: number; oldest: Date | null; failed: number }> {
   const row = await sql
     .selectFrom('payments.inbox')
     .select((eb) => [

@@ -1,4 +1,9 @@
-import { GatewayUnavailable, type VendorEvent, type VendorPayment, type WebhookRequest } from '@kopilka/extension'
+import {
+  GatewayUnavailable,
+  type VendorEvent,
+  type VendorPayment,
+  type WebhookRequest,
+} from '@kopilka/extension'
 import type { Db, Tx } from '#kernel/db'
 import { NotFound } from '#kernel/errors'
 import * as queries from './inbox-queries.ts'
@@ -11,7 +16,10 @@ import { recordRefundWord } from './refund-words.ts'
 import { reviveEvent } from './revive-event.ts'
 import { nextInboxAttempt } from './schedule.ts'
 
-/** Long enough for every vendor read of a batch (35 s each, in parallel); a dead worker's events wait this long. */
+/**
+ * Long enough for every vendor read of a batch (35 s each, in parallel); a dead worker's events wait this
+ * long.
+ */
 const LEASE_MS = 60_000
 /** With pauses up to 25 s this is about an hour and a half of a vendor that does not answer. */
 const ATTEMPTS_MAX = 200
@@ -28,9 +36,9 @@ export interface WebhookAnswer {
 }
 
 /**
- * Takes a vendor's notification: verified on its raw bytes, stored, answered at once; the worker acts on it later.
- * A refused one leaves nothing behind but a line in the log. Throws {@link NotFound} for a gateway that is not set up,
- * OperationalError when it cannot be stored: the vendor then repeats it.
+ * Takes a vendor's notification: verified on its raw bytes, stored, answered at once; the worker acts on it
+ * later. A refused one leaves nothing behind but a line in the log. Throws {@link NotFound} for a gateway
+ * that is not set up, OperationalError when it cannot be stored: the vendor then repeats it.
  */
 export async function receiveWebhook(
   kit: PaymentsKit,
@@ -51,16 +59,18 @@ export async function receiveWebhook(
     return { status: result.status, content_type: 'text/plain; charset=utf-8', body: 'refused' }
   }
   const received_at = kit.clock.now()
-  await store(result.events.map((event) => ({
-    gateway: gateway_id,
-    external_event_id: event.external_event_id.slice(0, 300),
-    type: event.type.slice(0, 100),
-    trust: event.trust,
-    event: queries.eventText(event),
-    raw_body: request.raw_body,
-    remote_address: request.remote_address,
-    received_at,
-  })))
+  await store(
+    result.events.map((event) => ({
+      gateway: gateway_id,
+      external_event_id: event.external_event_id.slice(0, 300),
+      type: event.type.slice(0, 100),
+      trust: event.trust,
+      event: queries.eventText(event),
+      raw_body: request.raw_body,
+      remote_address: request.remote_address,
+      received_at,
+    })),
+  )
   return {
     status: result.answer?.status ?? 200,
     content_type: result.answer?.content_type ?? 'text/plain; charset=utf-8',
@@ -68,7 +78,9 @@ export async function receiveWebhook(
   }
 }
 
-/** Stores events in one transaction; the server puts a coalescer around it so that bursts cost few commits. */
+/**
+ * Stores events in one transaction; the server puts a coalescer around it so that bursts cost few commits.
+ */
 export function storeEvents(db: Db): StoreEvents {
   return async (events) => {
     if (events.length > 0) await db.transact((tx) => queries.insertEvents(tx, events))
@@ -85,14 +97,15 @@ interface Resolved {
 }
 
 /**
- * Handles up to `limit` waiting notifications: claims them, reads from the vendor what was not proved, and records
- * all of it in one transaction. Should one of them be poison, they are recorded one by one and it is put aside.
- * Answers how many were claimed, so that the caller knows whether to go on.
+ * Handles up to `limit` waiting notifications: claims them, reads from the vendor what was not proved, and
+ * records all of it in one transaction. Should one of them be poison, they are recorded one by one and it is
+ * put aside. Answers how many were claimed, so that the caller knows whether to go on.
  */
 export async function drainInbox(db: Db, kit: PaymentsKit, limit = 200): Promise<number> {
   const now = kit.clock.now()
   const rows = await db.transact((tx) =>
-    queries.claimEvents(tx, now, new Date(now.getTime() + LEASE_MS), limit))
+    queries.claimEvents(tx, now, new Date(now.getTime() + LEASE_MS), limit),
+  )
   if (rows.length === 0) return 0
   const resolved = await resolveAll(db, kit, rows)
   try {
@@ -109,7 +122,11 @@ async function recordAlone(db: Db, kit: PaymentsKit, one: Resolved): Promise<voi
     await db.transact((tx) => recordAll(tx, kit, [one]))
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    kit.notice('a notification could not be recorded', { gateway: one.row.gateway, inbox_id: String(one.row.id), message })
+    kit.notice('a notification could not be recorded', {
+      gateway: one.row.gateway,
+      inbox_id: String(one.row.id),
+      message,
+    })
     await db.transact((tx) => recordAll(tx, kit, [{ row: one.row, event: one.event, error: message }]))
   }
 }
@@ -130,14 +147,21 @@ async function recordAll(tx: Tx, kit: PaymentsKit, resolved: readonly Resolved[]
       outcomes.set(row.id, await recordRefundWord(tx, kit, row.gateway, event.refund))
     } else outcomes.set(row.id, `no handler for ${event.kind}`)
   }
-  await queries.closeEvents(tx, [...outcomes].map(([id, outcome]) => ({ id, outcome })), now)
+  await queries.closeEvents(
+    tx,
+    [...outcomes].map(([id, outcome]) => ({ id, outcome })),
+    now,
+  )
   const failed = resolved.filter(({ error }) => error !== undefined)
-  await queries.postponeEvents(tx, failed.map(({ row, error }) => ({
-    id: row.id,
-    next_attempt_at: nextInboxAttempt(row.attempts, now),
-    error: error ?? '',
-    is_dead: row.attempts >= ATTEMPTS_MAX,
-  })))
+  await queries.postponeEvents(
+    tx,
+    failed.map(({ row, error }) => ({
+      id: row.id,
+      next_attempt_at: nextInboxAttempt(row.attempts, now),
+      error: error ?? '',
+      is_dead: row.attempts >= ATTEMPTS_MAX,
+    })),
+  )
 }
 
 async function resolveAll(db: Db, kit: PaymentsKit, rows: readonly InboxRow[]): Promise<Resolved[]> {
@@ -200,18 +224,22 @@ async function readRefund(
 ): Promise<Resolved> {
   const { gateway, config } = kit.gateways.get(row.gateway)
   if (!gateway.getRefund) return { row, event, outcome: 'gateway_cannot_read_refunds' }
-  const refund = await gateway.getRefund(config, {
-    refund_id: event.refund_id ?? '',
-    external_id: event.external_id,
-    payment: {
-      payment_id: '',
-      payment_number: 0,
+  const refund = await gateway.getRefund(
+    config,
+    {
+      refund_id: event.refund_id ?? '',
+      external_id: event.external_id,
+      payment: {
+        payment_id: '',
+        payment_number: 0,
+        amount: 0n,
+        currency: '',
+        ...(event.payment_external_id === undefined ? {} : { external_id: event.payment_external_id }),
+      },
       amount: 0n,
       currency: '',
-      ...(event.payment_external_id === undefined ? {} : { external_id: event.payment_external_id }),
     },
-    amount: 0n,
-    currency: '',
-  }, kit.gateways.context(row.gateway))
+    kit.gateways.context(row.gateway),
+  )
   return refund ? { row, event: { ...event, refund } } : { row, event, outcome: 'unknown_to_vendor' }
 }

@@ -1,7 +1,14 @@
 export { loadGatewayFiles, createGateways, callGateway } from './gateways.ts'
 export type { Gateways, ReadyGateway } from './gateways.ts'
 export type { PaymentsKit } from './kit.ts'
-export { intendPayment, startPayment, startCheckout, getPayment, setMismatch, cancelPayment } from './payments.ts'
+export {
+  intendPayment,
+  startPayment,
+  startCheckout,
+  getPayment,
+  setMismatch,
+  cancelPayment,
+} from './payments.ts'
 export type { NewPayment } from './payments.ts'
 export { findPaymentsOfOrder } from './payment-queries.ts'
 export type { PaymentRow } from './payment-queries.ts'

@@ -30,15 +30,20 @@ export async function checkPayments(db: Db, kit: PaymentsKit, limit = 100): Prom
 export async function checkRefunds(db: Db, kit: PaymentsKit, limit = 100): Promise<number> {
   const now = kit.clock.now()
   const due = await db.transact((tx) => claimDueRefunds(tx, now, new Date(now.getTime() + CLAIM_MS), limit))
-  await inParts(due, async (refund) => {
-    // Without the vendor's id it is not known whether the request arrived: the repeat has the same key.
-    if (refund.external_id === null && refund.status === 'pending') await carryOutRefund(db, kit, refund.id)
-    else await refreshRefund(db, kit, refund)
-  }, (refund, error) => notice(kit, error, { refund_id: refund.id }))
+  await inParts(
+    due,
+    async (refund) => {
+      // Without the vendor's id it is not known whether the request arrived: the repeat has the same key.
+      if (refund.external_id === null && refund.status === 'pending') await carryOutRefund(db, kit, refund.id)
+      else await refreshRefund(db, kit, refund)
+    },
+    (refund, error) => notice(kit, error, { refund_id: refund.id }),
+  )
   return due.length
 
   function notice(target: PaymentsKit, error: unknown, facts: Record<string, unknown>): void {
-    if (!isWorldFailure(error)) target.notice('a refund could not be checked', { ...facts, message: String(error) })
+    if (!isWorldFailure(error))
+      target.notice('a refund could not be checked', { ...facts, message: String(error) })
   }
 }
 
@@ -54,7 +59,10 @@ async function checkPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Prom
   await planNext(db, kit, payment.id)
 }
 
-/** An intent without an answer: the vendor is asked whether it knows it; if not, it is asked again, or given up. */
+/**
+ * An intent without an answer: the vendor is asked whether it knows it; if not, it is asked again, or given
+ * up.
+ */
 async function recoverIntent(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<void> {
   const word = await refreshPayment(db, kit, payment)
   const now = kit.clock.now()
@@ -84,7 +92,11 @@ async function planNext(db: Db, kit: PaymentsKit, payment_id: string): Promise<v
       return
     }
     const is_given_up = now.getTime() - payment.created_at.getTime() > CHECKING_MAX_MS
-    await setNextCheck(tx, payment_id, is_given_up ? null : nextPaymentCheck(payment.status, payment.created_at, now))
+    await setNextCheck(
+      tx,
+      payment_id,
+      is_given_up ? null : nextPaymentCheck(payment.status, payment.created_at, now),
+    )
   })
 }
 
@@ -94,7 +106,9 @@ async function inParts<T>(
   failed: (item: T, error: unknown) => void = () => undefined,
 ): Promise<void> {
   for (let at = 0; at < items.length; at += AT_ONCE) {
-    await Promise.all(items.slice(at, at + AT_ONCE).map((item) => work(item).catch((error) => failed(item, error))))
+    await Promise.all(
+      items.slice(at, at + AT_ONCE).map((item) => work(item).catch((error: unknown) => failed(item, error))),
+    )
   }
 }
 

@@ -6,12 +6,29 @@ import { mayMove, PAYMENT_STATUSES, type PaymentStatus } from './payment-status.
 
 const expires_at = new Date('2026-03-02T12:00:00Z')
 const ours: JudgedPayment = {
-  id: 'pay_1', number: 7, order_id: 'ord_1', gateway: 'yookassa', is_test: true, status: 'pending',
-  amount: 20_000n, currency: 'RUB', external_id: 'v-1', may_capture_now: true, expires_at,
+  id: 'pay_1',
+  number: 7,
+  order_id: 'ord_1',
+  gateway: 'yookassa',
+  is_test: true,
+  status: 'pending',
+  amount: 20_000n,
+  currency: 'RUB',
+  external_id: 'v-1',
+  may_capture_now: true,
+  expires_at,
 }
 const word: VendorPayment = {
-  external_id: 'v-1', payment_id: 'pay_1', payment_number: 7, order_id: 'ord_1', status: 'succeeded', amount: 20_000n,
-  currency: 'RUB', is_test: true, receiver_matches: true, paid_at: new Date('2026-03-01T12:00:00Z'),
+  external_id: 'v-1',
+  payment_id: 'pay_1',
+  payment_number: 7,
+  order_id: 'ord_1',
+  status: 'succeeded',
+  amount: 20_000n,
+  currency: 'RUB',
+  is_test: true,
+  receiver_matches: true,
+  paid_at: new Date('2026-03-01T12:00:00Z'),
 }
 const judge = (our: Partial<JudgedPayment>, their: Partial<VendorPayment>, gateway = 'yookassa'): Verdict =>
   judgePayment({ ...ours, ...our }, { ...word, ...their }, { gateway })
@@ -44,7 +61,10 @@ describe('judging a vendor’s word about a payment', () => {
 
   it('refuses a differing word that is not about money', () => {
     expect(judge({}, { status: 'pending', amount: 1n })).toEqual({ kind: 'refuse', reason: 'wrong_amount' })
-    expect(judge({}, { status: 'canceled', currency: 'USD' })).toEqual({ kind: 'refuse', reason: 'wrong_currency' })
+    expect(judge({}, { status: 'canceled', currency: 'USD' })).toEqual({
+      kind: 'refuse',
+      reason: 'wrong_currency',
+    })
   })
 
   it('sets aside what was paid after the order’s time, and takes what was only told late', () => {
@@ -52,15 +72,22 @@ describe('judging a vendor’s word about a payment', () => {
     expect(judge({}, { paid_at: late })).toEqual({ kind: 'mismatch', reason: 'order_expired' })
     expect(judge({ status: 'expired' }, {})).toMatchObject({ kind: 'move', status: 'succeeded' })
     const { paid_at: _paid_at, ...untimed } = word
-    expect(judgePayment({ ...ours, status: 'expired' }, untimed, { gateway: 'yookassa' }))
-      .toEqual({ kind: 'mismatch', reason: 'order_expired' })
+    expect(judgePayment({ ...ours, status: 'expired' }, untimed, { gateway: 'yookassa' })).toEqual({
+      kind: 'mismatch',
+      reason: 'order_expired',
+    })
   })
 
   it('takes less than was authorized in a two-stage payment, and never more', () => {
-    expect(judge({ may_capture_now: false, status: 'authorized' }, { amount: 15_000n }))
-      .toEqual({ kind: 'move', status: 'succeeded', captured_amount: 15_000n })
-    expect(judge({ may_capture_now: false, status: 'authorized' }, { amount: 20_001n }))
-      .toEqual({ kind: 'mismatch', reason: 'wrong_amount' })
+    expect(judge({ may_capture_now: false, status: 'authorized' }, { amount: 15_000n })).toEqual({
+      kind: 'move',
+      status: 'succeeded',
+      captured_amount: 15_000n,
+    })
+    expect(judge({ may_capture_now: false, status: 'authorized' }, { amount: 20_001n })).toEqual({
+      kind: 'mismatch',
+      reason: 'wrong_amount',
+    })
   })
 
   it('does nothing for a repeat and for anything after the money was taken', () => {
@@ -73,17 +100,29 @@ describe('judging a vendor’s word about a payment', () => {
 })
 
 describe('the order of statuses', () => {
-  const told: PaymentStatus[] = ['pending', 'requires_action', 'authorized', 'failed', 'canceled', 'succeeded']
+  const told: PaymentStatus[] = [
+    'pending',
+    'requires_action',
+    'authorized',
+    'failed',
+    'canceled',
+    'succeeded',
+  ]
   const after = (words: readonly PaymentStatus[]): PaymentStatus =>
     words.reduce<PaymentStatus>((status, next) => (mayMove(status, next) ? next : status), 'pending')
 
   it('ends the same whatever the order and the repeats of the words', () => {
-    fc.assert(fc.property(fc.array(fc.constantFrom(...told), { maxLength: 6 }), fc.array(fc.nat(5), { maxLength: 6 }),
-      (words, repeats) => {
-        const expected = after(words)
-        const noisy = [...words, ...repeats.flatMap((index) => words[index] ?? [])].toSorted(() => 1)
-        expect(after(noisy.toReversed())).toBe(expected)
-      }))
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...told), { maxLength: 6 }),
+        fc.array(fc.nat(5), { maxLength: 6 }),
+        (words, repeats) => {
+          const expected = after(words)
+          const noisy = [...words, ...repeats.flatMap((index) => words[index] ?? [])].toSorted(() => 1)
+          expect(after(noisy.toReversed())).toBe(expected)
+        },
+      ),
+    )
   })
 
   it('never leaves what is settled or waits for a person', () => {

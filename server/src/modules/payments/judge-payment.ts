@@ -17,8 +17,17 @@ export interface JudgedPayment {
 }
 
 export type MismatchReason =
-  | 'wrong_gateway' | 'wrong_order' | 'wrong_payment' | 'wrong_amount' | 'wrong_currency' | 'wrong_mode'
-  | 'wrong_receiver' | 'wrong_external_id' | 'order_expired' | 'order_already_paid' | 'order_canceled'
+  | 'wrong_gateway'
+  | 'wrong_order'
+  | 'wrong_payment'
+  | 'wrong_amount'
+  | 'wrong_currency'
+  | 'wrong_mode'
+  | 'wrong_receiver'
+  | 'wrong_external_id'
+  | 'order_expired'
+  | 'order_already_paid'
+  | 'order_canceled'
 
 export type Verdict =
   /** Nothing to do: a repeat, or a word that is older than what we know. */
@@ -36,11 +45,13 @@ export type Verdict =
  */
 export function judgePayment(ours: JudgedPayment, word: VendorPayment, source: { gateway: string }): Verdict {
   if (ours.gateway !== source.gateway) return { kind: 'refuse', reason: 'wrong_gateway' }
-  if (word.payment_id !== undefined && word.payment_id !== ours.id) return { kind: 'refuse', reason: 'wrong_payment' }
+  if (word.payment_id !== undefined && word.payment_id !== ours.id)
+    return { kind: 'refuse', reason: 'wrong_payment' }
   if (word.payment_number !== undefined && word.payment_number !== ours.number) {
     return { kind: 'refuse', reason: 'wrong_payment' }
   }
-  if (word.is_test !== undefined && word.is_test !== ours.is_test) return { kind: 'refuse', reason: 'wrong_mode' }
+  if (word.is_test !== undefined && word.is_test !== ours.is_test)
+    return { kind: 'refuse', reason: 'wrong_mode' }
   const status = fromVendorStatus(word.status)
   const has_money = status === 'succeeded' || status === 'authorized'
   const wrong = differenceOf(ours, word)

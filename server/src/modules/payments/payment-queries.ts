@@ -9,9 +9,26 @@ export async function insertPayment(
   tx: Tx,
   payment: Pick<
     PaymentRow,
-    | 'id' | 'order_id' | 'customer_id' | 'gateway' | 'is_test' | 'amount' | 'currency' | 'description' | 'return_url'
-    | 'may_capture_now' | 'has_save_consent' | 'method' | 'saved_method_id' | 'locale' | 'telegram_id' | 'email'
-    | 'receipt' | 'expires_at' | 'created_at' | 'next_check_at'
+    | 'id'
+    | 'order_id'
+    | 'customer_id'
+    | 'gateway'
+    | 'is_test'
+    | 'amount'
+    | 'currency'
+    | 'description'
+    | 'return_url'
+    | 'may_capture_now'
+    | 'has_save_consent'
+    | 'method'
+    | 'saved_method_id'
+    | 'locale'
+    | 'telegram_id'
+    | 'email'
+    | 'receipt'
+    | 'expires_at'
+    | 'created_at'
+    | 'next_check_at'
   >,
 ): Promise<void> {
   await tx
@@ -66,7 +83,9 @@ export interface PaymentRef {
   external_id?: string | undefined
 }
 
-/** Finds our payment for each reference a vendor gave: by our id, our number, or the vendor's id. In order. */
+/**
+ * Finds our payment for each reference a vendor gave: by our id, our number, or the vendor's id. In order.
+ */
 export async function findPaymentIds(sql: Sql, refs: readonly PaymentRef[]): Promise<(string | undefined)[]> {
   if (refs.length === 0) return []
   const { rows } = await raw<{ n: number; id: string }>`
@@ -140,13 +159,24 @@ export async function setCreated(
 export async function setStatus(
   tx: Tx,
   id: string,
-  change: { status: PaymentStatus; next_check_at: Date | null; updated_at: Date; failure_reason?: string | null; finished_at?: Date },
+  change: {
+    status: PaymentStatus
+    next_check_at: Date | null
+    updated_at: Date
+    failure_reason?: string | null
+    finished_at?: Date
+  },
 ): Promise<void> {
   await tx.updateTable('payments.payments').set(change).where('id', '=', id).execute()
 }
 
 /** Takes payments whose time to be asked about has come, and puts the next time far enough for one round. */
-export async function claimDuePayments(tx: Tx, now: Date, again_at: Date, limit: number): Promise<PaymentRow[]> {
+export async function claimDuePayments(
+  tx: Tx,
+  now: Date,
+  again_at: Date,
+  limit: number,
+): Promise<PaymentRow[]> {
   const rows = await tx
     .updateTable('payments.payments')
     .set((eb) => ({ next_check_at: again_at, check_attempts: eb('check_attempts', '+', 1) }))
@@ -202,6 +232,10 @@ export async function listPayments(
     const { created_at, id } = page.after
     query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
   }
-  const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
+  const rows = await query
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .execute()
   return rows
 }

@@ -1,8 +1,17 @@
 import type { VendorPaymentStatus } from '@kopilka/extension'
 
 export const PAYMENT_STATUSES = [
-  'pending', 'requires_action', 'authorized', 'unknown', 'expired', 'failed', 'canceled', 'mismatch',
-  'succeeded', 'partially_refunded', 'refunded',
+  'pending',
+  'requires_action',
+  'authorized',
+  'unknown',
+  'expired',
+  'failed',
+  'canceled',
+  'mismatch',
+  'succeeded',
+  'partially_refunded',
+  'refunded',
 ] as const
 
 /**
@@ -33,10 +42,17 @@ const SETTLED: ReadonlySet<PaymentStatus> = new Set(['succeeded', 'partially_ref
 
 /** Statuses in which nothing more is expected from the vendor. */
 const FINAL: ReadonlySet<PaymentStatus> = new Set([
-  'failed', 'canceled', 'mismatch', 'succeeded', 'partially_refunded', 'refunded',
+  'failed',
+  'canceled',
+  'mismatch',
+  'succeeded',
+  'partially_refunded',
+  'refunded',
 ])
 
-/** Whether the vendor's word may move a payment from one status to the other. A mismatch waits for a person. */
+/**
+ * Whether the vendor's word may move a payment from one status to the other. A mismatch waits for a person.
+ */
 export function mayMove(from: PaymentStatus, to: PaymentStatus): boolean {
   if (SETTLED.has(from) || from === 'mismatch') return false
   return RANK[to] > RANK[from]

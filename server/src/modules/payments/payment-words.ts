@@ -1,9 +1,21 @@
 import type { VendorPayment } from '@kopilka/extension'
 import type { Tx } from '#kernel/db'
-import { paymentAuthorized, paymentFailed, paymentMismatched, paymentSucceeded, type PaymentPayload } from './events.ts'
+import {
+  paymentAuthorized,
+  paymentFailed,
+  paymentMismatched,
+  paymentSucceeded,
+  type PaymentPayload,
+} from './events.ts'
 import { judgePayment, type Verdict } from './judge-payment.ts'
 import type { PaymentsKit } from './kit.ts'
-import { findPaymentIds, lockPayments, updatePayments, type PaymentChange, type PaymentRow } from './payment-queries.ts'
+import {
+  findPaymentIds,
+  lockPayments,
+  updatePayments,
+  type PaymentChange,
+  type PaymentRow,
+} from './payment-queries.ts'
 import { isFinal } from './payment-status.ts'
 import { saveMethods } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
@@ -15,9 +27,9 @@ export interface PaymentWord {
 }
 
 /**
- * Records what vendors say about payments: compares each with what was asked, moves it forward or sets it aside,
- * and publishes what follows from it, all in this transaction. Set-based: two hundred words cost a few statements.
- * Repeats and words out of order change nothing. Answers one outcome per word, for the inbox.
+ * Records what vendors say about payments: compares each with what was asked, moves it forward or sets it
+ * aside, and publishes what follows from it, all in this transaction. Set-based: two hundred words cost a few
+ * statements. Repeats and words out of order change nothing. Answers one outcome per word, for the inbox.
  */
 export async function recordPaymentWords(
   tx: Tx,
@@ -37,7 +49,10 @@ export async function recordPaymentWords(
   const outcomes = words.map(({ gateway, word }, index) => {
     const payment = payments.get(ids[index] ?? '')
     if (!payment) {
-      kit.notice('a notification names a payment that is not ours', { gateway, external_id: word.external_id })
+      kit.notice('a notification names a payment that is not ours', {
+        gateway,
+        external_id: word.external_id,
+      })
       return 'not_ours'
     }
     const verdict = judgePayment(payment, word, { gateway })
@@ -52,9 +67,16 @@ export async function recordPaymentWords(
     return verdict.kind === 'mismatch' ? `mismatch: ${verdict.reason}` : verdict.status
   })
   const changes = [...changed.values()]
-  await updatePayments(tx, changes.map(({ payment }) => toChange(payment)))
+  await updatePayments(
+    tx,
+    changes.map(({ payment }) => toChange(payment)),
+  )
   await saveMethods(tx, kit, changes)
-  await publishChanges(tx, kit, changes.map(({ payment }) => payment))
+  await publishChanges(
+    tx,
+    kit,
+    changes.map(({ payment }) => payment),
+  )
   return outcomes
 }
 
@@ -115,18 +137,27 @@ function toChange(payment: PaymentRow): PaymentChange {
 }
 
 async function publishChanges(tx: Tx, kit: PaymentsKit, payments: readonly PaymentRow[]): Promise<void> {
-  const of = (...statuses: string[]): PaymentRow[] => payments.filter(({ status }) => statuses.includes(status))
+  const of = (...statuses: string[]): PaymentRow[] =>
+    payments.filter(({ status }) => statuses.includes(status))
   await kit.events.publish(tx, paymentSucceeded, ...of('succeeded').map(toPayload))
   await kit.events.publish(tx, paymentAuthorized, ...of('authorized').map(toPayload))
   const failed = of('failed', 'canceled', 'expired')
-  await kit.events.publish(tx, paymentFailed, ...failed.map((payment) => ({
-    ...toPayload(payment),
-    reason: payment.failure_reason ?? payment.status,
-  })))
-  await kit.events.publish(tx, paymentMismatched, ...of('mismatch').map((payment) => ({
-    ...toPayload(payment),
-    reason: payment.mismatch_reason ?? 'unknown',
-  })))
+  await kit.events.publish(
+    tx,
+    paymentFailed,
+    ...failed.map((payment) => ({
+      ...toPayload(payment),
+      reason: payment.failure_reason ?? payment.status,
+    })),
+  )
+  await kit.events.publish(
+    tx,
+    paymentMismatched,
+    ...of('mismatch').map((payment) => ({
+      ...toPayload(payment),
+      reason: payment.mismatch_reason ?? 'unknown',
+    })),
+  )
 }
 
 /** The facts of a payment as its events carry them. */

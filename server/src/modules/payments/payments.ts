@@ -1,11 +1,17 @@
-import type { CreatedPayment, PaymentReference, Receipt, VendorPayment } from '@kopilka/extension'
+import type {
+  CreatedPayment,
+  PaymentReference,
+  Receipt,
+  ReceiptItem,
+  VendorPayment,
+} from '@kopilka/extension'
 import { GatewayUnavailable } from '@kopilka/extension'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { PaymentRefused, ReceiptContactNeeded } from './errors.ts'
 import { paymentFailed } from './events.ts'
-import { callGateway, type ReadyGateway } from './gateways.ts'
+import { asGatewayError, callGateway, type ReadyGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
@@ -46,7 +52,9 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
   if (input.saved_method_id !== undefined) {
     const method = await getSavedMethod(tx, input.customer_id, input.saved_method_id)
     if (method.gateway !== input.gateway) {
-      throw new InvalidRequest([{ pointer: '/saved_method_id', detail: `belongs to the gateway ${method.gateway}` }])
+      throw new InvalidRequest([
+        { pointer: '/saved_method_id', detail: `belongs to the gateway ${method.gateway}` },
+      ])
     }
   }
   const now = kit.clock.now()
@@ -68,7 +76,7 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     locale: input.locale,
     telegram_id: input.telegram_id ?? null,
     email: input.email ?? null,
-    receipt: (input.receipt ?? null),
+    receipt: input.receipt ?? null,
     expires_at: input.expires_at,
     created_at: now,
     // Should this process die before the vendor is asked, the janitor finds the intent.
@@ -78,10 +86,10 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
 }
 
 /**
- * Asks the vendor to create a payment whose intent is written, and records the answer. Called again for the same
- * payment it repeats the same request under the same key, so there is one payment at the vendor.
- * Throws {@link PaymentRefused} when the vendor refuses, OperationalError `gateway_unavailable` when it is not
- * known what came of it (the payment is then `unknown` and the janitor resolves it), {@link NotFound}.
+ * Asks the vendor to create a payment whose intent is written, and records the answer. Called again for the
+ * same payment it repeats the same request under the same key, so there is one payment at the vendor.
+ * Throws {@link PaymentRefused} when the vendor refuses, OperationalError `gateway_unavailable` when it is
+ * not known what came of it (the payment is then `unknown` and the janitor resolves it), {@link NotFound}.
  */
 export async function startPayment(db: Db, kit: PaymentsKit, payment_id: string): Promise<PaymentRow> {
   const payment = await getPayment(db, payment_id)
@@ -105,12 +113,15 @@ export async function startPayment(db: Db, kit: PaymentsKit, payment_id: string)
       next_check_at: nextPaymentCheck('pending', locked.created_at, now) ?? now,
       updated_at: now,
     })
-    if (created.payment) await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word: created.payment }])
+    if (created.payment)
+      await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word: created.payment }])
     return getPayment(tx, payment_id)
   })
 }
 
-/** As {@link startPayment}, but a refusal is thrown as {@link PaymentRefused}: for callers that need the page. */
+/**
+ * As {@link startPayment}, but a refusal is thrown as {@link PaymentRefused}: for callers that need the page.
+ */
 export async function startCheckout(db: Db, kit: PaymentsKit, payment_id: string): Promise<PaymentRow> {
   const payment = await startPayment(db, kit, payment_id)
   if (payment.status === 'failed' || payment.status === 'canceled') {
@@ -129,7 +140,9 @@ export async function getPayment(sql: Sql, id: string): Promise<PaymentRow> {
   return payment
 }
 
-/** A caller is looking at an unfinished payment: the janitor asks the vendor soon instead of in its own time. */
+/**
+ * A caller is looking at an unfinished payment: the janitor asks the vendor soon instead of in its own time.
+ */
 export async function hastenPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<void> {
   if (payment.next_check_at === null || payment.external_id === null) return
   const now = kit.clock.now()
@@ -150,7 +163,9 @@ export async function capturePayment(
   const payment = await getPayment(db, payment_id)
   const amount = input.amount ?? payment.amount
   if (amount > payment.amount) {
-    throw new InvalidRequest([{ pointer: '/amount', detail: `is more than the authorized ${payment.amount}` }])
+    throw new InvalidRequest([
+      { pointer: '/amount', detail: `is more than the authorized ${payment.amount}` },
+    ])
   }
   if (payment.status === 'succeeded' && payment.captured_amount === amount) return payment
   checkStatus(payment, CAPTURABLE, 'captured')
@@ -178,11 +193,16 @@ export async function cancelPayment(db: Db, kit: PaymentsKit, payment_id: string
 }
 
 /** Reads one payment from its vendor and records what it says; answers the vendor's word, if there is one. */
-export async function refreshPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<VendorPayment | undefined> {
+export async function refreshPayment(
+  db: Db,
+  kit: PaymentsKit,
+  payment: PaymentRow,
+): Promise<VendorPayment | undefined> {
   const ready = kit.gateways.find(payment.gateway)
   if (!ready) return undefined
   const word = await callGateway(() =>
-    ready.gateway.getPayment(ready.config, referenceOf(payment), kit.gateways.context(payment.gateway)))
+    ready.gateway.getPayment(ready.config, referenceOf(payment), kit.gateways.context(payment.gateway)),
+  )
   if (word) await recordWord(db, kit, payment, word)
   return word
 }
@@ -190,24 +210,31 @@ export async function refreshPayment(db: Db, kit: PaymentsKit, payment: PaymentR
 /**
  * Sets a settled payment aside for a person: used when the order it pays cannot take it. Nothing was granted.
  */
-export async function setMismatch(tx: Tx, kit: PaymentsKit, payment_id: string, reason: string): Promise<void> {
+export async function setMismatch(
+  tx: Tx,
+  kit: PaymentsKit,
+  payment_id: string,
+  reason: string,
+): Promise<void> {
   const payment = await lockOrThrow(tx, payment_id)
-  await queries.updatePayments(tx, [{
-    id: payment.id,
-    status: 'mismatch',
-    captured_amount: String(payment.captured_amount),
-    refunded_amount: String(payment.refunded_amount),
-    external_id: payment.external_id,
-    fee: null,
-    failure_reason: payment.failure_reason,
-    mismatch_reason: reason,
-    mismatch: { captured_amount: String(payment.captured_amount) },
-    authorized_at: payment.authorized_at?.toISOString() ?? null,
-    succeeded_at: payment.succeeded_at?.toISOString() ?? null,
-    finished_at: kit.clock.now().toISOString(),
-    next_check_at: null,
-    updated_at: kit.clock.now().toISOString(),
-  }])
+  await queries.updatePayments(tx, [
+    {
+      id: payment.id,
+      status: 'mismatch',
+      captured_amount: String(payment.captured_amount),
+      refunded_amount: String(payment.refunded_amount),
+      external_id: payment.external_id,
+      fee: null,
+      failure_reason: payment.failure_reason,
+      mismatch_reason: reason,
+      mismatch: { captured_amount: String(payment.captured_amount) },
+      authorized_at: payment.authorized_at?.toISOString() ?? null,
+      succeeded_at: payment.succeeded_at?.toISOString() ?? null,
+      finished_at: kit.clock.now().toISOString(),
+      next_check_at: null,
+      updated_at: kit.clock.now().toISOString(),
+    },
+  ])
 }
 
 /** The payment as a gateway is asked about it. */
@@ -256,26 +283,36 @@ async function askVendor(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise
   try {
     if (payment.saved_method_id !== null && gateway.chargeSavedMethod) {
       const method = await getSavedMethod(db, payment.customer_id, payment.saved_method_id)
-      return await gateway.chargeSavedMethod(config, {
-        ...common,
-        method_external_id: method.external_id,
-        ...(method.customer_external_id === null ? {} : { customer_external_id: method.customer_external_id }),
-      }, context)
+      return await gateway.chargeSavedMethod(
+        config,
+        {
+          ...common,
+          method_external_id: method.external_id,
+          ...(method.customer_external_id === null
+            ? {}
+            : { customer_external_id: method.customer_external_id }),
+        },
+        context,
+      )
     }
-    return await gateway.createPayment(config, {
-      ...common,
-      return_url: payment.return_url,
-      capture: payment.may_capture_now,
-      save_method: payment.has_save_consent,
-      locale: payment.locale,
-      expires_at: payment.expires_at,
-      ...(payment.method === null ? {} : { method: payment.method }),
-      ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
-      ...(payment.email === null ? {} : { email: payment.email }),
-    }, context)
+    return await gateway.createPayment(
+      config,
+      {
+        ...common,
+        return_url: payment.return_url,
+        capture: payment.may_capture_now,
+        save_method: payment.has_save_consent,
+        locale: payment.locale,
+        expires_at: payment.expires_at,
+        ...(payment.method === null ? {} : { method: payment.method }),
+        ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
+        ...(payment.email === null ? {} : { email: payment.email }),
+      },
+      context,
+    )
   } catch (error) {
     if (error instanceof GatewayUnavailable) await markUnknown(db, kit, payment.id)
-    return callGateway(() => Promise.reject(error))
+    throw asGatewayError(error)
   }
 }
 
@@ -289,7 +326,12 @@ async function markUnknown(db: Db, kit: PaymentsKit, payment_id: string): Promis
   })
 }
 
-async function recordWord(db: Db, kit: PaymentsKit, payment: PaymentRow, word: VendorPayment): Promise<PaymentRow> {
+async function recordWord(
+  db: Db,
+  kit: PaymentsKit,
+  payment: PaymentRow,
+  word: VendorPayment,
+): Promise<PaymentRow> {
   return db.transact(async (tx) => {
     await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word }])
     return getPayment(tx, payment.id)
@@ -298,27 +340,37 @@ async function recordWord(db: Db, kit: PaymentsKit, payment: PaymentRow, word: V
 
 function checkAbilities({ gateway, config }: ReadyGateway, input: NewPayment): void {
   if (!gateway.currencies.includes(input.currency)) {
-    throw new InvalidRequest([{ pointer: '/gateway', detail: `${gateway.id} does not take ${input.currency}` }])
+    throw new InvalidRequest([
+      { pointer: '/gateway', detail: `${gateway.id} does not take ${input.currency}` },
+    ])
   }
   if (input.capture === 'manual' && !gateway.capturePayment) {
     throw new InvalidRequest([{ pointer: '/capture', detail: `${gateway.id} has no two-stage payments` }])
   }
   if (input.saved_method_id !== undefined && !gateway.chargeSavedMethod) {
-    throw new InvalidRequest([{ pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` }])
+    throw new InvalidRequest([
+      { pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` },
+    ])
   }
   const needs_contact = gateway.needs?.receipt_contact
   const is_needed = typeof needs_contact === 'function' ? needs_contact(config) : needs_contact === true
   if (is_needed && input.receipt === undefined) {
-    throw new ReceiptContactNeeded(`Send receipt_contact with an e-mail or phone: ${gateway.id} registers receipts.`)
+    throw new ReceiptContactNeeded(
+      `Send receipt_contact with an e-mail or phone: ${gateway.id} registers receipts.`,
+    )
   }
   if (gateway.needs?.telegram_id === true && input.telegram_id === undefined) {
-    throw new InvalidRequest([{ pointer: '/customer_id', detail: `${gateway.id} needs a customer with a Telegram id` }])
+    throw new InvalidRequest([
+      { pointer: '/customer_id', detail: `${gateway.id} needs a customer with a Telegram id` },
+    ])
   }
 }
 
 function checkStatus(payment: PaymentRow, allowed: readonly string[], done: string): void {
   if (allowed.includes(payment.status)) return
-  throw new InvalidState(`A payment that is ${payment.status} cannot be ${done}.`, { status_now: payment.status })
+  throw new InvalidState(`A payment that is ${payment.status} cannot be ${done}.`, {
+    status_now: payment.status,
+  })
 }
 
 async function lockOrThrow(tx: Tx, id: string): Promise<PaymentRow> {
@@ -329,6 +381,10 @@ async function lockOrThrow(tx: Tx, id: string): Promise<PaymentRow> {
 
 /** A receipt as it lies in the database has its amounts as JSON numbers; gateways get bigints. */
 export function reviveReceipt(stored: unknown): Receipt {
-  const receipt = stored as Receipt & { items: (Receipt['items'][number] & { unit_amount: number | bigint })[] }
-  return { ...receipt, items: receipt.items.map((item) => ({ ...item, unit_amount: BigInt(item.unit_amount) })) }
+  type StoredItem = Omit<ReceiptItem, 'unit_amount'> & { unit_amount: number }
+  const receipt = stored as Omit<Receipt, 'items'> & { items: StoredItem[] }
+  return {
+    ...receipt,
+    items: receipt.items.map((item) => ({ ...item, unit_amount: BigInt(item.unit_amount) })),
+  }
 }

@@ -4,7 +4,12 @@ import { describe, expect, it } from 'vitest'
 import { receiptShare } from './receipt-share.ts'
 
 const item = (unit_amount: bigint, quantity: number): Receipt['items'][number] => ({
-  description: '30 minutes', quantity, unit_amount, vat: 'none', payment_subject: 'service', payment_mode: 'full_payment',
+  description: '30 minutes',
+  quantity,
+  unit_amount,
+  vat: 'none',
+  payment_subject: 'service',
+  payment_mode: 'full_payment',
 })
 const total = (receipt: Receipt): bigint =>
   receipt.items.reduce((sum, { unit_amount, quantity }) => sum + unit_amount * BigInt(quantity), 0n)
@@ -16,15 +21,24 @@ describe('the receipt of a part of a payment', () => {
   })
 
   it('adds up to the amount to the kopeck, whatever the lines', () => {
-    fc.assert(fc.property(
-      fc.array(fc.tuple(fc.bigInt(1n, 1_000_000n), fc.integer({ min: 1, max: 20 })), { minLength: 1, maxLength: 10 }),
-      fc.nat(1000),
-      (lines, part) => {
-        const receipt: Receipt = { contact: {}, items: lines.map(([amount, quantity]) => item(amount, quantity)) }
-        const amount = (total(receipt) * BigInt(part + 1)) / 1001n + 1n
-        const shared = receiptShare(receipt, amount > total(receipt) ? total(receipt) : amount)
-        expect(total(shared)).toBe(amount > total(receipt) ? total(receipt) : amount)
-        expect(shared.items.every(({ unit_amount }) => unit_amount > 0n)).toBe(true)
-      }))
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.bigInt(1n, 1_000_000n), fc.integer({ min: 1, max: 20 })), {
+          minLength: 1,
+          maxLength: 10,
+        }),
+        fc.nat(1000),
+        (lines, part) => {
+          const receipt: Receipt = {
+            contact: {},
+            items: lines.map(([amount, quantity]) => item(amount, quantity)),
+          }
+          const amount = (total(receipt) * BigInt(part + 1)) / 1001n + 1n
+          const shared = receiptShare(receipt, amount > total(receipt) ? total(receipt) : amount)
+          expect(total(shared)).toBe(amount > total(receipt) ? total(receipt) : amount)
+          expect(shared.items.every(({ unit_amount }) => unit_amount > 0n)).toBe(true)
+        },
+      ),
+    )
   })
 })

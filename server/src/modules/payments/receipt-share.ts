@@ -2,8 +2,8 @@ import type { Receipt, ReceiptItem } from '@kopilka/extension'
 import { splitByWeights } from '#kernel/money'
 
 /**
- * The receipt of a part of a payment: the whole as it was, otherwise each item with its share of the amount. The
- * shares add up to the amount exactly; an item whose share is nothing is left out. Pure.
+ * The receipt of a part of a payment: the whole as it was, otherwise each item with its share of the amount.
+ * The shares add up to the amount exactly; an item whose share is nothing is left out. Pure.
  */
 export function receiptShare(receipt: Receipt, amount: bigint): Receipt {
   const worths = receipt.items.map(worth)

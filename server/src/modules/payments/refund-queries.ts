@@ -57,7 +57,9 @@ export async function refundsOfPayment(sql: Sql, payment_id: string): Promise<Re
 export async function updateRefund(
   tx: Tx,
   id: string,
-  change: Partial<Pick<RefundRow, 'status' | 'external_id' | 'failure_reason' | 'next_check_at' | 'finished_at'>> & {
+  change: Partial<
+    Pick<RefundRow, 'status' | 'external_id' | 'failure_reason' | 'next_check_at' | 'finished_at'>
+  > & {
     updated_at: Date
   },
 ): Promise<void> {
@@ -72,7 +74,12 @@ export async function setBreakdown(tx: Tx, id: string, breakdown: object): Promi
     .execute()
 }
 
-export async function claimDueRefunds(tx: Tx, now: Date, again_at: Date, limit: number): Promise<RefundRow[]> {
+export async function claimDueRefunds(
+  tx: Tx,
+  now: Date,
+  again_at: Date,
+  limit: number,
+): Promise<RefundRow[]> {
   const rows = await tx
     .updateTable('payments.refunds')
     .set((eb) => ({ next_check_at: again_at, check_attempts: eb('check_attempts', '+', 1) }))
@@ -103,6 +110,10 @@ export async function listRefunds(
     const { created_at, id } = page.after
     query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
   }
-  const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
+  const rows = await query
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .execute()
   return rows
 }

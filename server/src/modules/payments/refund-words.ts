@@ -11,10 +11,15 @@ import { refundPayload } from './refunds.ts'
 import { nextRefundCheck } from './schedule.ts'
 
 /**
- * Records the vendor's answer about a refund of ours. Forward only; a repeat changes nothing. A refused refund gives
- * the units back (`refund.failed`); a succeeded one moves the payment.
+ * Records the vendor's answer about a refund of ours. Forward only; a repeat changes nothing. A refused
+ * refund gives the units back (`refund.failed`); a succeeded one moves the payment.
  */
-export async function settleRefund(tx: Tx, kit: PaymentsKit, refund_id: string, word: VendorRefund): Promise<string> {
+export async function settleRefund(
+  tx: Tx,
+  kit: PaymentsKit,
+  refund_id: string,
+  word: VendorRefund,
+): Promise<string> {
   const found = await queries.findRefund(tx, refund_id)
   if (!found) return 'not_ours'
   // The payment's row is the lock for all its refunds; read again under it.
@@ -24,7 +29,11 @@ export async function settleRefund(tx: Tx, kit: PaymentsKit, refund_id: string, 
   if (refund.status === 'succeeded' || refund.status === 'failed') return 'nothing_new'
   const difference = differenceOf(payment, refund, word)
   if (difference !== undefined) {
-    kit.notice('a vendor’s word about a refund was refused', { refund_id, payment_id: payment.id, reason: difference })
+    kit.notice('a vendor’s word about a refund was refused', {
+      refund_id,
+      payment_id: payment.id,
+      reason: difference,
+    })
     return `refused: ${difference}`
   }
   const now = kit.clock.now()
@@ -49,10 +58,15 @@ export async function settleRefund(tx: Tx, kit: PaymentsKit, refund_id: string, 
 }
 
 /**
- * Records what a vendor tells about a refund: one of ours, or one made in the vendor's cabinet, which then takes
- * the units back whatever was spent.
+ * Records what a vendor tells about a refund: one of ours, or one made in the vendor's cabinet, which then
+ * takes the units back whatever was spent.
  */
-export async function recordRefundWord(tx: Tx, kit: PaymentsKit, gateway: string, word: VendorRefund): Promise<string> {
+export async function recordRefundWord(
+  tx: Tx,
+  kit: PaymentsKit,
+  gateway: string,
+  word: VendorRefund,
+): Promise<string> {
   if (word.refund_id !== undefined && (await queries.findRefund(tx, word.refund_id))) {
     return settleRefund(tx, kit, word.refund_id, word)
   }
@@ -67,10 +81,16 @@ export async function recordRefundWord(tx: Tx, kit: PaymentsKit, gateway: string
   const known = await queries.findRefundByExternalId(tx, payment.id, word.external_id)
   if (known) return settleRefund(tx, kit, known.id, word)
   const waiting = (await queries.refundsOfPayment(tx, payment.id)).find(
-    (refund) => refund.external_id === null && refund.status !== 'failed' && refund.status !== 'succeeded' &&
-      refund.amount === word.amount)
+    (refund) =>
+      refund.external_id === null &&
+      refund.status !== 'failed' &&
+      refund.status !== 'succeeded' &&
+      refund.amount === word.amount,
+  )
   if (waiting) return settleRefund(tx, kit, waiting.id, word)
-  return word.status === 'succeeded' ? recordForeignRefund(tx, kit, payment, word) : `foreign refund is ${word.status}`
+  return word.status === 'succeeded'
+    ? recordForeignRefund(tx, kit, payment, word)
+    : `foreign refund is ${word.status}`
 }
 
 async function recordForeignRefund(
@@ -80,7 +100,12 @@ async function recordForeignRefund(
   word: VendorRefund,
 ): Promise<string> {
   const left = payment.captured_amount - payment.refunded_amount
-  if (!isSettled(payment.status) || word.currency !== payment.currency || word.amount > left || word.amount <= 0n) {
+  if (
+    !isSettled(payment.status) ||
+    word.currency !== payment.currency ||
+    word.amount > left ||
+    word.amount <= 0n
+  ) {
     kit.notice('a refund made at the vendor does not fit its payment', {
       payment_id: payment.id,
       external_id: word.external_id,
@@ -120,30 +145,37 @@ async function recordForeignRefund(
 async function movePayment(tx: Tx, kit: PaymentsKit, payment: PaymentRow, amount: bigint): Promise<void> {
   const refunded = payment.refunded_amount + amount
   const now = kit.clock.now().toISOString()
-  const status = payment.status === 'mismatch' ? 'mismatch' : statusAfterRefunds(payment.captured_amount, refunded)
-  await updatePayments(tx, [{
-    id: payment.id,
-    status,
-    captured_amount: String(payment.captured_amount),
-    refunded_amount: String(refunded),
-    external_id: payment.external_id,
-    fee: null,
-    failure_reason: payment.failure_reason,
-    mismatch_reason: payment.mismatch_reason,
-    mismatch: payment.mismatch as object | null,
-    authorized_at: payment.authorized_at?.toISOString() ?? null,
-    succeeded_at: payment.succeeded_at?.toISOString() ?? null,
-    finished_at: payment.finished_at?.toISOString() ?? null,
-    next_check_at: null,
-    updated_at: now,
-  }])
+  const status =
+    payment.status === 'mismatch' ? 'mismatch' : statusAfterRefunds(payment.captured_amount, refunded)
+  await updatePayments(tx, [
+    {
+      id: payment.id,
+      status,
+      captured_amount: String(payment.captured_amount),
+      refunded_amount: String(refunded),
+      external_id: payment.external_id,
+      fee: null,
+      failure_reason: payment.failure_reason,
+      mismatch_reason: payment.mismatch_reason,
+      mismatch: payment.mismatch as object | null,
+      authorized_at: payment.authorized_at?.toISOString() ?? null,
+      succeeded_at: payment.succeeded_at?.toISOString() ?? null,
+      finished_at: payment.finished_at?.toISOString() ?? null,
+      next_check_at: null,
+      updated_at: now,
+    },
+  ])
 }
 
 function differenceOf(payment: PaymentRow, refund: RefundRow, word: VendorRefund): string | undefined {
   if (word.refund_id !== undefined && word.refund_id !== refund.id) return 'wrong_refund'
   if (word.payment_id !== undefined && word.payment_id !== payment.id) return 'wrong_payment'
-  if (word.payment_external_id !== undefined && payment.external_id !== null &&
-    word.payment_external_id !== payment.external_id) return 'wrong_payment'
+  if (
+    word.payment_external_id !== undefined &&
+    payment.external_id !== null &&
+    word.payment_external_id !== payment.external_id
+  )
+    return 'wrong_payment'
   if (word.currency !== refund.currency) return 'wrong_currency'
   if (word.amount !== refund.amount) return 'wrong_amount'
   if (word.is_test !== undefined && word.is_test !== payment.is_test) return 'wrong_mode'

@@ -33,22 +33,26 @@ export async function refundableAmount(sql: Sql, payment: PaymentRow): Promise<b
   return payment.captured_amount - reserved.reduce((sum, { amount }) => sum + amount, 0n)
 }
 
-/** Locks the payment so that two refunds of it cannot pass each other. Throws NotFound, {@link InvalidState}. */
+/**
+ * Locks the payment so that two refunds of it cannot pass each other. Throws NotFound, {@link InvalidState}.
+ */
 export async function lockForRefund(tx: Tx, payment_id: string): Promise<PaymentRow> {
   const payment = await lockPayment(tx, payment_id)
   if (!payment) throw new NotFound(`There is no payment ${payment_id}.`)
   // A mismatched payment took money that bought nothing: giving it back is what is mostly decided about it.
-  const is_refundable = REFUNDABLE.includes(payment.status) ||
-    (payment.status === 'mismatch' && payment.captured_amount > 0n)
+  const is_refundable =
+    REFUNDABLE.includes(payment.status) || (payment.status === 'mismatch' && payment.captured_amount > 0n)
   if (!is_refundable) {
-    throw new InvalidState(`A payment that is ${payment.status} has nothing to give back.`, { status_now: payment.status })
+    throw new InvalidState(`A payment that is ${payment.status} has nothing to give back.`, {
+      status_now: payment.status,
+    })
   }
   return payment
 }
 
 /**
- * Writes the intent of a refund and takes the units back (`refund.requested`), in one transaction; the vendor is
- * asked by {@link carryOutRefund}. Refunds that wait or are unknown count as given back.
+ * Writes the intent of a refund and takes the units back (`refund.requested`), in one transaction; the vendor
+ * is asked by {@link carryOutRefund}. Refunds that wait or are unknown count as given back.
  * Throws {@link RefundTooLarge}, {@link InvalidState}, NotFound.
  */
 export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): Promise<RefundRow> {
@@ -56,7 +60,8 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
   if (existing) return existing
   const payment = await lockForRefund(tx, input.payment_id)
   const { gateway } = kit.gateways.get(payment.gateway)
-  if (!gateway.refund) throw new InvalidState(`The gateway ${gateway.id} cannot refund; give the money back by hand.`)
+  if (!gateway.refund)
+    throw new InvalidState(`The gateway ${gateway.id} cannot refund; give the money back by hand.`)
   const left = await refundableAmount(tx, payment)
   if (input.amount > left) {
     throw new RefundTooLarge(`Of this payment ${left} can still be given back, ${input.amount} was asked.`, {
@@ -79,10 +84,8 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
     origin: 'api',
     is_full,
     external_id: null,
-    receipt: payment.receipt === null
-      ? null
-      : (receiptShare(reviveReceipt(payment.receipt), input.amount) as unknown),
-    breakdown: (input.breakdown ?? null),
+    receipt: payment.receipt === null ? null : receiptShare(reviveReceipt(payment.receipt), input.amount),
+    breakdown: input.breakdown ?? null,
     requested_by: input.requested_by,
     next_check_at: new Date(now.getTime() + 45_000),
     created_at: now,
@@ -94,9 +97,9 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
 }
 
 /**
- * Asks the vendor to give the money back, under the refund's own id, and records the answer. Repeating it is safe.
- * An outcome that is not known is kept as `unknown` and resolved by the janitor: it is not an error to the caller,
- * for the refund stands. Throws NotFound.
+ * Asks the vendor to give the money back, under the refund's own id, and records the answer. Repeating it is
+ * safe. An outcome that is not known is kept as `unknown` and resolved by the janitor: it is not an error to
+ * the caller, for the refund stands. Throws NotFound.
  */
 export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string): Promise<RefundRow> {
   const refund = await getRefund(db, refund_id)
@@ -107,16 +110,20 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
   if (!refundAt) throw new InvalidState(`The gateway ${gateway.id} cannot refund.`)
   let answer: VendorRefund
   try {
-    answer = await refundAt(config, {
-      refund_id,
-      payment: referenceOf(payment),
-      amount: refund.amount,
-      currency: refund.currency,
-      reason: refund.reason,
-      is_full: refund.is_full,
-      ...(refund.receipt === null ? {} : { receipt: reviveReceipt(refund.receipt) }),
-      ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
-    }, kit.gateways.context(gateway.id))
+    answer = await refundAt(
+      config,
+      {
+        refund_id,
+        payment: referenceOf(payment),
+        amount: refund.amount,
+        currency: refund.currency,
+        reason: refund.reason,
+        is_full: refund.is_full,
+        ...(refund.receipt === null ? {} : { receipt: reviveReceipt(refund.receipt) }),
+        ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
+      },
+      kit.gateways.context(gateway.id),
+    )
   } catch (error) {
     if (!(error instanceof GatewayUnavailable)) throw error
     await db.transact((tx) => markUnknown(tx, kit, refund_id))
@@ -137,13 +144,19 @@ export async function refreshRefund(db: Db, kit: PaymentsKit, refund: RefundRow)
     return
   }
   const getRefundAt = gateway.getRefund.bind(gateway)
-  const answer = await callGateway(() => getRefundAt(config, {
-    refund_id: refund.id,
-    ...(refund.external_id === null ? {} : { external_id: refund.external_id }),
-    payment: referenceOf(payment),
-    amount: refund.amount,
-    currency: refund.currency,
-  }, kit.gateways.context(gateway.id)))
+  const answer = await callGateway(() =>
+    getRefundAt(
+      config,
+      {
+        refund_id: refund.id,
+        ...(refund.external_id === null ? {} : { external_id: refund.external_id }),
+        payment: referenceOf(payment),
+        amount: refund.amount,
+        currency: refund.currency,
+      },
+      kit.gateways.context(gateway.id),
+    ),
+  )
   if (answer) await db.transact((tx) => settleRefund(tx, kit, refund.id, answer))
   // The vendor knows none: the request never arrived. The same id makes the repeat safe.
   else await carryOutRefund(db, kit, refund.id)

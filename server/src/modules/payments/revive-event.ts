@@ -13,12 +13,14 @@ export function reviveEvent(stored: unknown): VendorEvent {
 }
 
 function reviveMembers(record: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => {
-    if (AMOUNTS.has(name) && typeof value === 'string') return [name, BigInt(value)]
-    if (MOMENTS.has(name) && typeof value === 'string') return [name, new Date(value)]
-    if (OBJECTS.has(name) && typeof value === 'object' && value !== null) {
-      return [name, reviveMembers(value as Record<string, unknown>)]
-    }
-    return [name, value]
-  }))
+  return Object.fromEntries(
+    Object.entries(record).map(([name, value]) => {
+      if (AMOUNTS.has(name) && typeof value === 'string') return [name, BigInt(value)]
+      if (MOMENTS.has(name) && typeof value === 'string') return [name, new Date(value)]
+      if (OBJECTS.has(name) && typeof value === 'object' && value !== null) {
+        return [name, reviveMembers(value as Record<string, unknown>)]
+      }
+      return [name, value]
+    }),
+  )
 }

@@ -19,7 +19,12 @@ const WRITE = { key: 'payments:write', staff: 'payments:write' } as const
 const WEBHOOK_MAX_BYTES = 262_144
 
 /** Adds the routes of payments, refunds (reading), saved methods and the vendors' notifications. */
-export function paymentRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit, store: StoreEvents): void {
+export function paymentRoutes(
+  app: FastifyInstance,
+  kit: RouteKit,
+  payments: PaymentsKit,
+  store: StoreEvents,
+): void {
   readingRoutes(app, kit, payments)
   twoStageRoutes(app, kit, payments)
   savedMethodRoutes(app, kit)
@@ -28,16 +33,29 @@ export function paymentRoutes(app: FastifyInstance, kit: RouteKit, payments: Pay
 
 function readingRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit): void {
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/payments', who: READ, tag: 'payments', summary: 'List payments, newest first',
-    query: schemas.paymentFilter, answer: schemas.paymentPage,
+    method: 'GET',
+    url: '/v1/payments',
+    who: READ,
+    tag: 'payments',
+    summary: 'List payments, newest first',
+    query: schemas.paymentFilter,
+    answer: schemas.paymentPage,
     read: async ({ query }) => {
-      const rows = await listPayments(kit.db, query, { limit: query.limit, after: after(kit, 'payments', query.cursor) })
+      const rows = await listPayments(kit.db, query, {
+        limit: query.limit,
+        after: after(kit, 'payments', query.cursor),
+      })
       return toPage(rows, query.limit, kit.cursors, 'payments', position, schemas.paymentWire)
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/payments/:id', who: READ, tag: 'payments', summary: 'Read a payment',
-    params: id, answer: schemas.payment,
+    method: 'GET',
+    url: '/v1/payments/:id',
+    who: READ,
+    tag: 'payments',
+    summary: 'Read a payment',
+    params: id,
+    answer: schemas.payment,
     read: async ({ params }) => {
       const payment = await getPayment(kit.db, params.id)
       await hastenPayment(kit.db, payments, payment)
@@ -45,25 +63,44 @@ function readingRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKi
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/refunds', who: READ, tag: 'payments', summary: 'List refunds, newest first',
-    query: schemas.refundFilter, answer: schemas.refundPage,
+    method: 'GET',
+    url: '/v1/refunds',
+    who: READ,
+    tag: 'payments',
+    summary: 'List refunds, newest first',
+    query: schemas.refundFilter,
+    answer: schemas.refundPage,
     read: async ({ query }) => {
-      const rows = await listRefunds(kit.db, query, { limit: query.limit, after: after(kit, 'refunds', query.cursor) })
+      const rows = await listRefunds(kit.db, query, {
+        limit: query.limit,
+        after: after(kit, 'refunds', query.cursor),
+      })
       return toPage(rows, query.limit, kit.cursors, 'refunds', position, schemas.refundWire)
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/refunds/:id', who: READ, tag: 'payments', summary: 'Read a refund',
-    params: id, answer: schemas.refund,
+    method: 'GET',
+    url: '/v1/refunds/:id',
+    who: READ,
+    tag: 'payments',
+    summary: 'Read a refund',
+    params: id,
+    answer: schemas.refund,
     read: async ({ params }) => schemas.refundWire(await getRefund(kit.db, params.id)),
   })
 }
 
 function twoStageRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit): void {
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/payments/:id/capture', who: WRITE, tag: 'payments',
+    method: 'POST',
+    url: '/v1/payments/:id/capture',
+    who: WRITE,
+    tag: 'payments',
     summary: 'Take an authorized payment, all of it or less',
-    params: id, body: schemas.captureBody, answer: schemas.payment, errors: { 409: ['invalid_state'] },
+    params: id,
+    body: schemas.captureBody,
+    answer: schemas.payment,
+    errors: { 409: ['invalid_state'] },
     across: {
       prefix: 'req',
       work: async (_resource_id, { params, body }) => {
@@ -73,21 +110,31 @@ function twoStageRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsK
     },
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/payments/:id/cancel', who: WRITE, tag: 'payments',
+    method: 'POST',
+    url: '/v1/payments/:id/cancel',
+    who: WRITE,
+    tag: 'payments',
     summary: 'Void a payment that was not taken yet',
-    params: id, answer: schemas.payment, errors: { 409: ['invalid_state'] },
+    params: id,
+    answer: schemas.payment,
+    errors: { 409: ['invalid_state'] },
     across: {
       prefix: 'req',
-      work: async (_resource_id, { params }) => schemas.paymentWire(await cancelPayment(kit.db, payments, params.id)),
+      work: async (_resource_id, { params }) =>
+        schemas.paymentWire(await cancelPayment(kit.db, payments, params.id)),
     },
   })
 }
 
 function savedMethodRoutes(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/customers/:id/payment_methods', who: READ, tag: 'payments',
+    method: 'GET',
+    url: '/v1/customers/:id/payment_methods',
+    who: READ,
+    tag: 'payments',
     summary: 'List the payment methods a customer agreed to keep',
-    params: id, answer: schemas.savedMethodList,
+    params: id,
+    answer: schemas.savedMethodList,
     read: async ({ params }) => {
       const customer = await resolveCustomer(kit.db, params.id)
       const rows = await listSavedMethods(kit.db, customer.id)
@@ -95,9 +142,13 @@ function savedMethodRoutes(app: FastifyInstance, kit: RouteKit): void {
     },
   })
   addRoute(app, kit, {
-    method: 'DELETE', url: '/v1/customers/:id/payment_methods/:method_id', who: WRITE, tag: 'payments',
+    method: 'DELETE',
+    url: '/v1/customers/:id/payment_methods/:method_id',
+    who: WRITE,
+    tag: 'payments',
     summary: 'Forget a kept payment method',
-    params: id.extend({ method_id: z.string().max(100) }), answer: z.object({ removed: z.literal(true) }),
+    params: id.extend({ method_id: z.string().max(100) }),
+    answer: z.object({ removed: z.literal(true) }),
     write: async (tx, { params }) => {
       const customer = await resolveCustomer(tx, params.id)
       await removeSavedMethod(tx, customer.id, params.method_id, kit.clock.now())
@@ -115,11 +166,16 @@ export function webhookRoute(
   address: { url: string; is_hidden: boolean },
 ): void {
   addRoute(app, kit, {
-    ...address, method: 'POST',
+    ...address,
+    method: 'POST',
     who: { anonymous: true, proof: 'the gateway verifies its notification on the raw bytes' },
-    tag: 'webhooks', summary: 'A vendor’s notification', raw_body: true, body_max_bytes: WEBHOOK_MAX_BYTES,
+    tag: 'webhooks',
+    summary: 'A vendor’s notification',
+    raw_body: true,
+    body_max_bytes: WEBHOOK_MAX_BYTES,
     anonymous_per_minute: Number.POSITIVE_INFINITY,
-    params: z.object({ gateway: z.string().max(50) }), answer: z.string(),
+    params: z.object({ gateway: z.string().max(50) }),
+    answer: z.string(),
     reply: async ({ params, ip }, reply, request) => {
       const answer = await receiveWebhook(payments, store, params.gateway, {
         method: request.method,
@@ -134,7 +190,11 @@ export function webhookRoute(
   })
 }
 
-function after(kit: RouteKit, list: string, cursor: string | undefined): { created_at: Date; id: string } | undefined {
+function after(
+  kit: RouteKit,
+  list: string,
+  cursor: string | undefined,
+): { created_at: Date; id: string } | undefined {
   if (cursor === undefined) return undefined
   const [created_at, row_id] = kit.cursors.open(list, cursor)
   return { created_at: new Date(String(created_at)), id: String(row_id) }

@@ -4,7 +4,13 @@ import { addRoute, type Call, type RouteKit } from '#http/routing'
 import { receiveWebhook, type StoreEvents } from './inbox.ts'
 import type { PaymentsKit } from './kit.ts'
 import type { SandboxConfig } from './gateways/sandbox.ts'
-import { buildNotifications, readButton, readVisit, renderSandboxPage, type SandboxPage } from './sandbox-page.ts'
+import {
+  buildNotifications,
+  readButton,
+  readVisit,
+  renderSandboxPage,
+  type SandboxPage,
+} from './sandbox-page.ts'
 
 const who = { anonymous: true, proof: 'a signed link' } as const
 const params = z.object({ payment_id: z.string().max(100) })
@@ -12,10 +18,16 @@ const query = z.object({ link: z.string().max(8000).optional() })
 type PageCall = Call<z.infer<typeof params>, z.infer<typeof query>>
 
 /**
- * The sandbox gateway's pay page. Its buttons hand signed notifications to the same door as any vendor's: nothing
- * about a payment is decided here. Answers 404 when the sandbox is not set up, as it never is on a live installation.
+ * The sandbox gateway's pay page. Its buttons hand signed notifications to the same door as any vendor's:
+ * nothing about a payment is decided here. Answers 404 when the sandbox is not set up, as it never is on a
+ * live installation.
  */
-export function sandboxRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit, store: StoreEvents): void {
+export function sandboxRoutes(
+  app: FastifyInstance,
+  kit: RouteKit,
+  payments: PaymentsKit,
+  store: StoreEvents,
+): void {
   const visitOf = ({ params: { payment_id }, query: { link } }: PageCall) => {
     const ready = payments.gateways.find('sandbox')
     if (!ready) return undefined
@@ -23,16 +35,31 @@ export function sandboxRoutes(app: FastifyInstance, kit: RouteKit, payments: Pay
     return { config, visit: readVisit(config, { payment_id, link, now: kit.clock.now() }) }
   }
   addRoute(app, kit, {
-    method: 'GET', url: '/sandbox/pay/:payment_id', who, tag: 'sandbox', is_hidden: true,
-    summary: 'The sandbox’s pay page', params, query, answer: z.string(),
+    method: 'GET',
+    url: '/sandbox/pay/:payment_id',
+    who,
+    tag: 'sandbox',
+    is_hidden: true,
+    summary: 'The sandbox’s pay page',
+    params,
+    query,
+    answer: z.string(),
     reply: async (call, reply) => {
       const found = visitOf(call)
       return sendPage(reply, renderSandboxPage(found?.visit ?? { state: 'unknown' }, address(call)))
     },
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/sandbox/pay/:payment_id', who, tag: 'sandbox', is_hidden: true,
-    summary: 'A button of the sandbox’s pay page', params, query, answer: z.string(),
+    method: 'POST',
+    url: '/sandbox/pay/:payment_id',
+    who,
+    tag: 'sandbox',
+    is_hidden: true,
+    is_form: true,
+    summary: 'A button of the sandbox’s pay page',
+    params,
+    query,
+    answer: z.string(),
     reply: async (call, reply, request) => {
       const found = visitOf(call)
       if (!found || found.visit.state !== 'open') {
@@ -43,14 +70,15 @@ export function sandboxRoutes(app: FastifyInstance, kit: RouteKit, payments: Pay
       if (button === undefined) return sendPage(reply, renderSandboxPage(found.visit, address(call)))
       const now = kit.clock.now()
       for (const notification of buildNotifications(found.config, { link, button, now })) {
-        const deliver = () => receiveWebhook(payments, store, 'sandbox', {
-          method: 'POST',
-          path: notification.path,
-          headers: notification.headers,
-          query: {},
-          raw_body: Buffer.from(notification.body),
-          remote_address: request.ip,
-        })
+        const deliver = () =>
+          receiveWebhook(payments, store, 'sandbox', {
+            method: 'POST',
+            path: notification.path,
+            headers: notification.headers,
+            query: {},
+            raw_body: Buffer.from(notification.body),
+            remote_address: request.ip,
+          })
         if (notification.delay_ms === 0) await deliver()
         else deliverLater(payments, deliver, notification.delay_ms)
       }
@@ -61,7 +89,9 @@ export function sandboxRoutes(app: FastifyInstance, kit: RouteKit, payments: Pay
 
 function deliverLater(payments: PaymentsKit, deliver: () => Promise<unknown>, delay_ms: number): void {
   setTimeout(() => {
-    deliver().catch((error: unknown) => payments.notice('a late sandbox notification was lost', { message: String(error) }))
+    deliver().catch((error: unknown) =>
+      payments.notice('a late sandbox notification was lost', { message: String(error) }),
+    )
   }, delay_ms).unref()
 }
 
@@ -73,4 +103,3 @@ function address({ query: { link }, headers }: PageCall): { link: unknown; accep
 function sendPage(reply: FastifyReply, page: SandboxPage): FastifyReply {
   return reply.status(page.status).headers(page.headers).serializer(String).send(page.html)
 }
-

@@ -3,7 +3,10 @@ import type { Database, Sql, Tx } from '#kernel/db'
 
 export type SavedMethodRow = Selectable<Database['payments.saved_methods']>
 
-export async function upsertMethod(tx: Tx, method: Omit<SavedMethodRow, 'removed_at'>): Promise<{ id: string }> {
+export async function upsertMethod(
+  tx: Tx,
+  method: Omit<SavedMethodRow, 'removed_at'>,
+): Promise<{ id: string }> {
   return tx
     .insertInto('payments.saved_methods')
     .values(method)

@@ -10,8 +10,8 @@ import * as queries from './saved-method-queries.ts'
 export type { SavedMethodRow } from './saved-method-queries.ts'
 
 /**
- * Keeps the payment methods of buyers who agreed to it and whose payment succeeded; the same method again only
- * refreshes what is shown. Without the buyer's consent nothing is kept, whatever the vendor offers.
+ * Keeps the payment methods of buyers who agreed to it and whose payment succeeded; the same method again
+ * only refreshes what is shown. Without the buyer's consent nothing is kept, whatever the vendor offers.
  */
 export async function saveMethods(
   tx: Tx,
@@ -19,7 +19,8 @@ export async function saveMethods(
   changes: readonly { payment: PaymentRow; word: VendorPayment }[],
 ): Promise<void> {
   for (const { payment, word } of changes) {
-    if (payment.status !== 'succeeded' || !payment.has_save_consent || word.saved_method === undefined) continue
+    if (payment.status !== 'succeeded' || !payment.has_save_consent || word.saved_method === undefined)
+      continue
     const now = kit.clock.now()
     const saved = await queries.upsertMethod(tx, {
       id: newId('pm', now.getTime()),
@@ -48,7 +49,11 @@ export function listSavedMethods(sql: Sql, customer_id: string): Promise<queries
 }
 
 /** Throws {@link NotFound} when it is not there, was removed, or is another customer's. */
-export async function getSavedMethod(sql: Sql, customer_id: string, id: string): Promise<queries.SavedMethodRow> {
+export async function getSavedMethod(
+  sql: Sql,
+  customer_id: string,
+  id: string,
+): Promise<queries.SavedMethodRow> {
   const method = await queries.findMethod(sql, id)
   if (!method || method.customer_id !== customer_id || method.removed_at !== null) {
     throw new NotFound(`There is no saved payment method ${id}.`)

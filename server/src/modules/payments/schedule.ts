@@ -9,9 +9,10 @@ const DAY = 24 * HOUR
 export const CHECKING_MAX_MS = 8 * DAY
 
 /**
- * When the vendor is asked about a payment next. An unknown outcome is asked about at least twice a minute for as
- * long as it is unknown, so it is resolved within a minute of the vendor answering again. A payment whose
- * notification may be lost is asked about every half minute in its first hour, when buyers pay, then rarely.
+ * When the vendor is asked about a payment next. An unknown outcome is asked about at least twice a minute
+ * for as long as it is unknown, so it is resolved within a minute of the vendor answering again. A payment
+ * whose notification may be lost is asked about every half minute in its first hour, when buyers pay, then
+ * rarely.
  */
 export function nextPaymentCheck(status: PaymentStatus, created_at: Date, now: Date): Date | null {
   const age = now.getTime() - created_at.getTime()

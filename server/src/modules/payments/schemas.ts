@@ -43,15 +43,19 @@ export const refund = z
     external_id: z.string().nullable(),
     failure_reason: z.string().nullable(),
     breakdown: z
-      .array(z.object({
-        grant_id: z.string(),
-        unit: z.string(),
-        granted: amountOrZero,
-        remaining: amountOrZero,
-        price: amountOrZero,
-        refundable: amountOrZero,
-      }))
-      .describe('What each grant bought by the payment is still worth: price × remaining ÷ granted, rounded down.'),
+      .array(
+        z.object({
+          grant_id: z.string(),
+          unit: z.string(),
+          granted: amountOrZero,
+          remaining: amountOrZero,
+          price: amountOrZero,
+          refundable: amountOrZero,
+        }),
+      )
+      .describe(
+        'What each grant bought by the payment is still worth: price × remaining ÷ granted, rounded down.',
+      ),
     created_at: timestamp,
     finished_at: timestamp.nullable(),
   })
@@ -114,7 +118,10 @@ export function paymentWire(row: PaymentRow): z.output<typeof payment> {
 
 /** The refund as the API shows it. */
 export function refundWire(row: RefundRow): z.output<typeof refund> {
-  const breakdown = (row.breakdown ?? []) as Record<'granted' | 'remaining' | 'price' | 'refundable', number>[]
+  const breakdown = (row.breakdown ?? []) as Record<
+    'granted' | 'remaining' | 'price' | 'refundable',
+    number
+  >[]
   return {
     id: row.id,
     payment_id: row.payment_id,

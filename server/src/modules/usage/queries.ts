@@ -1,7 +1,9 @@
 import { sql as raw, type Selectable } from 'kysely'
 import type { Database, Sql, Tx } from '#kernel/db'
 
-export type MeterRow = Omit<Selectable<Database['usage.meters']>, 'round_per'> & { round_per: 'request' | 'session' }
+export type MeterRow = Omit<Selectable<Database['usage.meters']>, 'round_per'> & {
+  round_per: 'request' | 'session'
+}
 export type RateCardRow = Omit<Selectable<Database['usage.rate_cards']>, 'round_per'> & {
   round_per: 'request' | 'session'
 }
@@ -18,10 +20,17 @@ export async function findMeter(sql: Sql, code: string): Promise<MeterRow | unde
 export async function listMeters(sql: Sql, limit: number, after: string | undefined): Promise<MeterRow[]> {
   let query = sql.selectFrom('usage.meters').selectAll()
   if (after !== undefined) query = query.where('code', '>', after)
-  return (await query.orderBy('code').limit(limit + 1).execute())
+  return await query
+    .orderBy('code')
+    .limit(limit + 1)
+    .execute()
 }
 
-export async function upsertMeter(tx: Tx, meter: Omit<MeterRow, 'created_at' | 'updated_at'>, now: Date): Promise<MeterRow> {
+export async function upsertMeter(
+  tx: Tx,
+  meter: Omit<MeterRow, 'created_at' | 'updated_at'>,
+  now: Date,
+): Promise<MeterRow> {
   const { code: _code, ...changes } = meter
   const row = await tx
     .insertInto('usage.meters')
@@ -33,7 +42,12 @@ export async function upsertMeter(tx: Tx, meter: Omit<MeterRow, 'created_at' | '
 }
 
 /** The card that was in force at the moment; of several the newest. */
-export async function findRateCard(sql: Sql, provider: string, mode: string, at: Date): Promise<RateCardRow | undefined> {
+export async function findRateCard(
+  sql: Sql,
+  provider: string,
+  mode: string,
+  at: Date,
+): Promise<RateCardRow | undefined> {
   const row = await sql
     .selectFrom('usage.rate_cards')
     .selectAll()
@@ -47,14 +61,28 @@ export async function findRateCard(sql: Sql, provider: string, mode: string, at:
   return row
 }
 
-export async function listRateCards(sql: Sql, limit: number, after: string | undefined): Promise<RateCardRow[]> {
+export async function listRateCards(
+  sql: Sql,
+  limit: number,
+  after: string | undefined,
+): Promise<RateCardRow[]> {
   let query = sql.selectFrom('usage.rate_cards').selectAll()
   if (after !== undefined) query = query.where('id', '>', after)
-  return (await query.orderBy('id').limit(limit + 1).execute())
+  return await query
+    .orderBy('id')
+    .limit(limit + 1)
+    .execute()
 }
 
 export async function upsertRateCard(tx: Tx, card: RateCardRow): Promise<RateCardRow> {
-  const { id: _id, created_at: _created, provider: _provider, mode: _mode, effective_from: _from, ...changes } = card
+  const {
+    id: _id,
+    created_at: _created,
+    provider: _provider,
+    mode: _mode,
+    effective_from: _from,
+    ...changes
+  } = card
   const row = await tx
     .insertInto('usage.rate_cards')
     .values(card)
@@ -128,9 +156,13 @@ export async function findEvent(
 }
 
 /** Serialises the callers of one event: the second waits and then finds the first one's row. */
-export async function lockEventName(tx: Tx, key: { customer_id: string; meter: string; event_id: string }): Promise<void> {
-  await raw`select pg_advisory_xact_lock(hashtextextended(${`${key.customer_id} ${key.meter} ${key.event_id}`}, 7))`
-    .execute(tx)
+export async function lockEventName(
+  tx: Tx,
+  key: { customer_id: string; meter: string; event_id: string },
+): Promise<void> {
+  await raw`select pg_advisory_xact_lock(hashtextextended(${`${key.customer_id} ${key.meter} ${key.event_id}`}, 7))`.execute(
+    tx,
+  )
 }
 
 export async function insertEvent(tx: Tx, event: MeterEventRow): Promise<void> {
@@ -152,6 +184,10 @@ export async function listEvents(
     const { created_at, id } = page.after
     query = query.where((eb) => eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(created_at, id)))
   }
-  const rows = await query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
+  const rows = await query
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .execute()
   return rows as unknown as MeterEventRow[]
 }

@@ -1,8 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { billableMs, costNano, partsOf, sessionBillableMs, type RoundingRule } from './rating.ts'
 
-const blocks15: RoundingRule = { increment_ms: 15_000n, minimum_ms: 15_000n, channel_group: 1, empty_increments: 1 }
-const pairs: RoundingRule = { increment_ms: 1000n, minimum_ms: 15_000n, channel_group: 2, empty_increments: 0 }
+const blocks15: RoundingRule = {
+  increment_ms: 15_000n,
+  minimum_ms: 15_000n,
+  channel_group: 1,
+  empty_increments: 1,
+}
+const pairs: RoundingRule = {
+  increment_ms: 1000n,
+  minimum_ms: 15_000n,
+  channel_group: 2,
+  empty_increments: 0,
+}
 
 describe('rating of speech', () => {
   it.each([

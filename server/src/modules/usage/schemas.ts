@@ -6,7 +6,10 @@ import type { Quote } from './usage.ts'
 const code = z.string().regex(/^[a-z][a-z0-9_]{0,49}$/)
 /** A day of audio at most; longer work is reported in pieces. */
 const duration = z
-  .codec(z.int().min(0).max(86_400_000), z.bigint(), { decode: (number) => BigInt(number), encode: (ms) => Number(ms) })
+  .codec(z.int().min(0).max(86_400_000), z.bigint(), {
+    decode: (number) => BigInt(number),
+    encode: (ms) => Number(ms),
+  })
   .meta({ id: 'DurationMs', description: 'Milliseconds, at most a day.' })
 
 export const newMeterEvent = z.strictObject({
@@ -14,7 +17,12 @@ export const newMeterEvent = z.strictObject({
   meter: code,
   duration_ms: duration,
   channels: z.int().min(1).max(16).default(1),
-  event_id: z.string().min(1).max(200).optional().describe('The caller’s name of this use; default: the Idempotency-Key.'),
+  event_id: z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .describe('The caller’s name of this use; default: the Idempotency-Key.'),
   provider: z.string().min(1).max(50).optional(),
   mode: z.string().min(1).max(50).optional(),
   session_id: z.string().min(1).max(200).optional(),
@@ -72,9 +80,11 @@ export const meter = z
   })
   .meta({ id: 'Meter' })
 
-const ms = (min: number) => z.codec(z.int().min(min).max(86_400_000), z.bigint(), {
-  decode: (number) => BigInt(number), encode: (value) => Number(value),
-})
+const ms = (min: number) =>
+  z.codec(z.int().min(min).max(86_400_000), z.bigint(), {
+    decode: (number) => BigInt(number),
+    encode: (value) => Number(value),
+  })
 
 export const newMeter = z.strictObject({
   code,
@@ -125,7 +135,10 @@ export const newRateCard = z.strictObject({
 export const meterPage = pageOf(meter)
 export const rateCardPage = pageOf(rateCard)
 export const meterEventPage = pageOf(meterEvent)
-export const meterEventFilter = pageQuery.extend({ customer_id: customerKey.optional(), meter: code.optional() })
+export const meterEventFilter = pageQuery.extend({
+  customer_id: customerKey.optional(),
+  meter: code.optional(),
+})
 
 export function meterEventWire(row: MeterEventRow): z.output<typeof meterEvent> {
   const { balance_after, input_digest: _digest, rate_card_id: _card, slices, ...rest } = row

@@ -36,8 +36,8 @@ export interface Quote {
 }
 
 /**
- * Records one use and takes its units, in the caller's transaction: both or neither. The same event again answers
- * what it answered first. Throws InsufficientFunds, InvalidRequest for an unknown meter, and
+ * Records one use and takes its units, in the caller's transaction: both or neither. The same event again
+ * answers what it answered first. Throws InsufficientFunds, InvalidRequest for an unknown meter, and
  * {@link IdempotencyKeyReused} when the event's name comes with other facts.
  */
 export async function recordMeterEvent(tx: Tx, clock: Clock, input: NewMeterEvent): Promise<MeterEventRow> {
@@ -50,15 +50,18 @@ export async function recordMeterEvent(tx: Tx, clock: Clock, input: NewMeterEven
   const now = clock.now()
   const session = await sessionFor(tx, meter, input, now)
   const quote = await quoteOf(tx, meter, session, input, now)
-  const spend = quote.amount === 0n ? undefined : await spendWithin(tx, clock, {
-    customer_id: input.customer_id,
-    unit: meter.unit,
-    amount: quote.amount,
-    actor_id: input.actor_id,
-    idempotency_key: `meter:${input.meter}:${input.event_id}`,
-    reason: `meter ${meter.code}`,
-    reference: input.event_id.slice(0, 200),
-  })
+  const spend =
+    quote.amount === 0n
+      ? undefined
+      : await spendWithin(tx, clock, {
+          customer_id: input.customer_id,
+          unit: meter.unit,
+          amount: quote.amount,
+          actor_id: input.actor_id,
+          idempotency_key: `meter:${input.meter}:${input.event_id}`,
+          reason: `meter ${meter.code}`,
+          reference: input.event_id.slice(0, 200),
+        })
   if (session) await keepSession(tx, session, input, quote, now)
   const event: MeterEventRow = {
     id: newId('mev', now.getTime()),
@@ -74,7 +77,10 @@ export async function recordMeterEvent(tx: Tx, clock: Clock, input: NewMeterEven
     amount: quote.amount,
     unit: meter.unit,
     spend_id: spend?.id ?? null,
-    slices: (spend?.slices ?? []).map((slice) => ({ grant_id: slice.grant_id, amount: Number(slice.amount) })),
+    slices: (spend?.slices ?? []).map((slice) => ({
+      grant_id: slice.grant_id,
+      amount: Number(slice.amount),
+    })),
     balance_after: spend?.balance ?? 0n,
     rate_card_id: quote.rate_card_id,
     cost_nano: quote.cost_nano,
@@ -90,26 +96,37 @@ export async function recordMeterEvent(tx: Tx, clock: Clock, input: NewMeterEven
 /** What a use would cost now; changes nothing. Throws InvalidRequest for an unknown meter. */
 export async function quoteMeterEvent(sql: Sql, clock: Clock, input: NewMeterEvent): Promise<Quote> {
   const meter = await getMeter(sql, input.meter)
-  const session = meter.round_per === 'session' && input.session_id !== undefined
-    ? await queries.findSession(sql, { ...input, session_id: input.session_id })
-    : undefined
+  const session =
+    meter.round_per === 'session' && input.session_id !== undefined
+      ? await queries.findSession(sql, { ...input, session_id: input.session_id })
+      : undefined
   return quoteOf(sql, meter, session, input, clock.now())
 }
 
 async function getMeter(sql: Sql, code: string): Promise<MeterRow> {
   const meter = await queries.findMeter(sql, code)
-  if (!meter || !meter.is_active) throw new InvalidRequest([{ pointer: '/meter', detail: `there is no meter ${code}` }])
+  if (!meter || !meter.is_active)
+    throw new InvalidRequest([{ pointer: '/meter', detail: `there is no meter ${code}` }])
   return meter
 }
 
-async function sessionFor(tx: Tx, meter: MeterRow, input: NewMeterEvent, now: Date): Promise<SessionRow | undefined> {
+async function sessionFor(
+  tx: Tx,
+  meter: MeterRow,
+  input: NewMeterEvent,
+  now: Date,
+): Promise<SessionRow | undefined> {
   if (meter.round_per !== 'session' || input.session_id === undefined) return undefined
-  const session = await queries.lockSession(tx, {
-    customer_id: input.customer_id,
-    meter: meter.code,
-    session_id: input.session_id,
-    channels: input.channels,
-  }, now)
+  const session = await queries.lockSession(
+    tx,
+    {
+      customer_id: input.customer_id,
+      meter: meter.code,
+      session_id: input.session_id,
+      channels: input.channels,
+    },
+    now,
+  )
   if (session.channels !== input.channels) {
     throw new InvalidRequest([{ pointer: '/channels', detail: `the session has ${session.channels}` }])
   }
@@ -126,9 +143,10 @@ async function quoteOf(
   const billable_ms = session
     ? sessionBillableMs(meter, session, input.duration_ms, input.channels)
     : billableMs(meter, input.duration_ms, input.channels)
-  const card = input.provider === undefined
-    ? undefined
-    : await queries.findRateCard(sql, input.provider, modeOf(input), input.occurred_at ?? now)
+  const card =
+    input.provider === undefined
+      ? undefined
+      : await queries.findRateCard(sql, input.provider, modeOf(input), input.occurred_at ?? now)
   return {
     meter: meter.code,
     unit: meter.unit,
@@ -142,7 +160,11 @@ async function quoteOf(
 
 /** What the provider charges for this request; providers round each request, whatever we do. */
 function cost(card: RateCardRow, input: NewMeterEvent): bigint {
-  return costNano(billableMs(card, input.duration_ms, input.channels), card.increment_ms, card.nano_per_increment)
+  return costNano(
+    billableMs(card, input.duration_ms, input.channels),
+    card.increment_ms,
+    card.nano_per_increment,
+  )
 }
 
 async function keepSession(
@@ -162,7 +184,9 @@ async function keepSession(
 
 function sameEvent(known: MeterEventRow, input_digest: Buffer): MeterEventRow {
   if (known.input_digest.equals(input_digest)) return known
-  throw new IdempotencyKeyReused(`The event ${known.event_id} was recorded with other facts; nothing was changed.`)
+  throw new IdempotencyKeyReused(
+    `The event ${known.event_id} was recorded with other facts; nothing was changed.`,
+  )
 }
 
 function modeOf(input: NewMeterEvent): string {

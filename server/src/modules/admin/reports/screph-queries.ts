@@ -13,11 +13,17 @@ export interface PanelUser {
 }
 
 /** Newest customers with the balance of one unit and what they paid in one currency. */
-export async function panelUsers(sql: Sql, unit: string, currency: string, limit: number): Promise<PanelUser[]> {
+export async function panelUsers(
+  sql: Sql,
+  unit: string,
+  currency: string,
+  limit: number,
+): Promise<PanelUser[]> {
   const { rows } = await raw<PanelUser>`
     select c.id, c.external_id, c.telegram_id, c.email, coalesce(w.balance, 0) as balance, c.created_at,
            coalesce((select sum(p.captured_amount - p.refunded_amount)::bigint from payments.payments p
-                      where p.customer_id = c.id and p.currency = ${currency} and p.status in ('succeeded', 'partially_refunded', 'refunded')), 0) as paid
+                      where p.customer_id = c.id and p.currency = ${currency} and p.status in ('succeeded',
+                        'partially_refunded', 'refunded')), 0) as paid
       from customers.customers c
       left join ledger.wallets w on w.customer_id = c.id and w.unit = ${unit}
      where c.merged_into is null and c.erased_at is null
