@@ -21,6 +21,8 @@ export interface Boot {
   log: Log
   settings: AppSettings
   database: BootedDatabase
+  /** Whether the owner chose where the data lie. */
+  is_data_moved: boolean
 }
 
 /**
@@ -29,7 +31,8 @@ export interface Boot {
  * first.
  */
 export async function boot(change: (config: Config) => Config = (same) => same): Promise<Boot> {
-  const config = change(loadConfig())
+  const given = loadConfig()
+  const config = change(given)
   const secrets = secretValues(config)
   const log = createLog({ level: config.log_level, secrets: () => secrets })
   mkdirSync(config.data_directory, { recursive: true })
@@ -38,7 +41,13 @@ export async function boot(change: (config: Config) => Config = (same) => same):
   await migrate(database.url)
   await migrateJobs(database.url)
   const box = createSecretBox({ keys })
-  return { config, log, database, settings: settingsOf(config, database.url, box.deriveKey('cursors'), log) }
+  return {
+    config,
+    log,
+    database,
+    is_data_moved: given.data_directory !== DEFAULT_DATA_DIRECTORY,
+    settings: settingsOf(config, database.url, box.deriveKey('cursors'), log),
+  }
 }
 
 /** The database of DATABASE_URL, or the embedded one, started or attached to. Not migrated. */
@@ -72,6 +81,8 @@ function settingsOf(config: Config, database_url: string, cursor_key: Buffer, lo
     log,
   }
 }
+
+const DEFAULT_DATA_DIRECTORY = './data'
 
 /** Of this program; compared with package.json by a test. */
 export const VERSION = '0.1.0'

@@ -106,7 +106,10 @@ async function secretKey(booted: Boot, app: App): Promise<string> {
 function keepCredentials(booted: Boot, credentials: Credentials): string {
   const file = credentialsFile(booted)
   mkdirSync(path.dirname(file), { recursive: true })
-  writeFileSync(file, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 })
+  const text = `${JSON.stringify(credentials, null, 2)}\n`
+  writeFileSync(file, text, { mode: 0o600 })
+  // Who moved the data may look for the file in the very directory that was named.
+  if (booted.is_data_moved) writeFileSync(path.join(path.dirname(file), '..', 'credentials.json'), text, { mode: 0o600 })
   return file
 }
 

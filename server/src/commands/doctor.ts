@@ -46,12 +46,7 @@ export interface DoctorOptions {
 const CHECK_TIMEOUT_MS = 40_000
 
 /** Looks at the machine, the settings, the database and everything the checks name. Changes nothing. */
-export async function doctor({
-  config,
-  db,
-  checks = [],
-  env = process.env,
-}: DoctorOptions): Promise<Finding[]> {
+export async function doctor({ config, db, checks = [], env }: DoctorOptions): Promise<Finding[]> {
   const findings = [...examineSettings(config, env), ...examineMachine(config)]
   findings.push(...(db ? await examineDatabase(db) : [noDatabaseYet]))
   for (const check of checks) findings.push(...(await guarded(check)))
