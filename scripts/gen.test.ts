@@ -14,9 +14,10 @@ beforeAll(async () => {
     'create schema zoo',
     'create schema jobs',
     'create table jobs.job (id int)',
-    "create domain zoo.positive as bigint check (value > 0)",
+    'create domain zoo.positive as bigint check (value > 0)',
     `create table zoo.animals (
-      id bigint generated always as identity primary key, legs int not null default 4 check (legs between 0 and 1000),
+      id bigint generated always as identity primary key, 
+      legs int not null default 4 check (legs between 0 and 1000),
       kind text not null check (kind in ('cat', 'dog')), mood text check (mood in ('good') or mood is null),
       weight zoo.positive not null, born_on date, seen_at timestamptz not null, facts jsonb, photo bytea,
       tags text[] not null default '{}', sums bigint[] not null, share numeric,
@@ -39,11 +40,23 @@ describe('generated types', () => {
   test('say what the driver gives and what the database takes', async () => {
     const text = await generateTypes(database.url)
     const animals = /export interface ZooAnimals \{([^}]*)\}/.exec(text)?.[1] ?? ''
-    const columns = Object.fromEntries([...animals.matchAll(/(\w+): (.*);/g)].map(([, name, type]) => [name, type]))
+    const columns = Object.fromEntries(
+      [...animals.matchAll(/(\w+): (.*);/g)].map(([, name, type]) => [name, type]),
+    )
     expect(columns).toEqual({
-      id: 'ColumnType<bigint, never, never>', legs: 'Generated<number>', kind: '"cat" | "dog"', mood: 'string | null',
-      weight: 'bigint', born_on: 'string | null', seen_at: 'Date', facts: 'Json | null', photo: 'Buffer | null',
-      tags: 'Generated<string[]>', sums: 'ArrayType<bigint>', share: 'string | null', double_legs: 'ColumnType<number, never, never>',
+      id: 'ColumnType<bigint, never, never>',
+      legs: 'Generated<number>',
+      kind: '"cat" | "dog"',
+      mood: 'string | null',
+      weight: 'bigint',
+      born_on: 'string | null',
+      seen_at: 'Date',
+      facts: 'Json | null',
+      photo: 'Buffer | null',
+      tags: 'Generated<string[]>',
+      sums: 'ArrayType<bigint>',
+      share: 'string | null',
+      double_legs: 'ColumnType<number, never, never>',
     })
     expect(text).toContain('"zoo.animals": ZooAnimals;')
     expect(text).not.toContain('visits_2026')
@@ -60,11 +73,16 @@ describe('the generated schema', () => {
     const text = await generateSchema(database.url)
     for (const part of [
       '-- Who lives here.\ncreate table zoo.animals (\n  id bigint not null generated always as identity,',
-      'legs integer not null default 4', 'double_legs integer not null generated always as ((legs * 2)) stored',
-      "constraint animals_kind_check CHECK ((kind = ANY (ARRAY['cat'::text, 'dog'::text])))", ') with (fillfactor=80);',
+      'legs integer not null default 4',
+      'double_legs integer not null generated always as ((legs * 2)) stored',
+      "constraint animals_kind_check CHECK ((kind = ANY (ARRAY['cat'::text, 'dog'::text])))",
+      ') with (fillfactor=80);',
       'CREATE UNIQUE INDEX animals_kind ON zoo.animals USING btree (kind) WHERE (legs > 2);',
-      'CREATE TRIGGER animals_kept BEFORE DELETE ON zoo.animals', 'CREATE OR REPLACE FUNCTION zoo.refuse()',
-      'create view zoo.cats as', 'partition by RANGE (day);', 'create domain zoo.positive as bigint',
+      'CREATE TRIGGER animals_kept BEFORE DELETE ON zoo.animals',
+      'CREATE OR REPLACE FUNCTION zoo.refuse()',
+      'create view zoo.cats as',
+      'partition by RANGE (day);',
+      'create domain zoo.positive as bigint',
     ]) {
       expect(text).toContain(part)
     }
@@ -84,7 +102,11 @@ describe('the generated schema', () => {
 
 describe('the command', () => {
   test('refuses what it does not know', () => {
-    const { status, stderr } = spawnSync(process.execPath, [path.resolve(import.meta.dirname, 'gen.ts'), 'nonsense'], { encoding: 'utf8' })
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [path.resolve(import.meta.dirname, 'gen.ts'), 'nonsense'],
+      { encoding: 'utf8' },
+    )
     expect(status).toBe(2)
     expect(stderr).toContain('known: types, schema')
   })

@@ -1,6 +1,7 @@
 /**
  * Makes the files that follow from the code: `node scripts/gen.ts [types|schema|openapi|all] [--check]`.
- * With `--check` nothing is written; the exit code is 1 when a committed file differs from what would be made.
+ * With `--check` nothing is written; the exit code is 1 when a committed file differs from what would be
+ * made.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -27,10 +28,13 @@ const ROOT = path.resolve(import.meta.dirname, '..')
 
 const is_check = process.argv.includes('--check')
 const asked = process.argv.slice(2).filter((word) => !word.startsWith('--'))
-const names = asked.length === 0 || asked.includes('all') ? GENERATORS.map((generator) => generator.name) : asked
+const names =
+  asked.length === 0 || asked.includes('all') ? GENERATORS.map((generator) => generator.name) : asked
 const unknown = names.filter((name) => !GENERATORS.some((generator) => generator.name === name))
 if (unknown.length > 0) {
-  console.error(`gen: unknown: ${unknown.join(', ')}; known: ${GENERATORS.map(({ name }) => name).join(', ')}, all`)
+  console.error(
+    `gen: unknown: ${unknown.join(', ')}; known: ${GENERATORS.map(({ name }) => name).join(', ')}, all`,
+  )
   process.exit(2)
 }
 

@@ -1,5 +1,50 @@
--- The schema as all migrations and function files together leave it. Made by `npm run gen schema`, for reading and
--- for seeing in a diff what a migration changes. Databases are made by the migrations, never from this file.
+-- The schema as all migrations and function files together leave it.
+-- For reading, and for seeing in a diff what a migration changes; databases are made by the migrations alone.
+-- Made by `npm run gen schema`.
+
+-- ----------------------------------------------------------------------------------------------------
+create schema admin;
+
+create table admin.approval_limits (
+  kind text not null,
+  measure text not null,
+  amount bigint not null,
+  updated_by text not null,
+  updated_at timestamp with time zone not null,
+  constraint approval_limits_pkey PRIMARY KEY (kind, measure),
+  constraint approval_limits_amount_check CHECK (((amount >= 0) AND (amount <= '9007199254740991'::bigint))),
+  constraint approval_limits_kind_check CHECK ((kind = ANY (ARRAY['adjustment'::text, 'refund'::text])))
+);
+
+create table admin.approvals (
+  id text not null,
+  kind text not null,
+  status text not null,
+  input jsonb not null,
+  amount bigint not null,
+  measure text not null,
+  resource_id text not null,
+  reason text not null,
+  requested_by text not null,
+  requested_by_user text,
+  requested_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  decided_by text,
+  decided_at timestamp with time zone,
+  decision_note text,
+  done_at timestamp with time zone,
+  constraint approvals_pkey PRIMARY KEY (id),
+  constraint approvals_resource_id_key UNIQUE (resource_id),
+  constraint approvals_amount_check CHECK ((amount <> 0)),
+  constraint approvals_check CHECK (((decided_by IS NULL) = (decided_at IS NULL))),
+  constraint approvals_check1 CHECK (((status = ANY (ARRAY['pending'::text, 'expired'::text])) OR (decided_by IS NOT NULL))),
+  constraint approvals_check2 CHECK ((((decided_by IS DISTINCT FROM requested_by) AND (decided_by IS DISTINCT FROM requested_by_user)) OR (decided_by IS NULL))),
+  constraint approvals_check3 CHECK (((done_at IS NULL) OR (status = 'approved'::text))),
+  constraint approvals_kind_check CHECK ((kind = ANY (ARRAY['adjustment'::text, 'refund'::text]))),
+  constraint approvals_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'rejected'::text, 'expired'::text])))
+);
+CREATE INDEX approvals_pending ON admin.approvals USING btree (expires_at) WHERE (status = 'pending'::text);
+CREATE INDEX approvals_requested ON admin.approvals USING btree (requested_at DESC, id DESC);
 
 -- ----------------------------------------------------------------------------------------------------
 create schema catalog;
@@ -124,6 +169,350 @@ CREATE INDEX customers_email ON customers.customers USING btree (email) WHERE (e
 CREATE INDEX customers_merged_into ON customers.customers USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX customers_search ON customers.customers USING gin (search);
 
+create table customers.invitations (
+  id text not null,
+  organization_id text not null,
+  role text not null,
+  email text,
+  token_digest bytea not null,
+  invited_by text not null,
+  created_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  accepted_at timestamp with time zone,
+  accepted_by text,
+  revoked_at timestamp with time zone,
+  constraint invitations_pkey PRIMARY KEY (id),
+  constraint invitations_token_digest_key UNIQUE (token_digest),
+  constraint invitations_check CHECK (((accepted_at IS NULL) = (accepted_by IS NULL))),
+  constraint invitations_check1 CHECK (((accepted_at IS NULL) OR (revoked_at IS NULL))),
+  constraint invitations_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text]))),
+  constraint invitations_token_digest_check CHECK ((octet_length(token_digest) = 32)),
+  constraint invitations_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES customers.organizations(id)
+);
+CREATE INDEX invitations_organization ON customers.invitations USING btree (organization_id, created_at DESC, id DESC);
+
+create table customers.member_limits (
+  member_id text not null,
+  unit text not null,
+  period text not null,
+  amount bigint not null,
+  used bigint not null default 0,
+  period_start timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint member_limits_pkey PRIMARY KEY (member_id, unit),
+  constraint member_limits_amount_check CHECK (((amount >= 0) AND (amount <= '9007199254740991'::bigint))),
+  constraint member_limits_period_check CHECK ((period = ANY (ARRAY['day'::text, 'month'::text, 'total'::text]))),
+  constraint member_limits_used_check CHECK (((used >= 0) AND (used <= '9007199254740991'::bigint))),
+  constraint member_limits_member_id_fkey FOREIGN KEY (member_id) REFERENCES customers.members(id) ON DELETE CASCADE
+);
+
+create table customers.members (
+  id text not null,
+  organization_id text not null,
+  user_id text not null,
+  role text not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint members_pkey PRIMARY KEY (id),
+  constraint members_once UNIQUE (organization_id, user_id),
+  constraint members_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text]))),
+  constraint members_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES customers.organizations(id),
+  constraint members_user_id_fkey FOREIGN KEY (user_id) REFERENCES identity.users(id)
+);
+CREATE INDEX members_user ON customers.members USING btree (user_id, organization_id);
+
+create table customers.organizations (
+  id text not null,
+  name text not null,
+  customer_id text not null,
+  created_by text not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  closed_at timestamp with time zone,
+  constraint organizations_pkey PRIMARY KEY (id),
+  constraint organizations_customer_id_key UNIQUE (customer_id),
+  constraint organizations_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers.customers(id)
+);
+CREATE INDEX organizations_created ON customers.organizations USING btree (created_at DESC, id DESC);
+
+-- ----------------------------------------------------------------------------------------------------
+create schema identity;
+
+create table identity.api_keys (
+  id text not null,
+  name text not null,
+  hint text not null,
+  secret_digest bytea not null,
+  mode text not null,
+  scopes text[] not null,
+  rate_limit_per_minute integer,
+  created_by text not null,
+  created_at timestamp with time zone not null,
+  expires_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  constraint api_keys_pkey PRIMARY KEY (id),
+  constraint api_keys_secret_digest UNIQUE (secret_digest),
+  constraint api_keys_mode_check CHECK ((mode = ANY (ARRAY['sandbox'::text, 'live'::text]))),
+  constraint api_keys_rate_limit_per_minute_check CHECK ((rate_limit_per_minute > 0)),
+  constraint api_keys_scopes_check CHECK ((cardinality(scopes) > 0)),
+  constraint api_keys_secret_digest_check CHECK ((octet_length(secret_digest) = 32))
+);
+
+create table identity.attempts (
+  key_digest bytea not null,
+  full_at timestamp with time zone not null,
+  constraint attempts_pkey PRIMARY KEY (key_digest),
+  constraint attempts_key_digest_check CHECK ((octet_length(key_digest) = 32))
+) with (fillfactor=70);
+
+create table identity.audit_head (
+  is_only boolean not null default true,
+  sequence bigint not null,
+  hash bytea not null,
+  constraint audit_head_pkey PRIMARY KEY (is_only),
+  constraint audit_head_hash_check CHECK ((octet_length(hash) = 32)),
+  constraint audit_head_is_only_check CHECK (is_only)
+);
+CREATE TRIGGER audit_head_kept BEFORE DELETE OR TRUNCATE ON identity.audit_head FOR EACH STATEMENT EXECUTE FUNCTION identity.refuse_audit_change();
+
+create table identity.audit_log (
+  sequence bigint not null,
+  actor_id text not null,
+  actor_kind text not null,
+  impersonator_id text,
+  action text not null,
+  subject_id text,
+  before jsonb,
+  after jsonb,
+  reason text,
+  address text,
+  request_id text,
+  created_at timestamp with time zone not null,
+  hash bytea not null,
+  constraint audit_log_pkey PRIMARY KEY (sequence),
+  constraint audit_log_actor_kind_check CHECK ((actor_kind = ANY (ARRAY['key'::text, 'user'::text, 'anonymous'::text, 'program'::text]))),
+  constraint audit_log_hash_check CHECK ((octet_length(hash) = 32)),
+  constraint audit_log_sequence_check CHECK ((sequence > 0))
+);
+CREATE INDEX audit_log_action ON identity.audit_log USING btree (action, sequence DESC);
+CREATE INDEX audit_log_actor ON identity.audit_log USING btree (actor_id, sequence DESC);
+CREATE INDEX audit_log_subject ON identity.audit_log USING btree (subject_id, sequence DESC) WHERE (subject_id IS NOT NULL);
+CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON identity.audit_log FOR EACH STATEMENT EXECUTE FUNCTION identity.refuse_audit_change();
+-- privileges: kopilka=arxtm/kopilka
+
+create table identity.devices (
+  user_id text not null,
+  device_id text not null,
+  name text,
+  first_seen_at timestamp with time zone not null,
+  last_seen_at timestamp with time zone not null,
+  constraint devices_pkey PRIMARY KEY (user_id, device_id),
+  constraint devices_device_id_check CHECK (((length(device_id) >= 1) AND (length(device_id) <= 200))),
+  constraint devices_user_id_fkey FOREIGN KEY (user_id) REFERENCES identity.users(id)
+);
+
+create table identity.identities (
+  id text not null,
+  user_id text not null,
+  provider text not null,
+  subject text not null,
+  facts jsonb not null default '{}'::jsonb,
+  created_at timestamp with time zone not null,
+  last_used_at timestamp with time zone not null,
+  constraint identities_pkey PRIMARY KEY (id),
+  constraint identities_subject UNIQUE (provider, subject),
+  constraint identities_provider_check CHECK ((provider = ANY (ARRAY['telegram'::text, 'google'::text, 'vk'::text]))),
+  constraint identities_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 255))),
+  constraint identities_user_id_fkey FOREIGN KEY (user_id) REFERENCES identity.users(id)
+);
+CREATE INDEX identities_user ON identity.identities USING btree (user_id);
+
+create table identity.one_time_proofs (
+  digest bytea not null,
+  kind text not null,
+  user_id text,
+  subject text,
+  facts jsonb not null default '{}'::jsonb,
+  attempts integer not null default 0,
+  created_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint one_time_proofs_pkey PRIMARY KEY (digest),
+  constraint one_time_proofs_digest_check CHECK ((octet_length(digest) = 32)),
+  constraint one_time_proofs_user_id_fkey FOREIGN KEY (user_id) REFERENCES identity.users(id)
+);
+CREATE INDEX one_time_proofs_expiry ON identity.one_time_proofs USING btree (expires_at);
+CREATE INDEX one_time_proofs_subject ON identity.one_time_proofs USING btree (subject, kind) WHERE (subject IS NOT NULL);
+CREATE INDEX one_time_proofs_user ON identity.one_time_proofs USING btree (user_id, kind) WHERE (user_id IS NOT NULL);
+
+create table identity.refresh_tokens (
+  digest bytea not null,
+  session_id text not null,
+  generation integer not null,
+  salt bytea not null,
+  created_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint refresh_tokens_pkey PRIMARY KEY (digest),
+  constraint refresh_tokens_generation UNIQUE (session_id, generation),
+  constraint refresh_tokens_digest_check CHECK ((octet_length(digest) = 32)),
+  constraint refresh_tokens_salt_check CHECK ((octet_length(salt) = 16)),
+  constraint refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES identity.sessions(id)
+);
+CREATE INDEX refresh_tokens_used ON identity.refresh_tokens USING btree (used_at) WHERE (used_at IS NOT NULL);
+
+create table identity.roles (
+  code text not null,
+  name text not null,
+  permissions text[] not null,
+  is_built_in boolean not null default false,
+  created_by text not null,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone,
+  constraint roles_pkey PRIMARY KEY (code),
+  constraint roles_check CHECK (((NOT is_built_in) OR (permissions = '{}'::text[]))),
+  constraint roles_code_check CHECK ((code ~ '^[a-z][a-z0-9_]{1,39}$'::text))
+);
+
+create table identity.sessions (
+  id text not null,
+  user_id text not null,
+  mode text not null,
+  cookie_digest bytea,
+  device_id text,
+  device_name text,
+  network text not null,
+  methods text[] not null,
+  impersonator_id text,
+  generation integer not null default 0,
+  created_at timestamp with time zone not null,
+  last_used_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  ended_at timestamp with time zone,
+  ended_because text,
+  constraint sessions_pkey PRIMARY KEY (id),
+  constraint sessions_cookie UNIQUE (cookie_digest),
+  constraint sessions_cookie_digest_check CHECK ((octet_length(cookie_digest) = 32)),
+  constraint sessions_end_has_reason CHECK (((ended_at IS NULL) = (ended_because IS NULL))),
+  constraint sessions_mode_check CHECK ((mode = ANY (ARRAY['bearer'::text, 'cookie'::text]))),
+  constraint sessions_mode_fits CHECK (((mode = 'cookie'::text) = (cookie_digest IS NOT NULL))),
+  constraint sessions_impersonator_id_fkey FOREIGN KEY (impersonator_id) REFERENCES identity.users(id),
+  constraint sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES identity.users(id)
+);
+CREATE UNIQUE INDEX sessions_device ON identity.sessions USING btree (user_id, device_id) WHERE ((ended_at IS NULL) AND (device_id IS NOT NULL) AND (impersonator_id IS NULL));
+CREATE INDEX sessions_open ON identity.sessions USING btree (user_id, id) WHERE (ended_at IS NULL);
+
+create table identity.setup_tokens (
+  digest bytea not null,
+  created_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint setup_tokens_pkey PRIMARY KEY (digest),
+  constraint setup_tokens_digest_check CHECK ((octet_length(digest) = 32))
+);
+
+create table identity.signing_keys (
+  kid text not null,
+  algorithm text not null,
+  public_jwk jsonb not null,
+  private_sealed text not null,
+  created_at timestamp with time zone not null,
+  constraint signing_keys_pkey PRIMARY KEY (kid),
+  constraint signing_keys_algorithm_check CHECK ((algorithm = 'EdDSA'::text))
+);
+
+create table identity.staff (
+  user_id text not null,
+  role text not null,
+  appointed_by text not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint staff_pkey PRIMARY KEY (user_id),
+  constraint staff_role_fkey FOREIGN KEY (role) REFERENCES identity.roles(code),
+  constraint staff_user_id_fkey FOREIGN KEY (user_id) REFERENCES identity.users(id)
+);
+CREATE INDEX staff_role ON identity.staff USING btree (role);
+
+create table identity.totp_secrets (
+  user_id text not null,
+  secret_sealed text not null,
+  confirmed_at timestamp with time zone,
+  last_step bigint not null default 0,
+  recovery_digests bytea[] not null default '{}'::bytea[],
+  created_at timestamp with time zone not null,
+  constraint totp_secrets_pkey PRIMARY KEY (user_id),
+  constraint totp_secrets_user_id_fkey FOREIGN KEY (user_id) REFERENCES identity.users(id)
+);
+
+create table identity.users (
+  id text not null,
+  email text,
+  email_verified_at timestamp with time zone,
+  password_hash text,
+  name text,
+  locale text,
+  customer_id text,
+  is_disabled boolean not null default false,
+  merged_into text,
+  erased_at timestamp with time zone,
+  password_changed_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint users_pkey PRIMARY KEY (id),
+  constraint users_email_form CHECK (((email = lower(email)) AND ((length(email) >= 3) AND (length(email) <= 254)))),
+  constraint users_locale_check CHECK ((length(locale) <= 35)),
+  constraint users_name_check CHECK ((length(name) <= 200)),
+  constraint users_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES identity.users(id)
+);
+CREATE INDEX users_created ON identity.users USING btree (created_at DESC, id DESC);
+CREATE UNIQUE INDEX users_customer ON identity.users USING btree (customer_id) WHERE (customer_id IS NOT NULL);
+CREATE UNIQUE INDEX users_email ON identity.users USING btree (email) WHERE (email IS NOT NULL);
+
+CREATE OR REPLACE FUNCTION identity.append_audit(p_actor_id text, p_actor_kind text, p_impersonator_id text, p_action text, p_subject_id text, p_before jsonb, p_after jsonb, p_reason text, p_address text, p_request_id text, p_now timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+  head identity.audit_head;
+  entry identity.audit_log;
+begin
+  select * into strict head from identity.audit_head for update;
+  entry.sequence := head.sequence + 1;
+  entry.actor_id := p_actor_id;
+  entry.actor_kind := p_actor_kind;
+  entry.impersonator_id := p_impersonator_id;
+  entry.action := p_action;
+  entry.subject_id := p_subject_id;
+  entry.before := p_before;
+  entry.after := p_after;
+  entry.reason := p_reason;
+  entry.address := p_address;
+  entry.request_id := p_request_id;
+  entry.created_at := p_now;
+  entry.hash := sha256(head.hash || convert_to(identity.canonical_audit(entry), 'UTF8'));
+  insert into identity.audit_log select entry.*;
+  update identity.audit_head set sequence = entry.sequence, hash = entry.hash;
+  return entry.sequence;
+end $function$;
+
+CREATE OR REPLACE FUNCTION identity.canonical_audit(entry identity.audit_log)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select row(entry.sequence, entry.actor_id, entry.actor_kind, entry.impersonator_id, entry.action, entry.subject_id,
+    entry.before, entry.after, entry.reason, entry.address, entry.request_id,
+    extract(epoch from entry.created_at))::text
+$function$;
+
+CREATE OR REPLACE FUNCTION identity.refuse_audit_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  raise exception 'identity.audit_log is append-only' using errcode = 'IE001';
+end $function$;
+
 -- ----------------------------------------------------------------------------------------------------
 create schema kernel;
 
@@ -173,7 +562,7 @@ create table ledger.grants (
   granted bigint not null,
   remaining bigint not null,
   held bigint not null default 0,
-  written_off bigint not null default 0,
+  revoked bigint not null default 0,
   price_amount bigint,
   price_units bigint,
   starts_at timestamp with time zone not null,
@@ -181,8 +570,8 @@ create table ledger.grants (
   created_at timestamp with time zone not null,
   parent_wallet_id bigint,
   parent_id bigint,
-  moved_to_wallet_id bigint,
-  moved_to_id bigint,
+  origin_wallet_id bigint,
+  origin_id bigint,
   priority smallint not null,
   is_paid boolean not null,
   is_scheduled boolean not null default false,
@@ -192,26 +581,18 @@ create table ledger.grants (
   source_id text not null,
   constraint grants_pkey PRIMARY KEY (wallet_id, id),
   constraint grants_source UNIQUE (source, source_id),
-  constraint grants_amounts CHECK (((0 <= held) AND (held <= remaining) AND (remaining <= granted))),
-  constraint grants_check CHECK (((parent_wallet_id IS NULL) = (parent_id IS NULL))),
-  constraint grants_check1 CHECK (((moved_to_wallet_id IS NULL) = (moved_to_id IS NULL))),
-  constraint grants_granted_check CHECK (((granted >= 1) AND (granted <= '9007199254740991'::bigint))),
-  constraint grants_open CHECK ((is_open = ((remaining > 0) AND (NOT is_scheduled)))),
-  constraint grants_period CHECK ((starts_at < expires_at)),
-  constraint grants_price CHECK ((((price_amount IS NULL) = (price_currency IS NULL)) AND ((price_amount IS NULL) = (price_units IS NULL)))),
-  constraint grants_price_amount_check CHECK (((price_amount >= 0) AND (price_amount <= '9007199254740991'::bigint))),
-  constraint grants_price_units_check CHECK ((price_units > 0)),
-  constraint grants_scheduled CHECK (((NOT is_scheduled) OR ((held = 0) AND (remaining > 0)))),
+  constraint grants_amounts CHECK (((0 <= held) AND (held <= remaining) AND (0 <= revoked) AND ((remaining + revoked) <= granted) AND (is_open = ((remaining > 0) AND (NOT is_scheduled))) AND (NOT (is_scheduled AND ((held > 0) OR (remaining = 0)))))),
   constraint grants_source_check CHECK ((source = ANY (ARRAY['purchase'::text, 'subscription'::text, 'promo'::text, 'bonus'::text, 'referral'::text, 'refund'::text, 'manual'::text, 'transfer'::text]))),
-  constraint grants_source_id_check CHECK (((length(source_id) >= 1) AND (length(source_id) <= 300))),
-  constraint grants_written_off_check CHECK ((written_off >= 0)),
-  constraint grants_moved_to FOREIGN KEY (moved_to_wallet_id, moved_to_id) REFERENCES ledger.grants(wallet_id, id),
-  constraint grants_parent FOREIGN KEY (parent_wallet_id, parent_id) REFERENCES ledger.grants(wallet_id, id),
+  constraint grants_origin FOREIGN KEY (origin_wallet_id, origin_id) REFERENCES ledger.grants(wallet_id, id) MATCH FULL,
+  constraint grants_parent FOREIGN KEY (parent_wallet_id, parent_id) REFERENCES ledger.grants(wallet_id, id) MATCH FULL,
   constraint grants_wallet_id_fkey FOREIGN KEY (wallet_id) REFERENCES ledger.wallets(id)
 ) with (fillfactor=70);
 CREATE INDEX grants_burn_order ON ledger.grants USING btree (wallet_id, priority, expires_at, is_paid, created_at, id) WHERE is_open;
 CREATE INDEX grants_children ON ledger.grants USING btree (parent_wallet_id, parent_id) WHERE (parent_id IS NOT NULL);
+CREATE INDEX grants_parts ON ledger.grants USING btree (origin_wallet_id, origin_id) WHERE (origin_id IS NOT NULL);
 CREATE INDEX grants_scheduled_start ON ledger.grants USING btree (wallet_id, starts_at) WHERE is_scheduled;
+CREATE TRIGGER grants_facts BEFORE INSERT ON ledger.grants FOR EACH ROW EXECUTE FUNCTION ledger.check_grant();
+CREATE TRIGGER grants_fixed BEFORE UPDATE OF wallet_id, id, granted, price_amount, price_units, price_currency, starts_at, expires_at, created_at, parent_wallet_id, parent_id, origin_wallet_id, origin_id, priority, is_paid, source, source_id ON ledger.grants FOR EACH ROW EXECUTE FUNCTION ledger.check_grant();
 
 create table ledger.holds (
   id text not null,
@@ -219,6 +600,7 @@ create table ledger.holds (
   amount bigint not null,
   captured bigint not null default 0,
   placed_sequence bigint not null,
+  closed_wallet_id bigint,
   closed_sequence bigint,
   expires_at timestamp with time zone not null,
   created_at timestamp with time zone not null,
@@ -233,7 +615,7 @@ create table ledger.holds (
   constraint holds_pkey PRIMARY KEY (id),
   constraint holds_amount_check CHECK (((amount >= 1) AND (amount <= '9007199254740991'::bigint))),
   constraint holds_captured CHECK ((((captured >= 0) AND (captured <= amount)) AND ((captured > 0) = (status = 'captured'::text)))),
-  constraint holds_closed CHECK ((((status = 'placed'::text) = (closed_sequence IS NULL)) AND ((status = 'placed'::text) = (closed_at IS NULL)))),
+  constraint holds_closed CHECK ((((status = 'placed'::text) = (closed_sequence IS NULL)) AND ((status = 'placed'::text) = (closed_at IS NULL)) AND ((status = 'placed'::text) = (closed_wallet_id IS NULL)))),
   constraint holds_late CHECK (((NOT is_late) OR (status = 'captured'::text))),
   constraint holds_status_check CHECK ((status = ANY (ARRAY['placed'::text, 'captured'::text, 'released'::text, 'expired'::text]))),
   constraint holds_wallet_id_fkey FOREIGN KEY (wallet_id) REFERENCES ledger.wallets(id)
@@ -241,12 +623,54 @@ create table ledger.holds (
 CREATE INDEX holds_due ON ledger.holds USING btree (expires_at) WHERE (status = 'placed'::text);
 CREATE INDEX holds_placed ON ledger.holds USING btree (wallet_id) WHERE (status = 'placed'::text);
 
+create table ledger.merged_customers (
+  customer_id text not null,
+  survivor_id text not null,
+  merged_at timestamp with time zone not null,
+  constraint merged_customers_pkey PRIMARY KEY (customer_id),
+  constraint merged_customers_check CHECK ((customer_id <> survivor_id))
+);
+CREATE INDEX merged_customers_survivor ON ledger.merged_customers USING btree (survivor_id);
+
+create table ledger.revocations (
+  wallet_id bigint not null,
+  key_digest bytea not null,
+  input_digest bytea not null,
+  grant_id bigint not null,
+  requested bigint not null,
+  taken bigint not null,
+  taken_at_once bigint not null,
+  debt bigint not null default 0,
+  written_off bigint not null default 0,
+  other_grant_ids bigint[] not null default '{}'::bigint[],
+  other_grant_amounts bigint[] not null default '{}'::bigint[],
+  reinstated bigint,
+  reinstated_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  actor_id text not null,
+  reason text not null,
+  reference text,
+  constraint revocations_pkey PRIMARY KEY (wallet_id, key_digest),
+  constraint revocations_check CHECK (((taken_at_once >= 0) AND (taken_at_once <= taken))),
+  constraint revocations_check1 CHECK (((reinstated IS NULL) = (reinstated_at IS NULL))),
+  constraint revocations_debt_check CHECK ((debt >= 0)),
+  constraint revocations_input_digest_check CHECK ((length(input_digest) = 16)),
+  constraint revocations_key_digest_check CHECK ((length(key_digest) = 16)),
+  constraint revocations_requested_check CHECK (((requested >= 1) AND (requested <= '9007199254740991'::bigint))),
+  constraint revocations_taken_check CHECK ((taken >= 0)),
+  constraint revocations_written_off_check CHECK ((written_off >= 0)),
+  constraint revocations_wallet_id_grant_id_fkey FOREIGN KEY (wallet_id, grant_id) REFERENCES ledger.grants(wallet_id, id)
+);
+CREATE INDEX revocations_grant ON ledger.revocations USING btree (wallet_id, grant_id, reference);
+CREATE INDEX revocations_written_off ON ledger.revocations USING btree (wallet_id, grant_id) WHERE (written_off > 0);
+
 create table ledger.transfer_kinds (
   kind text not null,
   from_account text not null,
   to_account text not null,
   grant_remaining smallint not null,
   grant_held smallint not null,
+  grant_revoked smallint not null,
   wallet_balance smallint not null,
   wallet_held smallint not null,
   wallet_scheduled smallint not null,
@@ -278,12 +702,7 @@ create table ledger.transfers (
   hold_id text,
   metadata jsonb,
   constraint transfers_pkey PRIMARY KEY (wallet_id, sequence),
-  constraint transfers_amount_check CHECK (((amount >= 1) AND (amount <= '9007199254740991'::bigint))),
-  constraint transfers_balance_after_check CHECK ((balance_after >= 0)),
-  constraint transfers_held_after_check CHECK ((held_after >= 0)),
-  constraint transfers_input_digest_check CHECK ((length(input_digest) = 16)),
-  constraint transfers_key_digest_check CHECK ((length(key_digest) = 16)),
-  constraint transfers_sequence_check CHECK ((sequence > 0))
+  constraint transfers_amounts CHECK ((((amount >= 1) AND (amount <= '9007199254740991'::bigint)) AND (0 <= held_after) AND (held_after <= balance_after)))
 );
 CREATE UNIQUE INDEX transfers_key ON ledger.transfers USING btree (wallet_id, key_digest) WHERE (key_digest IS NOT NULL);
 CREATE INDEX transfers_related ON ledger.transfers USING btree (wallet_id, related_sequence) WHERE (related_sequence IS NOT NULL);
@@ -315,12 +734,16 @@ create table ledger.wallets (
   created_at timestamp with time zone not null,
   customer_id text not null,
   unit text not null,
+  merged_into bigint,
+  has_merged boolean not null default false,
   chain_hash bytea not null default '\x0000000000000000000000000000000000000000000000000000000000000000'::bytea,
   constraint wallets_pkey PRIMARY KEY (id),
   constraint wallets_customer_unit UNIQUE (customer_id, unit),
   constraint wallets_amounts CHECK (((held >= 0) AND (balance >= held) AND (scheduled >= 0) AND ((debt >= 0) AND (debt <= '9007199254740991'::bigint)) AND ((balance + scheduled) <= '9007199254740991'::bigint))),
+  constraint wallets_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES ledger.wallets(id),
   constraint wallets_unit_fkey FOREIGN KEY (unit) REFERENCES ledger.units(code)
 ) with (fillfactor=50);
+CREATE INDEX wallets_merged_into ON ledger.wallets USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX wallets_next_expiry ON ledger.wallets USING btree (next_expiry) WHERE (next_expiry < 'infinity'::timestamp with time zone);
 
 create view ledger.entries as
@@ -337,6 +760,12 @@ create view ledger.entries as
 CREATE OR REPLACE FUNCTION ledger.append(p_wallet_id bigint, p_rows jsonb, p_now timestamp with time zone)
  RETURNS TABLE(item integer, sequence bigint, balance_after bigint, held_after bigint)
  LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -366,6 +795,20 @@ begin
     return next;
   end loop;
   perform ledger.settle(p_wallet_id, p_now);
+end $function$;
+
+CREATE OR REPLACE FUNCTION ledger.asked_wallets(p_items jsonb)
+ RETURNS TABLE(item integer, body jsonb, customer_id text, unit text, wallet_id bigint)
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+  return query
+    select i.ordinality::int, i.value, coalesce(m.survivor_id, i.value ->> 'customer_id'), i.value ->> 'unit', w.id
+    from jsonb_array_elements(p_items) with ordinality i
+    left join ledger.merged_customers m on m.customer_id = i.value ->> 'customer_id'
+    left join ledger.wallets w
+      on w.customer_id = coalesce(m.survivor_id, i.value ->> 'customer_id') and w.unit = i.value ->> 'unit';
 end $function$;
 
 CREATE OR REPLACE FUNCTION ledger.burn(p_wallet_id bigint, p_amount bigint, p_now timestamp with time zone, OUT grant_ids bigint[], OUT grant_amounts bigint[], OUT taken bigint)
@@ -412,65 +855,201 @@ begin
   return sha256(coalesce(state, first) || convert_to(canonical, 'UTF8'));
 end $function$;
 
+CREATE OR REPLACE FUNCTION ledger.check_grant()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if tg_op = 'UPDATE' then
+    raise exception 'what a grant was made with never changes' using errcode = 'LE001';
+  end if;
+  if new.granted not between 1 and 9007199254740991
+    or new.starts_at >= new.expires_at
+    or length(new.source_id) not between 1 and 300
+    or (new.price_amount is null) <> (new.price_currency is null)
+    or (new.price_amount is null) <> (new.price_units is null)
+    or new.price_amount not between 0 and 9007199254740991
+    or new.price_units <= 0 then
+    raise exception 'a grant does not make sense: % % %', new.source, new.source_id, new.granted
+      using errcode = '23514', constraint = 'grants_facts';
+  end if;
+  return new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION ledger.find_grant(p_wallet ledger.wallets, p_source text, p_source_id text, p_key bytea)
+ RETURNS TABLE(wallet_id bigint, sequence bigint, amount bigint, balance_after bigint, input_digest bytea, is_same_owner boolean)
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+  return query
+    select t.wallet_id, t.sequence, t.amount, t.balance_after, t.input_digest,
+      h.id = p_wallet.id or coalesce(h.merged_into = p_wallet.id, false)
+    from ledger.grants g
+    join ledger.wallets h on h.id = g.wallet_id
+    join ledger.transfers t on t.wallet_id = g.wallet_id and t.sequence = g.id
+    where g.source = p_source and g.source_id = p_source_id;
+  if found or p_key is null then
+    return;
+  end if;
+  return query
+    select t.wallet_id, t.sequence, t.amount, t.balance_after, t.input_digest, true
+    from ledger.transfers t where t.wallet_id = p_wallet.id and t.key_digest = p_key;
+  if not found and p_wallet.has_merged then
+    return query
+      select t.wallet_id, t.sequence, t.amount, t.balance_after, t.input_digest, true
+      from ledger.wallets m join ledger.transfers t on t.wallet_id = m.id and t.key_digest = p_key
+      where m.merged_into = p_wallet.id;
+  end if;
+end $function$;
+
+CREATE OR REPLACE FUNCTION ledger.grant_batch(p_grants jsonb, p_items integer[], p_now timestamp with time zone)
+ RETURNS TABLE(item integer, wallet_id bigint, grant_id bigint, balance bigint)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+begin
+  return query
+  with
+    asked as (
+      select a.item, a.wallet_id, x.*, w.sequence + row_number() over so_far as id,
+        w.balance + ledger.total(x.granted) over so_far as balance_after, w.held, w.chain_hash,
+        ledger.total(x.granted) over whole + w.balance + w.scheduled as total,
+        count(*) over whole = row_number() over so_far as is_last,
+        min(coalesce(x.expires_at, 'infinity')) over whole as next_expiry,
+        p.wallet_id as parent_wallet_id, p.id as parent_id
+      from ledger.asked_wallets(p_grants) a
+      cross join lateral jsonb_to_record(a.body) x (
+        granted bigint, price_amount bigint, price_units bigint, price_currency text, starts_at timestamptz,
+        expires_at timestamptz, priority smallint, is_paid boolean, source text, source_id text, parent_source text,
+        parent_source_id text, key_digest text, actor_id text, reason text, reference text, metadata jsonb, kind text)
+      join ledger.wallets w on w.id = a.wallet_id
+      left join ledger.grants p on p.source = x.parent_source and p.source_id = x.parent_source_id
+      where a.item = any(p_items) and w.debt = 0 and x.key_digest is null and coalesce(x.starts_at <= p_now, true)
+        and (x.parent_source is null or p.id is not null)
+        and not exists (select 1 from ledger.grants g where g.source = x.source and g.source_id = x.source_id)
+      window
+        whole as (partition by a.wallet_id),
+        so_far as (partition by a.wallet_id order by a.item rows unbounded preceding)
+    ),
+    done as materialized (
+      select a.*,
+        ledger.chain(a.chain_hash, ledger.canonical_transfer(
+          a.wallet_id, a.id, coalesce(a.kind, 'grant'), a.granted, a.balance_after, a.held, array[a.id],
+          array[a.granted], null, null, a.actor_id, a.reason, a.reference, a.metadata, null, null, null, p_now)
+        ) over (partition by a.wallet_id order by a.item rows unbounded preceding) as hash
+      from asked a
+      where a.total <= 9007199254740991
+    ),
+    granted as (
+      insert into ledger.grants (
+        wallet_id, id, granted, remaining, price_amount, price_units, price_currency, starts_at, expires_at,
+        created_at, parent_wallet_id, parent_id, priority, is_paid, is_open, source, source_id)
+      select d.wallet_id, d.id, d.granted, d.granted, d.price_amount, d.price_units, d.price_currency,
+        coalesce(d.starts_at, p_now), coalesce(d.expires_at, 'infinity'), p_now, d.parent_wallet_id, d.parent_id,
+        d.priority, d.is_paid, true, d.source, d.source_id
+      from done d
+    ),
+    moved as (
+      update ledger.wallets w
+      set balance = d.balance_after, sequence = d.id, chain_hash = d.hash,
+        next_expiry = least(w.next_expiry, d.next_expiry)
+      from done d
+      where d.is_last and w.id = d.wallet_id
+    ),
+    kept as (
+      insert into ledger.transfers (
+        wallet_id, sequence, amount, balance_after, held_after, created_at, kind, grant_ids, grant_amounts, hash,
+        actor_id, reason, reference, metadata)
+      select d.wallet_id, d.id, d.granted, d.balance_after, d.held, p_now, coalesce(d.kind, 'grant'), array[d.id],
+        array[d.granted], d.hash, d.actor_id, d.reason, d.reference, d.metadata
+      from done d
+    )
+  select d.item, d.wallet_id, d.id, d.balance_after from done d;
+end $function$;
+
 CREATE OR REPLACE FUNCTION ledger.grant_many(p_grants jsonb, p_now timestamp with time zone)
  RETURNS TABLE(item integer, status text, wallet_id bigint, grant_id bigint, balance bigint)
  LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
   g record;
-  new_grant ledger.grants;
-  old_grant ledger.grants;
   w ledger.wallets;
+  new_grant ledger.grants;
+  known record;
+  kind text;
+  -- Places that have no answer yet; of one name only the first goes with the batch.
+  left_over int[];
+  firsts int[];
+  wallet_ids bigint[];
+  is_family boolean;
 begin
-  -- Wallets are made in one order everywhere, for the same reason they are locked in one.
-  insert into ledger.wallets (customer_id, unit, created_at)
-  select distinct x.customer_id, x.unit, p_now
-  from jsonb_to_recordset(p_grants) x (customer_id text, unit text)
-  join ledger.units u on u.code = x.unit
-  where not exists (select 1 from ledger.wallets h where h.customer_id = x.customer_id and h.unit = x.unit)
-  order by x.customer_id, x.unit
-  on conflict do nothing;
-  perform 1
-  from ledger.wallets h
-  where (h.customer_id, h.unit) in (
-    select x.customer_id, x.unit from jsonb_to_recordset(p_grants) x (customer_id text, unit text))
-  order by h.id for no key update;
+  -- Wallets are made in one order everywhere, for the same reason they are locked in one. A customer may be merged
+  -- into another between the look and the lock: then it is another wallet, and both are done again.
+  loop
+    insert into ledger.wallets (customer_id, unit, created_at)
+    select distinct a.customer_id, a.unit, p_now
+    from ledger.asked_wallets(p_grants) a
+    join ledger.units u on u.code = a.unit
+    where a.wallet_id is null
+    order by a.customer_id, a.unit
+    on conflict do nothing;
+    wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a where a.wallet_id is not null);
+    perform 1 from ledger.wallets h where h.id = any(wallet_ids) order by h.id for no key update;
+    exit when not exists (
+      select 1 from ledger.asked_wallets(p_grants) a left join ledger.units u on u.code = a.unit
+      where a.wallet_id <> all(wallet_ids) or a.wallet_id is null and u.code is not null);
+  end loop;
+
+  select array_agg(a.item), bool_or(a.body ? 'parent_source') into left_over, is_family
+  from ledger.asked_wallets(p_grants) a;
+  -- Children go in a second round, when their parents are there.
+  for round in 1 .. case when is_family then 2 else 1 end loop
+    select array_agg(f.item) into firsts from (
+      select distinct on (a.body ->> 'source', a.body ->> 'source_id') a.item
+      from ledger.asked_wallets(p_grants) a
+      order by a.body ->> 'source', a.body ->> 'source_id', a.item) f
+    where f.item = any(left_over);
+    for g in select * from ledger.grant_batch(p_grants, firsts, p_now) loop
+      item := g.item; wallet_id := g.wallet_id; grant_id := g.grant_id; balance := g.balance;
+      status := 'granted';
+      left_over := array_remove(left_over, item);
+      return next;
+    end loop;
+    exit when cardinality(left_over) = 0;
+  end loop;
 
   for g in
-    select (ordinality)::int as n, value as body, x.*
-    from jsonb_array_elements(p_grants) with ordinality
-    cross join lateral jsonb_to_record(value) x (
-      customer_id text, unit text, key_digest text, input_digest text, actor_id text, reason text, reference text,
-      metadata jsonb, kind text, parent_source text, parent_source_id text)
-    order by ordinality
+    select a.*, x.*
+    from ledger.asked_wallets(p_grants) a
+    cross join lateral jsonb_to_record(a.body) x (
+      key_digest bytea, input_digest bytea, actor_id text, reason text, reference text, metadata jsonb, kind text,
+      parent_source text, parent_source_id text)
+    where a.item = any(left_over)
+    order by a.item
   loop
-    item := g.n; wallet_id := null; grant_id := null; balance := null;
-    new_grant := jsonb_populate_record(null::ledger.grants, g.body);
-    select * into w from ledger.wallets h where h.customer_id = g.customer_id and h.unit = g.unit;
-    if not found then
+    item := g.item; wallet_id := g.wallet_id; grant_id := null; balance := null;
+    if wallet_id is null then
       status := 'unknown_unit';
       return next;
       continue;
     end if;
-    wallet_id := w.id;
-    select * into old_grant from ledger.grants o
-    where o.source = new_grant.source and o.source_id = new_grant.source_id;
+    new_grant := jsonb_populate_record(null::ledger.grants, g.body);
+    select * into w from ledger.wallets h where h.id = g.wallet_id;
+    select * into known from ledger.find_grant(w, new_grant.source, new_grant.source_id, g.key_digest);
     if found then
-      grant_id := old_grant.id;
-      select case
-          when t.wallet_id = w.id and t.amount = new_grant.granted
-            and (g.input_digest is null or t.input_digest = decode(g.input_digest, 'hex'))
-          then 'existing' else 'conflict' end, t.balance_after
-      into status, balance
-      from ledger.transfers t where t.wallet_id = old_grant.wallet_id and t.sequence = old_grant.id;
-      return next;
-      continue;
-    end if;
-    if exists (
-      select 1 from ledger.transfers t
-      where t.wallet_id = w.id and t.key_digest = decode(g.key_digest, 'hex')) then
-      status := 'conflict';
+      wallet_id := known.wallet_id; grant_id := known.sequence; balance := known.balance_after;
+      status := case
+        when known.is_same_owner and known.amount = new_grant.granted
+          and (g.input_digest is null or known.input_digest = g.input_digest)
+        then 'existing' else 'conflict' end;
       return next;
       continue;
     end if;
@@ -488,10 +1067,10 @@ begin
         continue;
       end if;
     end if;
-    grant_id := ledger.open_grant(
-      w.id, case when new_grant.starts_at > p_now then 'grant_schedule' else coalesce(g.kind, 'grant') end, new_grant,
-      p_now, decode(g.key_digest, 'hex'), decode(g.input_digest, 'hex'), g.actor_id, g.reason, g.reference, g.metadata);
-    select t.balance_after into balance from ledger.transfers t where t.wallet_id = w.id and t.sequence = grant_id;
+    kind := case when new_grant.starts_at > p_now then 'grant_schedule' else coalesce(g.kind, 'grant') end;
+    grant_id := ledger.open_grant(w.id, kind, new_grant, p_now, g.key_digest, g.input_digest, g.actor_id, g.reason,
+      g.reference, g.metadata);
+    balance := (select t.balance_after from ledger.transfers t where t.wallet_id = w.id and t.sequence = grant_id);
     status := 'granted';
     return next;
   end loop;
@@ -523,6 +1102,12 @@ $function$;
 CREATE OR REPLACE FUNCTION ledger.lock_wallets(p_wallet_ids bigint[], p_now timestamp with time zone)
  RETURNS SETOF ledger.wallets
  LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
   perform 1 from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id for no key update;
@@ -542,7 +1127,7 @@ begin
   g.id := (select sequence + 1 from ledger.wallets where id = p_wallet_id);
   g.remaining := g.granted;
   g.held := 0;
-  g.written_off := 0;
+  g.revoked := 0;
   g.starts_at := coalesce(g.starts_at, p_now);
   g.expires_at := coalesce(g.expires_at, 'infinity');
   g.created_at := coalesce(g.created_at, p_now);
@@ -564,55 +1149,65 @@ declare
   due timestamptz;
   slice record;
 begin
-  select * into strict w from ledger.wallets where id = p_wallet_id;
   select * into strict k from ledger.transfer_kinds where kind = p_kind;
-  if cardinality(p_grant_ids) > 0
-    and p_amount <> (select sum(amount) from unnest(p_grant_amounts) slices (amount)) then
-    raise exception 'the slices of a % do not add up to %', p_kind, p_amount using errcode = 'LE002';
-  end if;
+  select * into strict w from ledger.wallets where id = p_wallet_id;
   w.sequence := w.sequence + 1;
   w.balance := w.balance + k.wallet_balance * p_amount;
   w.held := w.held + k.wallet_held * p_amount;
   w.scheduled := w.scheduled + k.wallet_scheduled * p_amount;
   w.debt := w.debt + k.wallet_debt * p_amount;
-
-  if not k.is_opening then
-    update ledger.grants g
-    set remaining = g.remaining + k.grant_remaining * s.amount,
-      held = g.held + k.grant_held * s.amount,
-      is_scheduled = g.is_scheduled and p_kind <> 'grant_start'
-        and g.remaining + k.grant_remaining * s.amount > 0,
-      is_open = g.remaining + k.grant_remaining * s.amount > 0
-        and not (g.is_scheduled and p_kind <> 'grant_start')
-    from unnest(p_grant_ids, p_grant_amounts) s (id, amount)
-    where g.wallet_id = p_wallet_id and g.id = s.id;
-    get diagnostics touched = row_count;
-    if touched <> cardinality(p_grant_ids) then
-      raise exception 'a % names a grant that is not there, or one twice', p_kind using errcode = 'LE002';
-    end if;
-  end if;
-  -- Whatever may have brought a due grant back is looked at again by ledger.settle.
+  w.chain_hash := ledger.link_hash(w.chain_hash, ledger.canonical_transfer(
+    p_wallet_id, w.sequence, p_kind, p_amount, w.balance, w.held, p_grant_ids, p_grant_amounts, p_key, p_input,
+    p_actor_id, p_reason, p_reference, p_metadata, p_hold_id, p_related_wallet_id, p_related_sequence, p_now));
+  -- Whatever may bring a due grant back is looked at again by ledger.settle.
   if k.grant_remaining > 0 or k.grant_held < 0 or p_kind = 'grant_start' then
-    select min(case when g.is_scheduled then g.starts_at else g.expires_at end) into due
+    select min(case when g.is_scheduled and p_kind <> 'grant_start' then g.starts_at else g.expires_at end) into due
     from ledger.grants g where g.wallet_id = p_wallet_id and g.id = any(p_grant_ids);
     w.next_expiry := least(w.next_expiry, due);
   end if;
 
-  w.chain_hash := ledger.link_hash(w.chain_hash, ledger.canonical_transfer(
-    p_wallet_id, w.sequence, p_kind, p_amount, w.balance, w.held, p_grant_ids, p_grant_amounts, p_key, p_input,
-    p_actor_id, p_reason, p_reference, p_metadata, p_hold_id, p_related_wallet_id, p_related_sequence, p_now));
-  insert into ledger.transfers (
-    wallet_id, sequence, amount, balance_after, held_after, created_at, related_sequence, related_wallet_id, kind,
-    grant_ids, grant_amounts, key_digest, input_digest, hash, actor_id, reason, reference, hold_id, metadata)
-  values (
-    p_wallet_id, w.sequence, p_amount, w.balance, w.held, p_now, p_related_sequence, p_related_wallet_id, p_kind,
-    p_grant_ids, p_grant_amounts, p_key, p_input, w.chain_hash, p_actor_id, p_reason, p_reference, p_hold_id,
-    p_metadata);
-  update ledger.wallets
-  set balance = w.balance, held = w.held, scheduled = w.scheduled, debt = w.debt, sequence = w.sequence,
-    next_expiry = w.next_expiry, chain_hash = w.chain_hash
-  where id = p_wallet_id;
+  -- One statement: each further one would cost about as much again as what it does.
+  with
+    slices as (
+      select s.id, s.amount from unnest(p_grant_ids, p_grant_amounts) s (id, amount) where not k.is_opening
+    ),
+    changed as (
+      update ledger.grants g
+      set remaining = g.remaining + k.grant_remaining * s.amount,
+        held = g.held + k.grant_held * s.amount,
+        revoked = g.revoked + k.grant_revoked * s.amount,
+        is_scheduled = g.is_scheduled and p_kind <> 'grant_start'
+          and g.remaining + k.grant_remaining * s.amount > 0,
+        is_open = g.remaining + k.grant_remaining * s.amount > 0
+          and not (g.is_scheduled and p_kind <> 'grant_start')
+      from slices s
+      where g.wallet_id = p_wallet_id and g.id = s.id
+      returning s.amount
+    ),
+    kept as (
+      insert into ledger.transfers (
+        wallet_id, sequence, amount, balance_after, held_after, created_at, related_sequence, related_wallet_id,
+        kind, grant_ids, grant_amounts, key_digest, input_digest, hash, actor_id, reason, reference, hold_id, metadata)
+      values (
+        p_wallet_id, w.sequence, p_amount, w.balance, w.held, p_now, p_related_sequence, p_related_wallet_id, p_kind,
+        p_grant_ids, p_grant_amounts, p_key, p_input, w.chain_hash, p_actor_id, p_reason, p_reference, p_hold_id,
+        p_metadata)
+    ),
+    moved as (
+      update ledger.wallets
+      set balance = w.balance, held = w.held, scheduled = w.scheduled, debt = w.debt, sequence = w.sequence,
+        next_expiry = w.next_expiry, chain_hash = w.chain_hash
+      where id = p_wallet_id
+    )
+  select case when count(*) = cardinality(p_grant_ids) and sum(c.amount) = p_amount then 0 else 1 end into touched
+  from changed c;
+  if touched <> 0 and not k.is_opening and cardinality(p_grant_ids) > 0 then
+    raise exception 'the slices of a % do not fit the grants of wallet %', p_kind, p_wallet_id using errcode = 'LE002';
+  end if;
 
+  if p_kind in ('reversal', 'release') then
+    perform ledger.recover(p_wallet_id, p_grant_ids, p_grant_amounts, w.sequence, p_now);
+  end if;
   if k.is_inflow and w.debt > 0 then
     for slice in
       select g.id, least(g.remaining - g.held, s.amount) as free
@@ -629,6 +1224,60 @@ begin
     end loop;
   end if;
   return w.sequence;
+end $function$;
+
+CREATE OR REPLACE FUNCTION ledger.read_live(p_wallet_ids bigint[], p_now timestamp with time zone, p_limit integer)
+ RETURNS TABLE(wallet_id bigint, is_wallet boolean, balance bigint, held bigint, debt bigint, is_due boolean, id bigint, granted bigint, remaining bigint, priority smallint, is_paid boolean, source text, expires_at timestamp with time zone, created_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select w.id, true, ledger.live_balance(w.id, p_now), w.held, w.debt, false, null::bigint, null::bigint,
+    null::bigint, null::smallint, null::boolean, null::text, null::timestamptz, null::timestamptz
+  from ledger.wallets w
+  where w.id = any(p_wallet_ids)
+  union all
+  select w.id, false, null, g.held, null, null, g.id, g.granted, g.remaining, g.priority, g.is_paid, g.source,
+    g.expires_at, g.created_at
+  from ledger.wallets w
+  cross join lateral (
+    select o.id, o.held, o.granted, o.priority, o.is_paid, o.source, o.expires_at, o.created_at,
+      case when o.expires_at > p_now then o.remaining else o.held end as remaining
+    from ledger.grants o
+    where o.wallet_id = w.id and (o.is_open or o.is_scheduled and o.starts_at <= p_now)
+      and (o.expires_at > p_now or o.held > 0)
+    order by o.priority, o.expires_at, o.is_paid, o.created_at, o.id
+    limit p_limit
+  ) g
+  where w.id = any(p_wallet_ids)
+$function$;
+
+CREATE OR REPLACE FUNCTION ledger.recover(p_wallet_id bigint, p_grant_ids bigint[], p_grant_amounts bigint[], p_sequence bigint, p_now timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+  r record;
+  taken_now bigint;
+begin
+  for r in
+    select v.wallet_id, v.key_digest, v.actor_id, v.reason, v.reference, s.id, s.amount
+    from unnest(p_grant_ids, p_grant_amounts) s (id, amount)
+    join ledger.grants g on g.wallet_id = p_wallet_id and g.id = s.id
+    join ledger.revocations v
+      on v.wallet_id = coalesce(g.origin_wallet_id, g.wallet_id) and v.grant_id = coalesce(g.origin_id, g.id)
+      and v.written_off > 0
+    order by v.created_at, v.key_digest
+  loop
+    select least(v.written_off, r.amount, g.remaining - g.held) into taken_now
+    from ledger.revocations v, ledger.grants g
+    where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest and g.wallet_id = p_wallet_id and g.id = r.id
+    for update of v;
+    continue when taken_now = 0;
+    perform ledger.post(p_wallet_id, 'revocation', taken_now, array[r.id], array[taken_now], p_now,
+      p_actor_id => r.actor_id, p_reason => r.reason, p_reference => r.reference, p_related_sequence => p_sequence);
+    update ledger.revocations v set taken = v.taken + taken_now, written_off = v.written_off - taken_now
+    where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest;
+  end loop;
 end $function$;
 
 CREATE OR REPLACE FUNCTION ledger.refuse_change()
@@ -704,7 +1353,7 @@ begin
         order by g.priority, g.expires_at, g.is_paid, g.created_at, g.id
         limit 1
       ) first_grant
-      where w.next_expiry > p_now
+      where w.next_expiry > p_now and not w.has_merged
         -- Before the windows: a replay must not count among the new ones.
         and not exists (
           select 1 from ledger.transfers t
@@ -747,8 +1396,14 @@ begin
 end $function$;
 
 CREATE OR REPLACE FUNCTION ledger.spend_rest(p_wallet_ids bigint[], p_amounts bigint[], p_keys bytea, p_inputs bytea, p_actor_ids text[], p_reasons text[], p_references text[], p_metadata jsonb[], p_now timestamp with time zone)
- RETURNS TABLE(item integer, status text, sequence bigint, balance bigint, available bigint, grant_ids bigint[], grant_amounts bigint[], created_at timestamp with time zone)
+ RETURNS TABLE(item integer, status text, wallet_id bigint, sequence bigint, balance bigint, available bigint, grant_ids bigint[], grant_amounts bigint[], created_at timestamp with time zone)
  LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -763,17 +1418,23 @@ begin
     item := i;
     key := substr(p_keys, i * 16 - 15, 16);
     input := substr(p_inputs, i * 16 - 15, 16);
-    select * into t from ledger.transfers x where x.wallet_id = p_wallet_ids[i] and x.key_digest = key;
-    if found then
+    wallet_id := p_wallet_ids[i];
+    select * into w from ledger.wallets x where x.id = wallet_id;
+    select * into t from ledger.transfers x where x.wallet_id = w.id and x.key_digest = key;
+    if t.wallet_id is null and w.has_merged then
+      select x.* into t from ledger.wallets m join ledger.transfers x on x.wallet_id = m.id and x.key_digest = key
+      where m.merged_into = w.id;
+    end if;
+    if t.wallet_id is not null then
       status := case when t.input_digest = input then 'replayed' else 'key_reused' end;
+      wallet_id := t.wallet_id;
       sequence := t.sequence; balance := t.balance_after; available := null;
       grant_ids := t.grant_ids; grant_amounts := t.grant_amounts; created_at := t.created_at;
       return next;
       continue;
     end if;
     sequence := null; balance := null; available := null; grant_ids := null; grant_amounts := null; created_at := null;
-    select * into w from ledger.wallets x where x.id = p_wallet_ids[i];
-    if not found then
+    if w.id is null then
       status := 'unknown_wallet';
       return next;
       continue;
@@ -921,7 +1582,7 @@ create table payments.payments (
   external_id text,
   checkout_url text,
   description text not null,
-  return_url text,
+  return_url text not null,
   may_capture_now boolean not null default true,
   has_save_consent boolean not null default false,
   method text,

@@ -11,7 +11,10 @@ import { migrate } from '../../server/src/kernel/migrate.ts'
 export async function withThrowawayDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
   const data_directory = mkdtempSync(path.join(tmpdir(), 'kopilka-gen-'))
   try {
-    const server = await startEmbeddedPostgres({ data_directory, flags: ['fsync=off', 'synchronous_commit=off'] })
+    const server = await startEmbeddedPostgres({
+      data_directory,
+      flags: ['fsync=off', 'synchronous_commit=off'],
+    })
     try {
       await migrate(server.url)
       return await work(server.url)

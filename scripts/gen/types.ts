@@ -4,9 +4,9 @@ import pg from 'pg'
 
 const HEADER = `/**
  * The types of every table, made from the migrated database by \`npm run gen types\`. Not to be edited.
- * bigint columns are bigint, moments are Date, dates are text. A column whose CHECK lists its values is their union.
- * A JSON column is read as unknown; it is written as an object or as JSON text. An array must be written as text:
- * the driver would send it as a PostgreSQL array.
+ * bigint columns are bigint, moments are Date, dates are text. A column whose CHECK lists its values is their
+ * union. A JSON column is read as unknown; it is written as an object or as JSON text. An array must be
+ * written as text: the driver would send it as a PostgreSQL array.
  */
 `
 
@@ -16,7 +16,9 @@ interface ColumnFact {
   fact: string
 }
 
-/** Writes TypeScript types of all tables of the database; `jobs` belongs to the job library and is left out. */
+/**
+ * Writes TypeScript types of all tables of the database; `jobs` belongs to the job library and is left out.
+ */
 export async function generateTypes(url: string): Promise<string> {
   const pool = new pg.Pool({ connectionString: url, max: 2 })
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
@@ -80,7 +82,10 @@ async function listedValues(pool: pg.Pool): Promise<Map<string, string[]>> {
   for (const { table, column, fact } of rows) {
     const list = /^CHECK \(\((\w+) = ANY \(ARRAY\[((?:'[^']*'::text(?:, )?)+)\]\)\)\)$/.exec(fact)?.[2]
     if (list === undefined) continue
-    lists.set(`${table}.${column}`, [...list.matchAll(/'([^']*)'::text/g)].map((match) => match[1] ?? ''))
+    lists.set(
+      `${table}.${column}`,
+      [...list.matchAll(/'([^']*)'::text/g)].map((match) => match[1] ?? ''),
+    )
   }
   return lists
 }
@@ -95,13 +100,23 @@ async function generatedColumns(pool: pg.Pool): Promise<ColumnOverrides> {
     where (a.attidentity = 'a' or a.attgenerated <> '') and not a.attisdropped
       and c.relnamespace::regnamespace::text not in ('pg_catalog', 'information_schema', 'jobs')`)
   const types: Record<string, string> = {
-    int8: 'bigint', int4: 'number', int2: 'number', float8: 'number', bool: 'boolean', timestamptz: 'Date', bytea: 'Buffer',
+    int8: 'bigint',
+    int4: 'number',
+    int2: 'number',
+    float8: 'number',
+    bool: 'boolean',
+    timestamptz: 'Date',
+    bytea: 'Buffer',
   }
   const identifier = (name: string) => new codegen.IdentifierNode(name)
   return Object.fromEntries(
     rows.map(({ table, column, fact }) => [
       `${table}.${column}`,
-      new codegen.ColumnTypeNode(identifier(types[fact] ?? 'string'), identifier('never'), identifier('never')),
+      new codegen.ColumnTypeNode(
+        identifier(types[fact] ?? 'string'),
+        identifier('never'),
+        identifier('never'),
+      ),
     ]),
   )
 }

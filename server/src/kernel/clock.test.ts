@@ -27,7 +27,9 @@ async function start(mode: 'sandbox' | 'live' = 'sandbox') {
 }
 
 const databaseNow = async (): Promise<number> => {
-  const { rows } = await sql<{ ms: number }>`select extract(epoch from clock_timestamp())::float8 * 1000 as ms`.execute(database.db as never)
+  const { rows } = await sql<{
+    ms: number
+  }>`select extract(epoch from clock_timestamp())::float8 * 1000 as ms`.execute(database.db)
   return rows[0]?.ms ?? 0
 }
 
@@ -83,7 +85,17 @@ describe('a running clock', () => {
   })
 
   test('a database that is away at the start is said so', async () => {
-    await expect(startClock({ ...database.db, getExecutor: () => { throw new Error('away') } } as never, 'live')).rejects.toThrow('away')
+    await expect(
+      startClock(
+        {
+          ...database.db,
+          getExecutor: () => {
+            throw new Error('away')
+          },
+        },
+        'live',
+      ),
+    ).rejects.toThrow('away')
   })
 })
 
@@ -133,18 +145,22 @@ describe('the test clock', () => {
   test('brings waiting jobs forward', async () => {
     const clock = await start()
     const jobs = createJobQueue({ db: database.db, clock, log: silentLog() })
-    await database.db.transact((tx) => jobs.enqueue(tx, 'renew', { data: {}, start_after: new Date(clock.now_ms() + 2 * DAY_MS) }))
+    await database.db.transact((tx) =>
+      jobs.enqueue(tx, 'renew', { data: {}, start_after: new Date(clock.now_ms() + 2 * DAY_MS) }),
+    )
     await database.db.transact((tx) => advanceTestClock(tx, 'sandbox', 2 * DAY_MS, clock))
-    const { rows } = await sql<object>`select start_after <= now() + interval '1 second' as is_due from jobs.job_common`.execute(database.db as never)
+    const { rows } = await sql<object>`
+        select start_after <= now() + interval '1 second' as is_due from jobs.job_common`.execute(database.db)
     expect(rows).toEqual([{ is_due: true }])
     await jobs.stop()
   })
 
   test('is refused in a live installation, which does not look at it either', async () => {
     const clock = await start('live')
-    await expect(
-      database.db.transact((tx) => advanceTestClock(tx, 'live', 1, clock)),
-    ).rejects.toMatchObject({ code: 'invalid_state', status: 409 })
+    await expect(database.db.transact((tx) => advanceTestClock(tx, 'live', 1, clock))).rejects.toMatchObject({
+      code: 'invalid_state',
+      status: 409,
+    })
     expect(clock.offset_ms).toBe(0)
     expect(Math.abs(clock.now_ms() - (await databaseNow()))).toBeLessThan(200)
   })

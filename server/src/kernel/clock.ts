@@ -36,12 +36,14 @@ export function frozenClock(start: Date | string = '2026-03-01T12:00:00.000Z'): 
   }
 }
 
-/** A look at the database is a few milliseconds wrong, now this way, now that way; more is a real correction. */
+/**
+ * A look at the database is a few milliseconds wrong, now this way, now that way; more is a real correction.
+ */
 const JITTER_MS = 1_000
 
 /**
- * The clock of a running server; until the first anchor it shows this machine's time. It never runs backwards:
- * where an anchor would set it back a little, it stands still until time has caught up.
+ * The clock of a running server; until the first anchor it shows this machine's time. It never runs
+ * backwards: where an anchor would set it back a little, it stands still until time has caught up.
  */
 export function databaseClock(): DatabaseClock {
   let base_ms = Date.now()

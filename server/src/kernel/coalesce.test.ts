@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { createCoalescer } from './coalesce.ts'
 
-function recorder(options: { batch_max?: number; concurrency?: number; waiting_max?: number; flush_ms?: number } = {}) {
+function recorder(
+  options: { batch_max?: number; concurrency?: number; waiting_max?: number; flush_ms?: number } = {},
+) {
   const batches: number[][] = []
   let running = 0
   let running_max = 0
@@ -52,11 +54,20 @@ describe('a coalescer', () => {
   test('a failed batch fails its own callers and nobody else', async () => {
     const { coalescer } = recorder({ batch_max: 2 })
     const outcomes = await Promise.allSettled([11, 12, 13, 14, 15].map((n) => coalescer.add(n)))
-    expect(outcomes.map((outcome) => outcome.status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected', 'fulfilled'])
+    expect(outcomes.map((outcome) => outcome.status)).toEqual([
+      'fulfilled',
+      'fulfilled',
+      'rejected',
+      'rejected',
+      'fulfilled',
+    ])
   })
 
   test('a flush that answers too few fails its callers instead of hanging them', async () => {
-    const coalescer = createCoalescer<number, number>({ batch_max: 5, flush: async (inputs) => inputs.slice(1) })
+    const coalescer = createCoalescer<number, number>({
+      batch_max: 5,
+      flush: async (inputs) => inputs.slice(1),
+    })
     await expect(coalescer.add(1)).rejects.toThrow('one output per input')
   })
 

@@ -2,7 +2,10 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { assert, OperationalError } from './errors.ts'
 
 export interface CoalescerOptions<Input, Output> {
-  /** Does the work for a batch; answers one output per input, in the same order. A throw fails the whole batch. */
+  /**
+   * Does the work for a batch; answers one output per input, in the same order. A throw fails the whole
+   * batch.
+   */
   flush: (inputs: readonly Input[]) => Promise<readonly Output[]>
   /** Inputs in one batch at most. */
   batch_max: number
@@ -31,10 +34,12 @@ interface Waiter<Input, Output> {
 }
 
 /**
- * Turns many calls at once into few: idle, it flushes at the end of the current tick; while a batch is under way
- * the next one gathers. So it adds no wait when quiet and shares commits when busy.
+ * Turns many calls at once into few: idle, it flushes at the end of the current tick; while a batch is under
+ * way the next one gathers. So it adds no wait when quiet and shares commits when busy.
  */
-export function createCoalescer<Input, Output>(options: CoalescerOptions<Input, Output>): Coalescer<Input, Output> {
+export function createCoalescer<Input, Output>(
+  options: CoalescerOptions<Input, Output>,
+): Coalescer<Input, Output> {
   const { flush, batch_max, concurrency = 1, waiting_max = 10_000 } = options
   assert(batch_max >= 1 && concurrency >= 1, 'a coalescer needs room for at least one input and one batch')
   let waiters: Waiter<Input, Output>[] = []
@@ -42,7 +47,8 @@ export function createCoalescer<Input, Output>(options: CoalescerOptions<Input, 
   let is_scheduled = false
   let is_stopping = false
   const idle: (() => void)[] = []
-  // A batch belongs to no single caller: it must not inherit the transaction or request of the one that came first.
+  // A batch belongs to no single caller: it must not inherit the transaction or request of the one that came
+  // first.
   const outside = AsyncLocalStorage.snapshot()
 
   const run = async (batch: readonly Waiter<Input, Output>[]): Promise<void> => {
@@ -72,7 +78,9 @@ export function createCoalescer<Input, Output>(options: CoalescerOptions<Input, 
   return {
     add: (input) => {
       if (is_stopping || waiters.length >= waiting_max) {
-        const why = is_stopping ? 'The server is stopping.' : 'Too many requests wait already; nothing was done.'
+        const why = is_stopping
+          ? 'The server is stopping.'
+          : 'Too many requests wait already; nothing was done.'
         return Promise.reject(new OperationalError('overloaded', why))
       }
       return new Promise<Output>((resolve, reject) => {

@@ -1,8 +1,8 @@
 /**
  * The types of every table, made from the migrated database by `npm run gen types`. Not to be edited.
- * bigint columns are bigint, moments are Date, dates are text. A column whose CHECK lists its values is their union.
- * A JSON column is read as unknown; it is written as an object or as JSON text. An array must be written as text:
- * the driver would send it as a PostgreSQL array.
+ * bigint columns are bigint, moments are Date, dates are text. A column whose CHECK lists its values is their
+ * union. A JSON column is read as unknown; it is written as an object or as JSON text. An array must be
+ * written as text: the driver would send it as a PostgreSQL array.
  */
 import type { ColumnType } from "kysely";
 
@@ -21,6 +21,33 @@ export type Generated<T> = T extends ColumnType<infer S, infer I, infer U>
 export type Json = ColumnType<unknown, JsonInput, JsonInput>;
 
 export type JsonInput = string | (object & { length?: never });
+
+export interface AdminApprovalLimits {
+  amount: bigint;
+  kind: "adjustment" | "refund";
+  measure: string;
+  updated_at: Date;
+  updated_by: string;
+}
+
+export interface AdminApprovals {
+  amount: bigint;
+  decided_at: Date | null;
+  decided_by: string | null;
+  decision_note: string | null;
+  done_at: Date | null;
+  expires_at: Date;
+  id: string;
+  input: Json;
+  kind: "adjustment" | "refund";
+  measure: string;
+  reason: string;
+  requested_at: Date;
+  requested_by: string;
+  requested_by_user: string | null;
+  resource_id: string;
+  status: "pending" | "approved" | "rejected" | "expired";
+}
 
 export interface CatalogPrices {
   amount: bigint;
@@ -86,6 +113,206 @@ export interface CustomersCustomers {
   updated_at: Date;
 }
 
+export interface CustomersInvitations {
+  accepted_at: Date | null;
+  accepted_by: string | null;
+  created_at: Date;
+  email: string | null;
+  expires_at: Date;
+  id: string;
+  invited_by: string;
+  organization_id: string;
+  revoked_at: Date | null;
+  role: "owner" | "admin" | "member" | "viewer";
+  token_digest: Buffer;
+}
+
+export interface CustomersMemberLimits {
+  amount: bigint;
+  member_id: string;
+  period: "day" | "month" | "total";
+  period_start: Date;
+  unit: string;
+  updated_at: Date;
+  used: Generated<bigint>;
+}
+
+export interface CustomersMembers {
+  created_at: Date;
+  id: string;
+  organization_id: string;
+  role: "owner" | "admin" | "member" | "viewer";
+  updated_at: Date;
+  user_id: string;
+}
+
+export interface CustomersOrganizations {
+  closed_at: Date | null;
+  created_at: Date;
+  created_by: string;
+  customer_id: string;
+  id: string;
+  name: string;
+  updated_at: Date;
+}
+
+export interface IdentityApiKeys {
+  created_at: Date;
+  created_by: string;
+  expires_at: Date | null;
+  hint: string;
+  id: string;
+  last_used_at: Date | null;
+  mode: "sandbox" | "live";
+  name: string;
+  rate_limit_per_minute: number | null;
+  revoked_at: Date | null;
+  scopes: string[];
+  secret_digest: Buffer;
+}
+
+export interface IdentityAttempts {
+  full_at: Date;
+  key_digest: Buffer;
+}
+
+export interface IdentityAuditHead {
+  hash: Buffer;
+  is_only: Generated<boolean>;
+  sequence: bigint;
+}
+
+export interface IdentityAuditLog {
+  action: string;
+  actor_id: string;
+  actor_kind: "key" | "user" | "anonymous" | "program";
+  address: string | null;
+  after: Json | null;
+  before: Json | null;
+  created_at: Date;
+  hash: Buffer;
+  impersonator_id: string | null;
+  reason: string | null;
+  request_id: string | null;
+  sequence: bigint;
+  subject_id: string | null;
+}
+
+export interface IdentityDevices {
+  device_id: string;
+  first_seen_at: Date;
+  last_seen_at: Date;
+  name: string | null;
+  user_id: string;
+}
+
+export interface IdentityIdentities {
+  created_at: Date;
+  facts: Generated<Json>;
+  id: string;
+  last_used_at: Date;
+  provider: "telegram" | "google" | "vk";
+  subject: string;
+  user_id: string;
+}
+
+export interface IdentityOneTimeProofs {
+  attempts: Generated<number>;
+  created_at: Date;
+  digest: Buffer;
+  expires_at: Date;
+  facts: Generated<Json>;
+  kind: string;
+  subject: string | null;
+  used_at: Date | null;
+  user_id: string | null;
+}
+
+export interface IdentityRefreshTokens {
+  created_at: Date;
+  digest: Buffer;
+  generation: number;
+  salt: Buffer;
+  session_id: string;
+  used_at: Date | null;
+}
+
+export interface IdentityRoles {
+  code: string;
+  created_at: Generated<Date>;
+  created_by: string;
+  is_built_in: Generated<boolean>;
+  name: string;
+  permissions: string[];
+  updated_at: Date | null;
+}
+
+export interface IdentitySessions {
+  cookie_digest: Buffer | null;
+  created_at: Date;
+  device_id: string | null;
+  device_name: string | null;
+  ended_at: Date | null;
+  ended_because: string | null;
+  expires_at: Date;
+  generation: Generated<number>;
+  id: string;
+  impersonator_id: string | null;
+  last_used_at: Date;
+  methods: string[];
+  mode: "bearer" | "cookie";
+  network: string;
+  user_id: string;
+}
+
+export interface IdentitySetupTokens {
+  created_at: Date;
+  digest: Buffer;
+  expires_at: Date;
+  used_at: Date | null;
+}
+
+export interface IdentitySigningKeys {
+  algorithm: string;
+  created_at: Date;
+  kid: string;
+  private_sealed: string;
+  public_jwk: Json;
+}
+
+export interface IdentityStaff {
+  appointed_by: string;
+  created_at: Date;
+  role: string;
+  updated_at: Date;
+  user_id: string;
+}
+
+export interface IdentityTotpSecrets {
+  confirmed_at: Date | null;
+  created_at: Date;
+  last_step: Generated<bigint>;
+  recovery_digests: Generated<ArrayType<Buffer>>;
+  secret_sealed: string;
+  user_id: string;
+}
+
+export interface IdentityUsers {
+  created_at: Date;
+  customer_id: string | null;
+  email: string | null;
+  email_verified_at: Date | null;
+  erased_at: Date | null;
+  id: string;
+  is_disabled: Generated<boolean>;
+  locale: string | null;
+  merged_into: string | null;
+  name: string | null;
+  password_changed_at: Date | null;
+  password_hash: string | null;
+  updated_at: Date;
+}
+
 export interface KernelFunctionFiles {
   applied_at: Generated<Date>;
   digest: string;
@@ -135,8 +362,8 @@ export interface LedgerGrants {
   is_open: boolean;
   is_paid: boolean;
   is_scheduled: Generated<boolean>;
-  moved_to_id: bigint | null;
-  moved_to_wallet_id: bigint | null;
+  origin_id: bigint | null;
+  origin_wallet_id: bigint | null;
   parent_id: bigint | null;
   parent_wallet_id: bigint | null;
   price_amount: bigint | null;
@@ -144,11 +371,11 @@ export interface LedgerGrants {
   price_units: bigint | null;
   priority: number;
   remaining: bigint;
+  revoked: Generated<bigint>;
   source: "purchase" | "subscription" | "promo" | "bonus" | "referral" | "refund" | "manual" | "transfer";
   source_id: string;
   starts_at: Date;
   wallet_id: bigint;
-  written_off: Generated<bigint>;
 }
 
 export interface LedgerHolds {
@@ -156,6 +383,7 @@ export interface LedgerHolds {
   captured: Generated<bigint>;
   closed_at: Date | null;
   closed_sequence: bigint | null;
+  closed_wallet_id: bigint | null;
   created_at: Date;
   expires_at: Date;
   grant_amounts: ArrayType<bigint>;
@@ -170,10 +398,37 @@ export interface LedgerHolds {
   wallet_id: bigint;
 }
 
+export interface LedgerMergedCustomers {
+  customer_id: string;
+  merged_at: Date;
+  survivor_id: string;
+}
+
+export interface LedgerRevocations {
+  actor_id: string;
+  created_at: Date;
+  debt: Generated<bigint>;
+  grant_id: bigint;
+  input_digest: Buffer;
+  key_digest: Buffer;
+  other_grant_amounts: Generated<ArrayType<bigint>>;
+  other_grant_ids: Generated<ArrayType<bigint>>;
+  reason: string;
+  reference: string | null;
+  reinstated: bigint | null;
+  reinstated_at: Date | null;
+  requested: bigint;
+  taken: bigint;
+  taken_at_once: bigint;
+  wallet_id: bigint;
+  written_off: Generated<bigint>;
+}
+
 export interface LedgerTransferKinds {
   from_account: string;
   grant_held: number;
   grant_remaining: number;
+  grant_revoked: number;
   is_inflow: boolean;
   is_opening: boolean;
   is_use: boolean;
@@ -223,8 +478,10 @@ export interface LedgerWallets {
   created_at: Date;
   customer_id: string;
   debt: Generated<bigint>;
+  has_merged: Generated<boolean>;
   held: Generated<bigint>;
   id: ColumnType<bigint, never, never>;
+  merged_into: bigint | null;
   next_expiry: Generated<Date>;
   scheduled: Generated<bigint>;
   sequence: Generated<bigint>;
@@ -337,7 +594,7 @@ export interface PaymentsPayments {
   order_id: string;
   receipt: Json | null;
   refunded_amount: Generated<bigint>;
-  return_url: string | null;
+  return_url: string;
   saved_method_id: string | null;
   status: "pending" | "requires_action" | "authorized" | "unknown" | "expired" | "failed" | "canceled" | "mismatch" | "succeeded" | "partially_refunded" | "refunded";
   succeeded_at: Date | null;
@@ -450,11 +707,32 @@ export interface UsageSessions {
 }
 
 export interface DB {
+  "admin.approval_limits": AdminApprovalLimits;
+  "admin.approvals": AdminApprovals;
   "catalog.prices": CatalogPrices;
   "catalog.product_grants": CatalogProductGrants;
   "catalog.product_versions": CatalogProductVersions;
   "catalog.products": CatalogProducts;
   "customers.customers": CustomersCustomers;
+  "customers.invitations": CustomersInvitations;
+  "customers.member_limits": CustomersMemberLimits;
+  "customers.members": CustomersMembers;
+  "customers.organizations": CustomersOrganizations;
+  "identity.api_keys": IdentityApiKeys;
+  "identity.attempts": IdentityAttempts;
+  "identity.audit_head": IdentityAuditHead;
+  "identity.audit_log": IdentityAuditLog;
+  "identity.devices": IdentityDevices;
+  "identity.identities": IdentityIdentities;
+  "identity.one_time_proofs": IdentityOneTimeProofs;
+  "identity.refresh_tokens": IdentityRefreshTokens;
+  "identity.roles": IdentityRoles;
+  "identity.sessions": IdentitySessions;
+  "identity.setup_tokens": IdentitySetupTokens;
+  "identity.signing_keys": IdentitySigningKeys;
+  "identity.staff": IdentityStaff;
+  "identity.totp_secrets": IdentityTotpSecrets;
+  "identity.users": IdentityUsers;
   "kernel.function_files": KernelFunctionFiles;
   "kernel.idempotency_keys": KernelIdempotencyKeys;
   "kernel.migrations": KernelMigrations;
@@ -462,6 +740,8 @@ export interface DB {
   "ledger.entries": LedgerEntries;
   "ledger.grants": LedgerGrants;
   "ledger.holds": LedgerHolds;
+  "ledger.merged_customers": LedgerMergedCustomers;
+  "ledger.revocations": LedgerRevocations;
   "ledger.transfer_kinds": LedgerTransferKinds;
   "ledger.transfers": LedgerTransfers;
   "ledger.units": LedgerUnits;

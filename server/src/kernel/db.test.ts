@@ -10,7 +10,8 @@ let database: TestDatabase
 beforeAll(async () => {
   database = await testDatabase()
   await database.db.transact(async (tx) => {
-    await sql`create table kernel.things (id int primary key, amount bigint not null, made_on date, tags bigint[])`.execute(tx)
+    await sql`create table kernel.things (
+      id int primary key, amount bigint not null, made_on date, tags bigint[])`.execute(tx)
   })
 })
 
@@ -24,7 +25,9 @@ async function put(tx: Tx, id: number, amount: bigint): Promise<void> {
 }
 
 async function amountOf(id: number): Promise<bigint | undefined> {
-  const { rows } = await sql<{ amount: bigint }>`select amount from kernel.things where id = ${id}`.execute(database.db as never)
+  const { rows } = await sql<{ amount: bigint }>`select amount from kernel.things where id = ${id}`.execute(
+    database.db,
+  )
   return rows[0]?.amount
 }
 
@@ -43,7 +46,9 @@ describe('a transaction', () => {
   test('reads inside see its own writes', async () => {
     await database.db.transact(async (tx) => {
       await put(tx, 2, 7n)
-      const { rows } = await sql<{ amount: bigint }>`select amount from kernel.things where id = 2`.execute(tx)
+      const { rows } = await sql<{ amount: bigint }>`select amount from kernel.things where id = 2`.execute(
+        tx,
+      )
       expect(rows).toEqual([{ amount: 7n }])
     })
   })
@@ -53,7 +58,7 @@ describe('a transaction', () => {
     const attempts: (() => unknown)[] = [
       () => db.selectFrom('kernel.settings'),
       () => db.with('x', (eb) => eb.selectFrom('kernel.settings').selectAll()),
-      () => sql`select 1`.execute(db as never),
+      () => sql`select 1`.execute(db),
       () => db.transact(async () => 1),
     ]
     for (const attempt of attempts) {
@@ -107,7 +112,9 @@ describe('a transaction', () => {
     const add = () =>
       database.db.transact(
         async (tx) => {
-          const { rows } = await sql<{ amount: bigint }>`select amount from kernel.things where id = 21`.execute(tx)
+          const { rows } = await sql<{
+            amount: bigint
+          }>`select amount from kernel.things where id = 21`.execute(tx)
           await sleep(20)
           await put(tx, 21, (rows[0]?.amount ?? 0n) + 1n)
         },
@@ -117,7 +124,7 @@ describe('a transaction', () => {
     expect(await amountOf(21)).toBe(2n)
   })
 
-  test('it is not tried for ever: after the third time the caller hears that the database is busy', async () => {
+  test('it is not tried for ever: after the third time the caller hears that it is busy', async () => {
     let attempts = 0
     const failing = database.db.transact(async (tx) => {
       attempts += 1
@@ -139,10 +146,12 @@ describe('a transaction', () => {
   })
 
   test('read only means it', async () => {
-    await expect(database.db.transact((tx) => put(tx, 41, 1n), { read_only: true })).rejects.toThrow('read-only')
+    await expect(database.db.transact((tx) => put(tx, 41, 1n), { read_only: true })).rejects.toThrow(
+      'read-only',
+    )
   })
 
-  test('a connection lost in its middle fails the transaction and leaves the process and the pool well', async () => {
+  test('a connection lost in its middle fails it and leaves the process and the pool well', async () => {
     const failing = database.db.transact(async (tx) => {
       await put(tx, 51, 1n)
       const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(tx)
@@ -182,7 +191,8 @@ describe('after the commit', () => {
       attempts += 1
       const attempt = attempts
       afterCommit(() => runs.push(attempt))
-      if (attempt < 3) await sql`do $$ begin raise exception 'busy' using errcode = '40001'; end $$`.execute(tx)
+      if (attempt < 3)
+        await sql`do $$ begin raise exception 'busy' using errcode = '40001'; end $$`.execute(tx)
     })
     expect(runs).toEqual([3])
   })
@@ -200,18 +210,28 @@ describe('values', () => {
       await sql`insert into kernel.things (id, amount, made_on, tags)
         values (71, 9223372036854775807, '2026-03-29', '{1,9007199254740993}')`.execute(tx)
     })
-    const { rows } = await sql<object>`select amount, made_on, tags, sum(amount)::int8 as total from kernel.things
-      where id = 71 group by id`.execute(database.db as never)
-    expect(rows).toEqual([{ amount: 9_223_372_036_854_775_807n, made_on: '2026-03-29', tags: [1n, 9_007_199_254_740_993n], total: 9_223_372_036_854_775_807n }])
+    const { rows } =
+      await sql<object>`select amount, made_on, tags, sum(amount)::int8 as total from kernel.things
+      where id = 71 group by id`.execute(database.db)
+    expect(rows).toEqual([
+      {
+        amount: 9_223_372_036_854_775_807n,
+        made_on: '2026-03-29',
+        tags: [1n, 9_007_199_254_740_993n],
+        total: 9_223_372_036_854_775_807n,
+      },
+    ])
   })
 
   test('an empty array of bigints and one with a null', async () => {
-    const { rows } = await sql<object>`select '{}'::int8[] as none, '{1,NULL}'::int8[] as some`.execute(database.db as never)
+    const { rows } = await sql<object>`select '{}'::int8[] as none, '{1,NULL}'::int8[] as some`.execute(
+      database.db,
+    )
     expect(rows).toEqual([{ none: [], some: [1n, null] }])
   })
 
   test('the session speaks UTC', async () => {
-    const { rows } = await sql<object>`select current_setting('timezone') as zone`.execute(database.db as never)
+    const { rows } = await sql<object>`select current_setting('timezone') as zone`.execute(database.db)
     expect(rows).toEqual([{ zone: 'UTC' }])
   })
 })
@@ -224,7 +244,18 @@ describe('a database that is away', () => {
   })
 
   test('what is the world’s failure and what is ours', () => {
-    for (const code of ['08006', '57P01', '53300', '55P03', '57014', '40P01', 'ECONNREFUSED', 'ETIMEDOUT', 'EPIPE', 'ECONNRESET']) {
+    for (const code of [
+      '08006',
+      '57P01',
+      '53300',
+      '55P03',
+      '57014',
+      '40P01',
+      'ECONNREFUSED',
+      'ETIMEDOUT',
+      'EPIPE',
+      'ECONNRESET',
+    ]) {
       expect(isDatabaseUnavailable(Object.assign(new Error('x'), { code })), code).toBe(true)
     }
     for (const code of ['23505', '42P01', '22P02', 'P0001', 'ENOENT']) {
@@ -235,16 +266,20 @@ describe('a database that is away', () => {
     expect(asOperational('text')).toBe('text')
   })
 
-  test('a pool with no connection left answers in time instead of waiting for ever', { timeout: 20_000 }, async () => {
-    const db = createDb({ url: database.url, max: 1 })
-    let release = (): void => undefined
-    const holding = db.transact(() => new Promise<void>((resolve) => (release = resolve)))
-    await sleep(50)
-    const started = performance.now()
-    await expect(db.transact(async () => 1)).rejects.toThrow(OperationalError)
-    expect(performance.now() - started).toBeLessThan(8_000)
-    release()
-    await holding
-    await db.close()
-  })
+  test(
+    'a pool with no connection left answers in time instead of waiting for ever',
+    { timeout: 20_000 },
+    async () => {
+      const db = createDb({ url: database.url, max: 1 })
+      let release = (): void => undefined
+      const holding = db.transact(() => new Promise<void>((resolve) => (release = resolve)))
+      await sleep(50)
+      const started = performance.now()
+      await expect(db.transact(async () => 1)).rejects.toThrow(OperationalError)
+      expect(performance.now() - started).toBeLessThan(8_000)
+      release()
+      await holding
+      await db.close()
+    },
+  )
 })

@@ -7,7 +7,10 @@ import { assert, OperationalError, sqlState } from './errors.ts'
 export type Database = DB
 
 /** Reads only: the selecting half of Kysely. Works inside and outside a transaction. */
-export type Sql = Pick<Kysely<Database>, 'selectFrom' | 'selectNoFrom' | 'with' | 'withRecursive' | 'fn' | 'dynamic' | 'getExecutor'>
+export type Sql = Pick<
+  Kysely<Database>,
+  'selectFrom' | 'selectNoFrom' | 'with' | 'withRecursive' | 'fn' | 'dynamic' | 'getExecutor'
+>
 
 /** Writes inside the caller's transaction. No network and no sleep while one is open. */
 export type Tx = Transaction<Database>
@@ -16,8 +19,8 @@ export type Tx = Transaction<Database>
 export type Db = Sql & {
   /**
    * Runs `work` in one transaction: all of it or nothing. Repeated up to three times when the database
-   * reports a deadlock or a serialization failure, so `work` must be repeatable (it has no side effects outside).
-   * Throws OperationalError `database_unavailable` when the database cannot be reached.
+   * reports a deadlock or a serialization failure, so `work` must be repeatable (it has no side effects
+   * outside). Throws OperationalError `database_unavailable` when the database cannot be reached.
    */
   transact<T>(work: (tx: Tx) => Promise<T>, options?: TransactOptions): Promise<T>
   /** The pool beneath, for the hot path's named statements and for LISTEN. */
@@ -77,9 +80,9 @@ export function createDb(options: DbOptions): Db {
     }
   }
   return {
-    selectFrom: outside(kysely.selectFrom) as Kysely<Database>['selectFrom'],
+    selectFrom: outside(kysely.selectFrom),
     selectNoFrom: outside(kysely.selectNoFrom) as Kysely<Database>['selectNoFrom'],
-    with: outside(kysely.with) as Kysely<Database>['with'],
+    with: outside(kysely.with),
     withRecursive: outside(kysely.withRecursive) as Kysely<Database>['withRecursive'],
     getExecutor: outside(kysely.getExecutor),
     fn: kysely.fn,
@@ -102,9 +105,9 @@ export function surviveLostConnections(pool: pg.Pool): void {
 }
 
 /**
- * Runs `work` right after the transaction it is called in has committed, before `transact` answers; not when it is
- * rolled back. For what lives in this process: dropping a cached value, waking a worker. `work` must not throw.
- * Outside of a transaction it runs at once.
+ * Runs `work` right after the transaction it is called in has committed, before `transact` answers; not when
+ * it is rolled back. For what lives in this process: dropping a cached value, waking a worker. `work` must
+ * not throw. Outside of a transaction it runs at once.
  */
 export function afterCommit(work: () => void): void {
   const transaction = inside.getStore()
@@ -158,7 +161,9 @@ function isRepeatable(error: unknown): boolean {
   return state === '40001' || state === '40P01'
 }
 
-/** Connection classes 08 and 57P, too many connections, lock timeouts, disk full: the world failed for now. */
+/**
+ * Connection classes 08 and 57P, too many connections, lock timeouts, disk full: the world failed for now.
+ */
 export function isDatabaseUnavailable(error: unknown): boolean {
   const state = sqlState(error)
   if (state) return /^(08|57P|57014|53|55P03|40001|40P01|58)/.test(state)
@@ -170,7 +175,9 @@ export function isDatabaseUnavailable(error: unknown): boolean {
 
 /** node-postgres gives these three no code at all; its texts are the only sign. */
 function isPoolMessage(error: Error): boolean {
-  return /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered)/.test(error.message)
+  return /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered)/.test(
+    error.message,
+  )
 }
 
 /** Turns a failure to reach the database into an OperationalError; leaves every other error as it is. */

@@ -1,5 +1,7 @@
 /** Facts about an error that a caller may act on; become members of the problem document. */
-export type ErrorFacts = Readonly<Record<string, string | number | bigint | boolean | null | undefined | object>>
+export type ErrorFacts = Readonly<
+  Record<string, string | number | bigint | boolean | null | undefined | object>
+>
 
 /**
  * Something the caller can act on. Subclasses fix `code`, `status` and `title`;

@@ -30,7 +30,9 @@ async function withEvents(work: (events: Events, jobs: JobQueue) => Promise<void
 }
 
 async function jobCount(queue: string): Promise<number> {
-  const { rows } = await sql<{ count: number }>`select count(*)::int as count from jobs.job where name = ${queue}`.execute(database.db as never)
+  const { rows } = await sql<{
+    count: number
+  }>`select count(*)::int as count from jobs.job where name = ${queue}`.execute(database.db)
   return rows[0]?.count ?? 0
 }
 
@@ -42,7 +44,9 @@ describe('an event', () => {
         seen.push(payloads)
         await sql`insert into kernel.settings (name, value) values ('events.test', '1')`.execute(tx)
       })
-      await database.db.transact((tx) => events.publish(tx, paid, { order_id: 'ord_1' }, { order_id: 'ord_2' }))
+      await database.db.transact((tx) =>
+        events.publish(tx, paid, { order_id: 'ord_1' }, { order_id: 'ord_2' }),
+      )
       expect(seen).toEqual([[{ order_id: 'ord_1' }, { order_id: 'ord_2' }]])
     })
   })
@@ -63,7 +67,7 @@ describe('an event', () => {
     })
   })
 
-  test('each reaction after it gets a job per event, and runs when the transaction has committed', async () => {
+  test('each reaction after it gets a job per event, and runs after the commit', async () => {
     await withEvents(async (events, jobs) => {
       const told: string[] = []
       events.after(paid, 'mail', async ({ order_id }, job_id) => {

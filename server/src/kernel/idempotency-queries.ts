@@ -91,7 +91,9 @@ export async function storeAnswer(tx: Tx, key: Key & { status: number; answer: s
   return result.numUpdatedRows > 0n
 }
 
-/** Forgets answers older than the moment, at most `limit` a call; ledger keys are not here and never expire. */
+/**
+ * Forgets answers older than the moment, at most `limit` a call; ledger keys are not here and never expire.
+ */
 export async function deleteOldKeys(tx: Tx, before: Date, limit: number): Promise<number> {
   const result = await tx
     .deleteFrom('kernel.idempotency_keys')

@@ -25,17 +25,25 @@ afterAll(async () => {
 })
 
 const ask = (changes: Partial<KeyedRequest> = {}): KeyedRequest => ({
-  actor_id: 'key_1', route: 'POST /v1/things', key: `k${(keys += 1)}`, input: { body: { amount: 5n } }, ...changes,
+  actor_id: 'key_1',
+  route: 'POST /v1/things',
+  key: `k${(keys += 1)}`,
+  input: { body: { amount: 5n } },
+  ...changes,
 })
 
 /** An effect that leaves a row and an answer that is never the same twice. */
 const effect = (name: string) => async (tx: Tx) => {
-  const { rows } = await sql<{ id: bigint }>`insert into kernel.effects (name) values (${name}) returning id`.execute(tx)
+  const { rows } = await sql<{
+    id: bigint
+  }>`insert into kernel.effects (name) values (${name}) returning id`.execute(tx)
   return { status: 201, body: { id: rows[0]?.id, at: Math.random() } }
 }
 
 async function effects(name: string): Promise<number> {
-  const { rows } = await sql<{ count: number }>`select count(*)::int as count from kernel.effects where name = ${name}`.execute(database.db as never)
+  const { rows } = await sql<{
+    count: number
+  }>`select count(*)::int as count from kernel.effects where name = ${name}`.execute(database.db)
   return rows[0]?.count ?? 0
 }
 
@@ -51,7 +59,9 @@ describe('a request that writes', () => {
 
   test('fifty at once are one effect and fifty equal answers', async () => {
     const request = ask()
-    const answers = await Promise.all(Array.from({ length: 50 }, () => answerOnce(database.db, clock, request, effect('fifty'))))
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => answerOnce(database.db, clock, request, effect('fifty'))),
+    )
     expect(new Set(answers.map((answer) => answer.text)).size).toBe(1)
     expect(answers.filter((answer) => !answer.is_replay)).toHaveLength(1)
     expect(await effects('fifty')).toBe(1)
@@ -60,7 +70,12 @@ describe('a request that writes', () => {
   test('with another body under the same key is refused and changes nothing', async () => {
     const request = ask()
     await answerOnce(database.db, clock, request, effect('reused'))
-    const other = answerOnce(database.db, clock, { ...request, input: { body: { amount: 6n } } }, effect('reused'))
+    const other = answerOnce(
+      database.db,
+      clock,
+      { ...request, input: { body: { amount: 6n } } },
+      effect('reused'),
+    )
     await expect(other).rejects.toMatchObject({ code: 'idempotency_key_reused', status: 422 })
     expect(await effects('reused')).toBe(1)
   })
@@ -81,7 +96,9 @@ describe('a request that writes', () => {
     })
     await expect(failing).rejects.toThrow('not now')
     expect(await effects('failed')).toBe(0)
-    expect(await answerOnce(database.db, clock, request, effect('failed'))).toMatchObject({ is_replay: false })
+    expect(await answerOnce(database.db, clock, request, effect('failed'))).toMatchObject({
+      is_replay: false,
+    })
     expect(await effects('failed')).toBe(1)
   })
 
@@ -123,8 +140,13 @@ describe('a request that spans the outside world', () => {
       return { status: 200, body: { id } }
     })
     await sleep(50)
-    await expect(across(request, async () => ({ status: 200, body: 'twice' }))).rejects.toMatchObject({ code: 'idempotency_in_progress', status: 409 })
-    await expect(across({ ...request, input: 'other' }, async () => ({ status: 200, body: 'twice' }))).rejects.toMatchObject({ code: 'idempotency_key_reused' })
+    await expect(across(request, async () => ({ status: 200, body: 'twice' }))).rejects.toMatchObject({
+      code: 'idempotency_in_progress',
+      status: 409,
+    })
+    await expect(
+      across({ ...request, input: 'other' }, async () => ({ status: 200, body: 'twice' })),
+    ).rejects.toMatchObject({ code: 'idempotency_key_reused' })
     finish()
     expect((await first).is_replay).toBe(false)
   })
@@ -160,7 +182,7 @@ describe('a request that spans the outside world', () => {
     expect(ids[1]).toBe(ids[0])
   })
 
-  test('whose process died is taken over when its lease has run out, with the same id, by one of many', async () => {
+  test('whose process died is taken over after its lease, with the same id, by one of many', async () => {
     const request = ask()
     const ids: string[] = []
     const died = across(request, (id) => {
@@ -169,7 +191,9 @@ describe('a request that spans the outside world', () => {
     })
     died.catch(() => undefined)
     await sleep(50)
-    await expect(across(request, async () => ({ status: 200, body: {} }))).rejects.toMatchObject({ code: 'idempotency_in_progress' })
+    await expect(across(request, async () => ({ status: 200, body: {} }))).rejects.toMatchObject({
+      code: 'idempotency_in_progress',
+    })
     clock.advance(46_000)
     let calls = 0
     const outcomes = await Promise.allSettled(
@@ -222,7 +246,9 @@ describe('a request that spans the outside world', () => {
     await sleep(50)
     fail()
     await expect(slow).rejects.toThrow('too late')
-    await expect(across(request, async () => ({ status: 200, body: 'a third' }))).rejects.toMatchObject({ code: 'idempotency_in_progress' })
+    await expect(across(request, async () => ({ status: 200, body: 'a third' }))).rejects.toMatchObject({
+      code: 'idempotency_in_progress',
+    })
     finish()
     expect((await taking).text).toBe('"taken over"')
   })
@@ -230,14 +256,34 @@ describe('a request that spans the outside world', () => {
 
 describe('what makes two requests equal', () => {
   test('the order of members does not matter, everything else does', () => {
-    const same = [{ a: 1, b: { c: [1, 2], d: null } }, { b: { d: null, c: [1, 2] }, a: 1 }, { a: 1n, b: { c: [1, 2], d: null, e: undefined } }]
+    const same = [
+      { a: 1, b: { c: [1, 2], d: null } },
+      { b: { d: null, c: [1, 2] }, a: 1 },
+      { a: 1n, b: { c: [1, 2], d: null, e: undefined } },
+    ]
     expect(new Set(same.map((input) => digestInput(input).toString('hex'))).size).toBe(1)
-    const different = [{ a: 1 }, { a: '1' }, { a: [1] }, { a: null }, {}, { a: { b: 1 } }, { 'a":1,"b': 1 }, [1], 1, '1', null, true, { a: 1.5 }]
+    const different = [
+      { a: 1 },
+      { a: '1' },
+      { a: [1] },
+      { a: null },
+      {},
+      { a: { b: 1 } },
+      { 'a":1,"b': 1 },
+      [1],
+      1,
+      '1',
+      null,
+      true,
+      { a: 1.5 },
+    ]
     expect(new Set(different.map((input) => digestInput(input).toString('hex'))).size).toBe(different.length)
   })
 
   test('moments are equal when they are the same moment', () => {
-    expect(canonicalJson({ at: new Date('2026-03-01T15:00:00+03:00') })).toBe(canonicalJson({ at: new Date('2026-03-01T12:00:00Z') }))
+    expect(canonicalJson({ at: new Date('2026-03-01T15:00:00+03:00') })).toBe(
+      canonicalJson({ at: new Date('2026-03-01T12:00:00Z') }),
+    )
   })
 
   test('the canonical text of JSON is JSON with the same meaning', () => {

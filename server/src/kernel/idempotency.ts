@@ -84,7 +84,9 @@ export async function answerOnceAcross(
     const now = clock.now()
     const leased_until = new Date(now.getTime() + LEASE_MS)
     const resource_id = newId(prefix, now.getTime())
-    if (await queries.insertClaim(tx, { ...request, input_digest, created_at: now, resource_id, leased_until })) {
+    if (
+      await queries.insertClaim(tx, { ...request, input_digest, created_at: now, resource_id, leased_until })
+    ) {
       return { resource_id, leased_until }
     }
     const stored = await queries.findKeyForUpdate(tx, request)
@@ -99,13 +101,14 @@ export async function answerOnceAcross(
     const { status, body } = await work(claimed.resource_id)
     const text = wireJson(body)
     return await db.transact(async (tx) => {
-      if (await queries.storeAnswer(tx, { ...request, status, answer: text })) return { status, text, is_replay: false }
+      if (await queries.storeAnswer(tx, { ...request, status, answer: text }))
+        return { status, text, is_replay: false }
       // We took so long that another one took over and answered first: there is one answer to a key.
       return replay(await queries.findKey(tx, request), input_digest, request)
     })
   } catch (error) {
-    // The claim keeps its resource id and is free at once, unless another one has taken it over. When even that
-    // fails the lease runs out by itself, and what the caller has to hear is the first error.
+    // The claim keeps its resource id and is free at once, unless another one has taken it over. When even
+    // that fails the lease runs out by itself, and what the caller has to hear is the first error.
     await db
       .transact((tx) => queries.endLease(tx, { ...request, leased_until: claimed.leased_until }))
       .catch(() => undefined)
@@ -141,12 +144,17 @@ function replay(stored: queries.StoredKey, input_digest: Buffer, request: KeyedR
 
 function checkInput(stored: queries.StoredKey, input_digest: Buffer, request: KeyedRequest): void {
   if (!stored.input_digest.equals(input_digest)) {
-    throw new IdempotencyKeyReused(`The key ${request.key} belongs to a request with another body; nothing was changed.`)
+    throw new IdempotencyKeyReused(
+      `The key ${request.key} belongs to a request with another body; nothing was changed.`,
+    )
   }
 }
 
 function inProgress(request: KeyedRequest): IdempotencyInProgress {
-  return new IdempotencyInProgress(`The first request with the key ${request.key} has no answer yet; ask again soon.`, {
-    retry_after_seconds: 1,
-  })
+  return new IdempotencyInProgress(
+    `The first request with the key ${request.key} has no answer yet; ask again soon.`,
+    {
+      retry_after_seconds: 1,
+    },
+  )
 }

@@ -36,7 +36,17 @@ describe('a new id', () => {
 describe('isId', () => {
   test('refuses what only looks like one', () => {
     const id = newId('cus')
-    for (const text of ['', 'cus_', id.toUpperCase(), `${id}0`, id.slice(0, -1), ` ${id}`, `${id}\n`, id.replace(/.$/, 'u'), `xcus_${id.slice(4)}`]) {
+    for (const text of [
+      '',
+      'cus_',
+      id.toUpperCase(),
+      `${id}0`,
+      id.slice(0, -1),
+      ` ${id}`,
+      `${id}\n`,
+      id.replace(/.$/, 'u'),
+      `xcus_${id.slice(4)}`,
+    ]) {
       expect(isId('cus', text), JSON.stringify(text)).toBe(false)
     }
   })
@@ -62,7 +72,15 @@ describe('the id of a pair of numbers', () => {
   })
 
   test('nonsense, another prefix and numbers no database has are not read', () => {
-    for (const text of ['', 'tr_', 'x'.repeat(1_000), pairId('gr', 1n, 2n), `tr_${'z'.repeat(26)}`, pairId('tr', -1n, 1n), pairId('tr', 1n, -1n)]) {
+    for (const text of [
+      '',
+      'tr_',
+      'x'.repeat(1_000),
+      pairId('gr', 1n, 2n),
+      `tr_${'z'.repeat(26)}`,
+      pairId('tr', -1n, 1n),
+      pairId('tr', 1n, -1n),
+    ]) {
       expect(readPairId('tr', text), text).toBeUndefined()
     }
   })
@@ -70,6 +88,7 @@ describe('the id of a pair of numbers', () => {
   test('a text with too many bits is not read as a smaller number', () => {
     // 26 letters hold 130 bits, a pair has 128: the first letter may not be above 7.
     const id = pairId('tr', 5n, 6n)
-    for (const letter of ['8', 'g', 'z']) expect(readPairId('tr', `tr_${letter}${id.slice(4)}`)).toBeUndefined()
+    for (const letter of ['8', 'g', 'z'])
+      expect(readPairId('tr', `tr_${letter}${id.slice(4)}`)).toBeUndefined()
   })
 })

@@ -1,6 +1,8 @@
 import { randomFillSync } from 'node:crypto'
 
-/** Crockford's alphabet, lower case: sorts like the number it writes, has no letter that looks like a digit. */
+/**
+ * Crockford's alphabet, lower case: sorts like the number it writes, has no letter that looks like a digit.
+ */
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const VALUES = new Map([...ALPHABET].map((letter, index) => [letter, BigInt(index)]))
 
@@ -11,10 +13,44 @@ let last_random = 0n
 
 /** Every prefix an id of ours may have. One word per kind of thing. */
 export type IdPrefix =
-  | 'usr' | 'cus' | 'org' | 'mem' | 'inv' | 'ses' | 'key' | 'role' | 'aud' | 'idn'
-  | 'gr' | 'tr' | 'hold' | 'merge'
-  | 'prod' | 'pver' | 'price' | 'ord' | 'line' | 'pay' | 're' | 'dis' | 'pm' | 'rcpt' | 'in' | 'ful'
-  | 'vsub' | 'sub' | 'mev' | 'meter' | 'card' | 'req' | 'evt' | 'whe' | 'del' | 'rec' | 'diff' | 'appr'
+  | 'usr'
+  | 'cus'
+  | 'org'
+  | 'mem'
+  | 'inv'
+  | 'ses'
+  | 'key'
+  | 'role'
+  | 'aud'
+  | 'idn'
+  | 'gr'
+  | 'tr'
+  | 'hold'
+  | 'merge'
+  | 'prod'
+  | 'pver'
+  | 'price'
+  | 'ord'
+  | 'line'
+  | 'pay'
+  | 're'
+  | 'dis'
+  | 'pm'
+  | 'rcpt'
+  | 'in'
+  | 'ful'
+  | 'vsub'
+  | 'sub'
+  | 'mev'
+  | 'meter'
+  | 'card'
+  | 'req'
+  | 'evt'
+  | 'whe'
+  | 'del'
+  | 'rec'
+  | 'diff'
+  | 'appr'
 
 /**
  * A new id: prefix, 48 bits of milliseconds, 80 random bits; 26 letters that sort by time.
@@ -35,7 +71,9 @@ export function isId(prefix: IdPrefix, text: string): boolean {
   return new RegExp(`^${prefix}_[0-9a-hjkmnp-tv-z]{26}$`).test(text)
 }
 
-/** Writes two database numbers as one id, e.g. a transfer: wallet and sequence. No index is needed to find it. */
+/**
+ * Writes two database numbers as one id, e.g. a transfer: wallet and sequence. No index is needed to find it.
+ */
 export function pairId(prefix: IdPrefix, high: bigint, low: bigint): string {
   return `${prefix}_${encode((BigInt.asUintN(64, high) << 64n) | BigInt.asUintN(64, low), 26)}`
 }

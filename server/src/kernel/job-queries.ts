@@ -34,8 +34,8 @@ export async function findDueQueues(pool: pg.Pool, queues: readonly string[]): P
 }
 
 /**
- * Gives running jobs back: due at once, with no attempt counted. Those that are somebody else's attempt by now
- * are left alone.
+ * Gives running jobs back: due at once, with no attempt counted. Those that are somebody else's attempt by
+ * now are left alone.
  */
 export async function releaseJobs(pool: pg.Pool, queue: string, attempts: readonly Attempt[]): Promise<void> {
   await pool.query(
@@ -52,7 +52,8 @@ export async function listDeadLetters(db: Sql, limit: number): Promise<DeadLette
   const { rows } = await sql<DeadLetter>`
     select coalesce(source_root_id, source_id, id)::text as id, coalesce(source_name, '') as queue,
       coalesce(data, '{}') as data, created_on as failed_at,
-      coalesce(source_output ->> 'message', source_output -> 'value' ->> 'message', source_output ->> 'value', '') as error
+      coalesce(source_output ->> 'message', source_output -> 'value' ->> 'message',
+        source_output ->> 'value', '') as error
     from jobs.job_common
     where name = ${DEAD_LETTERS} and state < 'active'
     order by created_on desc, id desc
@@ -61,10 +62,14 @@ export async function listDeadLetters(db: Sql, limit: number): Promise<DeadLette
 }
 
 /** The store's own id of the dead letter of this job. */
-export async function findDeadLetter(db: Sql, id: string): Promise<{ row_id: string; queue: string } | undefined> {
+export async function findDeadLetter(
+  db: Sql,
+  id: string,
+): Promise<{ row_id: string; queue: string } | undefined> {
   const { rows } = await sql<{ row_id: string; queue: string }>`
     select id::text as row_id, coalesce(source_name, '') as queue from jobs.job_common
-    where name = ${DEAD_LETTERS} and state < 'active' and coalesce(source_root_id, source_id, id)::text = ${id}
+    where name = ${DEAD_LETTERS} and state < 'active'
+      and coalesce(source_root_id, source_id, id)::text = ${id}
     order by created_on desc
     limit 1`.execute(db)
   return rows[0]
@@ -85,7 +90,9 @@ export async function bringJobsForward(tx: Tx, milliseconds: number): Promise<vo
 }
 
 /** What `doctor` tells about the queue. */
-export async function jobCounts(db: Sql): Promise<{ waiting: bigint; dead: bigint; oldest_due: Date | null }> {
+export async function jobCounts(
+  db: Sql,
+): Promise<{ waiting: bigint; dead: bigint; oldest_due: Date | null }> {
   const { rows } = await sql<{ waiting: bigint; dead: bigint; oldest_due: Date | null }>`
     select count(*) filter (where name <> ${DEAD_LETTERS}) as waiting,
       count(*) filter (where name = ${DEAD_LETTERS}) as dead,

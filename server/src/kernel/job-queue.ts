@@ -20,7 +20,9 @@ interface Schedule {
 
 export interface JobQueueOptions {
   db: Db
-  /** `start_after` is counted from its time, so a moved sandbox clock and the database's agree about a pause. */
+  /**
+   * `start_after` is counted from its time, so a moved sandbox clock and the database's agree about a pause.
+   */
   clock: Clock
   log: Log
   /** For tests: how often cron is looked at. */
@@ -30,7 +32,8 @@ export interface JobQueueOptions {
 /**
  * The queue of one process over the tables of pg-boss in the schema `jobs`. Jobs are written in the caller's
  * transaction and picked up at once when it commits in a process that works, within half a second elsewhere.
- * A worker that dies is noticed within 15 s, and its jobs start again within 20. At least once: handlers repeat.
+ * A worker that dies is noticed within 15 s, and its jobs start again within 20. At least once: handlers
+ * repeat.
  */
 export function createJobQueue(options: JobQueueOptions): JobQueue {
   const { db, clock, log } = options
@@ -44,10 +47,18 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   const enqueueMany = async (tx: Tx, queue: string, jobs: readonly NewJob[]): Promise<void> => {
     assert(NAME.test(queue) && queue !== queries.DEAD_LETTERS, `${queue} cannot be the name of a queue`)
     if (jobs.length === 0) return
-    await store.insert(tx, queue, jobs.map((job) => ({ ...job, wait_ms: waitOf(job, clock) })))
+    await store.insert(
+      tx,
+      queue,
+      jobs.map((job) => ({ ...job, wait_ms: waitOf(job, clock) })),
+    )
     afterCommit(() => worker.wake(queue))
   }
-  const work = async (queue: string, handler: QueueHandler['handler'], queue_options: QueueOptions = {}): Promise<void> => {
+  const work = async (
+    queue: string,
+    handler: QueueHandler['handler'],
+    queue_options: QueueOptions = {},
+  ): Promise<void> => {
     assert(NAME.test(queue) && queue !== queries.DEAD_LETTERS, `${queue} cannot be the name of a queue`)
     assert(!handlers.has(queue), `two handlers for the queue ${queue}`)
     const entry = { queue, handler, options: queue_options }
@@ -97,7 +108,12 @@ function waitOf(job: NewJob, clock: Clock): number {
 }
 
 /** Puts a dead job back as a fresh one. When one with its key waits already, that one does the work. */
-async function retryDeadLetter(db: Db, store: JobStore, id: string, wake: (queue: string) => void): Promise<boolean> {
+async function retryDeadLetter(
+  db: Db,
+  store: JobStore,
+  id: string,
+  wake: (queue: string) => void,
+): Promise<boolean> {
   if (!(await queries.hasJobTables(db))) return false
   const found = await queries.findDeadLetter(db, id)
   if (!found) return false

@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
-import { fromKysely, PgBoss, type ConstructorOptions, type Db as BossDatabase, type JobWithMetadata } from 'pg-boss'
+import {
+  fromKysely,
+  PgBoss,
+  type ConstructorOptions,
+  type Db as BossDatabase,
+  type JobWithMetadata,
+} from 'pg-boss'
 import { surviveLostConnections, type Db, type Tx } from './db.ts'
 import { assert } from './errors.ts'
 import * as queries from './job-queries.ts'
@@ -15,7 +21,10 @@ const KEY_MAX = 200
 const HOUR = 3_600
 const YEAR = 365 * 24 * HOUR
 
-/** A worker that has not been heard of for this long is dead; with {@link CHECK_SECONDS} this bounds a restart. */
+/**
+ * A worker that has not been heard of for this long is dead; with {@link CHECK_SECONDS} this bounds a
+ * restart.
+ */
 const HEARTBEAT_SECONDS = 10
 const CHECK_SECONDS = 5
 /** The first pause; each next one is twice as long, plus up to as much again by chance, an hour at most. */
@@ -29,7 +38,9 @@ export const TIMEOUT_SECONDS_DEFAULT = 60
 /** A job with what is needed to settle it. */
 export type StoredJob = JobWithMetadata<object>
 
-/** The job library behind our interface: storage, retries, dead letters and cron are its own; running is ours. */
+/**
+ * The job library behind our interface: storage, retries, dead letters and cron are its own; running is ours.
+ */
 export interface JobStore {
   /** Jobs are written with this; it runs nothing by itself. */
   boss: PgBoss
@@ -52,8 +63,8 @@ export interface JobStore {
 }
 
 /**
- * Makes or upgrades the job tables. Repeatable; safe when several processes do it at once. Done by every start,
- * and by `migrate` so that the role that serves needs no right to create tables.
+ * Makes or upgrades the job tables. Repeatable; safe when several processes do it at once. Done by every
+ * start, and by `migrate` so that the role that serves needs no right to create tables.
  */
 export async function migrateJobs(url: string): Promise<void> {
   const pool = new pg.Pool({ connectionString: url, max: 1, application_name: 'kopilka-migrate' })
@@ -70,82 +81,39 @@ export async function migrateJobs(url: string): Promise<void> {
 
 /** Opens the store; nothing is connected until the first use. */
 export function createJobStore(db: Db, log: Log, options: { cron_check_seconds?: number } = {}): JobStore {
-  const pool = new pg.Pool({
-    connectionString: db.url,
-    max: CONNECTIONS,
-    application_name: 'kopilka-jobs',
-    connectionTimeoutMillis: 5_000,
-    options: '-c timezone=UTC -c lock_timeout=10s',
-    allowExitOnIdle: true,
-  })
-  surviveLostConnections(pool)
-  pool.on('error', (error) => log.warn({ err: error }, 'a connection of the job queue was lost'))
+  const pool = openPool(db.url, log)
   const database = poolDatabase(pool)
   const boss = createBoss(database, { migrate: false })
   boss.on('error', (error) => log.warn({ err: error }, 'the job store reported an error'))
-  const known = new Map<string, Promise<void>>()
-  const wanted = new Map<string, QueueOptions>()
+  const registry = createRegistry(boss, db.url)
   let keeper: PgBoss | undefined
-
-  const create = async (queue: string): Promise<void> => {
-    if (!(await boss.isInstalled())) await migrateJobs(db.url)
-    if (queue !== queries.DEAD_LETTERS) await ensureQueue(queries.DEAD_LETTERS)
-    await boss.createQueue(queue, queueSettings(queue, wanted.get(queue) ?? {}))
-  }
-  const ensureQueue = (queue: string): Promise<void> => {
-    const found = known.get(queue)
-    if (found) return found
-    const made = create(queue)
-    known.set(queue, made)
-    // A failure is for the caller to see; the next one tries again.
-    made.catch(() => known.delete(queue))
-    return made
-  }
   return {
     boss,
     pool,
     ensureTables: () => migrateJobs(db.url),
-    syncQueues: async (queues) => {
-      for (const [queue, queue_options] of queues) wanted.set(queue, queue_options)
-      const present = new Map((await boss.getQueues()).map((queue) => [queue.name, queue]))
-      for (const queue of [queries.DEAD_LETTERS, ...queues.keys()]) {
-        const found = present.get(queue)
-        const { policy: _fixed, ...settings } = queueSettings(queue, queues.get(queue) ?? {})
-        if (!found) await ensureQueue(queue)
-        else if (differs(found, settings)) await boss.updateQueue(queue, settings)
-        known.set(queue, Promise.resolve())
-      }
-    },
+    syncQueues: registry.sync,
     insert: async (tx, queue, jobs) => {
-      await ensureQueue(queue)
+      await registry.ensure(queue)
       for (let at = 0; at < jobs.length; at += BATCH_MAX) {
         await boss.insert(queue, jobs.slice(at, at + BATCH_MAX).map(toInsert), { db: fromKysely(tx) })
       }
     },
     fetch: (queue, limit) => boss.fetch<object>(queue, { batchSize: limit, includeMetadata: true }),
-    complete: async (queue, job) => {
-      const answer = await boss.complete(queue, [attemptOf(job)])
-      return affected(answer) > 0
-    },
-    fail: async (queue, job, error) => affected(await boss.fail(queue, [attemptOf(job)], describe(error))) > 0,
+    complete: async (queue, job) => affected(await boss.complete(queue, [attemptOf(job)])) > 0,
+    fail: async (queue, job, error) =>
+      affected(await boss.fail(queue, [attemptOf(job)], describe(error))) > 0,
     touch: async (queue, jobs) => {
       const answer = await boss.touch(queue, jobs.map(attemptOf))
-      assert('settled' in answer && Array.isArray(answer.settled), 'the job store does not tell which jobs are ours')
-      return new Set(answer.settled.map(String))
+      const ours: unknown = 'settled' in answer ? answer.settled : undefined
+      assert(Array.isArray(ours), 'the job store does not tell which jobs are ours')
+      return new Set(ours.map(String))
     },
-    release: (queue, jobs) =>
-      queries.releaseJobs(pool, queue, jobs.map((job) => ({ id: job.id, retry_count: job.retryCount }))),
+    release: (queue, jobs) => {
+      const attempts = jobs.map((job) => ({ id: job.id, retry_count: job.retryCount }))
+      return queries.releaseJobs(pool, queue, attempts)
+    },
     startKeeper: async () => {
-      keeper = createBoss(database, {
-        migrate: true,
-        supervise: true,
-        schedule: true,
-        superviseIntervalSeconds: CHECK_SECONDS,
-        monitorIntervalSeconds: CHECK_SECONDS,
-        maintenanceIntervalSeconds: 300,
-        cronMonitorIntervalSeconds: options.cron_check_seconds ?? 15,
-        cronWorkerIntervalSeconds: options.cron_check_seconds ?? 5,
-      })
+      keeper = createBoss(database, keeperSettings(options.cron_check_seconds))
       keeper.on('error', (error) => log.warn({ err: error }, 'keeping the job store failed for now'))
       keeper.on('warning', (warning) => log.warn({ warning: warning.data }, warning.message))
       await keeper.start()
@@ -154,6 +122,70 @@ export function createJobStore(db: Db, log: Log, options: { cron_check_seconds?:
       await keeper?.stop({ graceful: false })
       await pool.end()
     },
+  }
+}
+
+function openPool(url: string, log: Log): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: CONNECTIONS,
+    application_name: 'kopilka-jobs',
+    connectionTimeoutMillis: 5_000,
+    options: '-c timezone=UTC -c lock_timeout=10s',
+    allowExitOnIdle: true,
+  })
+  surviveLostConnections(pool)
+  pool.on('error', (error) => log.warn({ err: error }, 'a connection of the job queue was lost'))
+  return pool
+}
+
+/** Which queues exist; makes them when they do not. */
+interface Registry {
+  ensure(queue: string): Promise<void>
+  sync(queues: ReadonlyMap<string, QueueOptions>): Promise<void>
+}
+
+function createRegistry(boss: PgBoss, url: string): Registry {
+  const known = new Map<string, Promise<void>>()
+  const wanted = new Map<string, QueueOptions>()
+  const create = async (queue: string): Promise<void> => {
+    if (!(await boss.isInstalled())) await migrateJobs(url)
+    if (queue !== queries.DEAD_LETTERS) await ensure(queries.DEAD_LETTERS)
+    await boss.createQueue(queue, queueSettings(queue, wanted.get(queue) ?? {}))
+  }
+  const ensure = (queue: string): Promise<void> => {
+    const found = known.get(queue)
+    if (found) return found
+    const made = create(queue)
+    known.set(queue, made)
+    // A failure is for the caller to see; the next one tries again.
+    made.catch(() => known.delete(queue))
+    return made
+  }
+  const sync = async (queues: ReadonlyMap<string, QueueOptions>): Promise<void> => {
+    for (const [queue, queue_options] of queues) wanted.set(queue, queue_options)
+    const present = new Map((await boss.getQueues()).map((queue) => [queue.name, queue]))
+    for (const queue of [queries.DEAD_LETTERS, ...queues.keys()]) {
+      const found = present.get(queue)
+      const { policy: _fixed, ...settings } = queueSettings(queue, queues.get(queue) ?? {})
+      if (!found) await ensure(queue)
+      else if (differs(found, settings)) await boss.updateQueue(queue, settings)
+      known.set(queue, Promise.resolve())
+    }
+  }
+  return { ensure, sync }
+}
+
+function keeperSettings(cron_check_seconds: number | undefined): ConstructorOptions {
+  return {
+    migrate: true,
+    supervise: true,
+    schedule: true,
+    superviseIntervalSeconds: CHECK_SECONDS,
+    monitorIntervalSeconds: CHECK_SECONDS,
+    maintenanceIntervalSeconds: 300,
+    cronMonitorIntervalSeconds: cron_check_seconds ?? 15,
+    cronWorkerIntervalSeconds: cron_check_seconds ?? 5,
   }
 }
 
@@ -170,8 +202,8 @@ function createBoss(db: BossDatabase, options: ConstructorOptions): PgBoss {
 }
 
 /**
- * Lends the library our pool. Its maintenance sends `begin; …; commit` as one text: when that fails, the connection
- * would go back to the pool inside a broken transaction.
+ * Lends the library our pool. Its maintenance sends `begin; …; commit` as one text: when that fails, the
+ * connection would go back to the pool inside a broken transaction.
  */
 function poolDatabase(pool: pg.Pool): BossDatabase {
   return {
@@ -182,7 +214,10 @@ function poolDatabase(pool: pg.Pool): BossDatabase {
         client.release()
         return result
       } catch (error) {
-        await client.query('rollback').then(() => client.release(), (lost: Error) => client.release(lost))
+        await client.query('rollback').then(
+          () => client.release(),
+          (lost: unknown) => client.release(lost instanceof Error ? lost : true),
+        )
         throw error
       }
     },

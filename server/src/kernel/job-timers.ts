@@ -4,7 +4,10 @@ import type { Log } from './log.ts'
 
 /** One number for all processes: whoever holds it runs the timers. */
 const ADVISORY_LOCK = 7_305_811_420_233_003n
-/** How often a process that does not run the timers asks whether it may, and one that does whether it still may. */
+/**
+ * How often a process that does not run the timers asks whether it may, and one that does whether it still
+ * may.
+ */
 const ASK_MS = 1_000
 const QUERY_TIMEOUT_MS = 5_000
 /** A run longer than this many of its own periods, and a minute, is worth a line. */
@@ -17,8 +20,9 @@ export interface Timer {
 }
 
 /**
- * Runs handlers again and again, over all processes in one at a time: the process whose session holds an advisory
- * lock. When it dies, however it dies, the database drops the session and another process takes over within seconds.
+ * Runs handlers again and again, over all processes in one at a time: the process whose session holds an
+ * advisory lock. When it dies, however it dies, the database drops the session and another process takes over
+ * within seconds.
  */
 export interface JobTimers {
   add(timer: Timer): void
@@ -59,8 +63,16 @@ export function createJobTimers(url: string, log: Log): JobTimers {
   }
 }
 
-/** Lives as long as its connection: waits for the lock, then runs the timers until it stops or the session is lost. */
-async function holdSession(url: string, timers: readonly Timer[], log: Log, stopping: AbortSignal): Promise<void> {
+/**
+ * Lives as long as its connection: waits for the lock, then runs the timers until it stops or the session is
+ * lost.
+ */
+async function holdSession(
+  url: string,
+  timers: readonly Timer[],
+  log: Log,
+  stopping: AbortSignal,
+): Promise<void> {
   const client = new pg.Client({
     connectionString: url,
     application_name: 'kopilka-timers',
@@ -78,7 +90,10 @@ async function holdSession(url: string, timers: readonly Timer[], log: Log, stop
   try {
     await client.connect()
     while (!ended.aborted) {
-      const { rows } = await client.query<{ is_held: boolean }>('select pg_try_advisory_lock($1) as is_held', [ADVISORY_LOCK])
+      const { rows } = await client.query<{ is_held: boolean }>(
+        'select pg_try_advisory_lock($1) as is_held',
+        [ADVISORY_LOCK],
+      )
       if (rows[0]?.is_held === true) break
       await pause(ASK_MS, ended)
     }
@@ -92,9 +107,12 @@ async function holdSession(url: string, timers: readonly Timer[], log: Log, stop
     if (lost.signal.aborted) throw lost.signal.reason
   } finally {
     lost.abort(new Error('the session ended'))
-    // Nothing of ours may run on while somebody else holds the lock: it is kept until the handlers have ended.
+    // Nothing of ours may run on while somebody else holds the lock: it is kept until the handlers have
+    // ended.
     await runs
-    await client.end().catch((error: unknown) => log.debug({ err: error }, 'the session of the timers was gone already'))
+    await client
+      .end()
+      .catch((error: unknown) => log.debug({ err: error }, 'the session of the timers was gone already'))
   }
 }
 
@@ -102,11 +120,15 @@ async function repeat(timer: Timer, log: Log, signal: AbortSignal): Promise<void
   const slow_ms = Math.max(60_000, SLOW_PERIODS * timer.seconds * 1000)
   while (!signal.aborted) {
     const started = performance.now()
-    const slow = setTimeout(() => log.warn({ timer: timer.name }, 'a timer has been running for long'), slow_ms)
+    const slow = setTimeout(
+      () => log.warn({ timer: timer.name }, 'a timer has been running for long'),
+      slow_ms,
+    )
     try {
       await timer.handler(signal)
     } catch (error) {
-      if (!signal.aborted) log.error({ timer: timer.name, err: error }, 'a timer failed; it runs again at its next time')
+      if (!signal.aborted)
+        log.error({ timer: timer.name, err: error }, 'a timer failed; it runs again at its next time')
     } finally {
       clearTimeout(slow)
     }

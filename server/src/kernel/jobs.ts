@@ -15,8 +15,8 @@ export interface NewJob {
   /** Not before this moment. */
   start_after?: Date
   /**
-   * Of jobs with one key, at most one waits for its first attempt: a second enqueue while one waits is a no-op.
-   * Up to 200 characters.
+   * Of jobs with one key, at most one waits for its first attempt: a second enqueue while one waits is a
+   * no-op. Up to 200 characters.
    */
   singleton_key?: string
 }
@@ -36,13 +36,27 @@ export interface JobQueue {
   enqueue(tx: Tx, queue: string, job: NewJob): Promise<void>
   enqueueMany(tx: Tx, queue: string, jobs: readonly NewJob[]): Promise<void>
   /** Names a handler. Called before `start`. A throw is a failed attempt: retried with growing pauses. */
-  work<Data extends object>(queue: string, handler: (job: Job<Data>) => Promise<void>, options?: QueueOptions): Promise<void>
+  work<Data extends object>(
+    queue: string,
+    handler: (job: Job<Data>) => Promise<void>,
+    options?: QueueOptions,
+  ): Promise<void>
   /** Runs a handler on a cron schedule (UTC unless a zone is given), once per tick over all processes. */
-  schedule(name: string, cron: string, handler: (signal: AbortSignal) => Promise<void>, options?: { timezone?: string }): Promise<void>
-  /** Runs a handler every `seconds` (≥ 1) in one process at a time, without overlap. For sweepers and janitors. */
+  schedule(
+    name: string,
+    cron: string,
+    handler: (signal: AbortSignal) => Promise<void>,
+    options?: { timezone?: string },
+  ): Promise<void>
+  /**
+   * Runs a handler every `seconds` (≥ 1) in one process at a time, without overlap. For sweepers and
+   * janitors.
+   */
   every(name: string, seconds: number, handler: (signal: AbortSignal) => Promise<void>): Promise<void>
   /** Jobs that failed for good, newest first. */
-  deadLetters(limit: number): Promise<{ id: string; queue: string; data: object; failed_at: Date; error: string }[]>
+  deadLetters(
+    limit: number,
+  ): Promise<{ id: string; queue: string; data: object; failed_at: Date; error: string }[]>
   /** Puts a dead job back. Answers false when there is none with this id. */
   retryDeadLetter(id: string): Promise<boolean>
   start(options: { worker: boolean }): Promise<void>

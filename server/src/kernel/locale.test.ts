@@ -1,14 +1,33 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { formatDate, formatMoney, formatUnits, LOCALES, negotiateLocale, supportedLocale, translate } from './locale.ts'
+import {
+  formatDate,
+  formatMoney,
+  formatUnits,
+  LOCALES,
+  negotiateLocale,
+  supportedLocale,
+  translate,
+} from './locale.ts'
 
 const plain = (text: string): string => text.replaceAll(/[\u00a0\u202f]/g, ' ')
 
 describe('texts', () => {
   test('Russian takes the form of the number: one, few, many and a fraction', () => {
-    const texts = [1, 2, 5, 11, 21, 22, 112, 1.5].map((count) => plain(translate('ru', 'unit.minute', { count })))
-    expect(texts).toEqual(['1 минута', '2 минуты', '5 минут', '11 минут', '21 минута', '22 минуты', '112 минут', '1,5 минуты'])
+    const texts = [1, 2, 5, 11, 21, 22, 112, 1.5].map((count) =>
+      plain(translate('ru', 'unit.minute', { count })),
+    )
+    expect(texts).toEqual([
+      '1 минута',
+      '2 минуты',
+      '5 минут',
+      '11 минут',
+      '21 минута',
+      '22 минуты',
+      '112 минут',
+      '1,5 минуты',
+    ])
   })
 
   test('English knows two forms, and a bigint is a count too', () => {
@@ -26,12 +45,16 @@ describe('texts', () => {
   })
 
   test('a value cannot smuggle in another text, and is not escaped twice', () => {
-    expect(translate('en', 'duration.seconds', { seconds: '$t(language_name) {{minutes}} <b>' })).toBe('$t(language_name) {{minutes}} <b> s')
+    expect(translate('en', 'duration.seconds', { seconds: '$t(language_name) {{minutes}} <b>' })).toBe(
+      '$t(language_name) {{minutes}} <b> s',
+    )
   })
 
   test('every language has every text, in every form its grammar asks for', () => {
     const folder = path.resolve(import.meta.dirname, '../../locales')
-    const areas = readdirSync(path.join(folder, 'en')).map((name) => path.basename(name, '.json')).toSorted()
+    const areas = readdirSync(path.join(folder, 'en'))
+      .map((name) => path.basename(name, '.json'))
+      .toSorted()
     for (const locale of LOCALES) {
       expect(readdirSync(path.join(folder, locale)).toSorted()).toEqual(areas.map((area) => `${area}.json`))
       for (const area of areas) {

@@ -31,8 +31,13 @@ export function translate(
   const texts = load()
   const lng = supportedLocale(locale)
   assert(hasText(key), `there is no text ${key}`)
-  const plain = Object.entries(values).map(([name, value]) => [name, typeof value === 'bigint' ? Number(value) : value])
-  return String(texts.t(key, { ...Object.fromEntries(plain), lng }))
+  const options: Record<string, unknown> = { lng }
+  for (const [name, value] of Object.entries(values)) {
+    options[name] = typeof value === 'bigint' ? Number(value) : value
+  }
+  const text: unknown = texts.t(key, options)
+  assert(typeof text === 'string', `${key} names several texts`)
+  return text
 }
 
 /** Whether there is a text under this key, in English at least. */
@@ -69,7 +74,8 @@ export function formatMoney(amount: bigint, currency: string, locale: string): s
   const text = decimalText(amount, digits)
   if (currency === 'XTR') return `${new Intl.NumberFormat(lng).format(text)}${NO_BREAK_SPACE}⭐`
   if (!/^[A-Z]{3}$/.test(currency) || digits > 3) {
-    return `${new Intl.NumberFormat(lng, { maximumFractionDigits: digits }).format(text)}${NO_BREAK_SPACE}${currency}`
+    const number = new Intl.NumberFormat(lng, { maximumFractionDigits: digits }).format(text)
+    return `${number}${NO_BREAK_SPACE}${currency}`
   }
   return new Intl.NumberFormat(lng, {
     style: 'currency',
@@ -82,11 +88,17 @@ export function formatMoney(amount: bigint, currency: string, locale: string): s
 }
 
 /**
- * An amount of a unit for people. `amount` is in the unit's smallest part, `scale` parts make one: 750 seconds of
- * `minute` with scale 60 are `12 min 30 s`; 5 of `check` with scale 1 are `5 checks`. Never rounded up.
- * A unit without texts of its own is written by its `name`, or its code.
+ * An amount of a unit for people. `amount` is in the unit's smallest part, `scale` parts make one: 750
+ * seconds of `minute` with scale 60 are `12 min 30 s`; 5 of `check` with scale 1 are `5 checks`. Never
+ * rounded up. A unit without texts of its own is written by its `name`, or its code.
  */
-export function formatUnits(amount: bigint, scale: bigint, unit: string, locale: string, name?: string): string {
+export function formatUnits(
+  amount: bigint,
+  scale: bigint,
+  unit: string,
+  locale: string,
+  name?: string,
+): string {
   assert(scale > 0n, 'a unit has a scale of at least one')
   const lng = supportedLocale(locale)
   const sign = amount < 0n ? '−' : ''
@@ -107,7 +119,9 @@ export function formatUnits(amount: bigint, scale: bigint, unit: string, locale:
 
 /** A date for people: `21 ноября 2026 г.`. In UTC unless a zone is given. */
 export function formatDate(moment: Date, locale: string, timezone = 'UTC'): string {
-  return new Intl.DateTimeFormat(supportedLocale(locale), { dateStyle: 'long', timeZone: timezone }).format(moment)
+  return new Intl.DateTimeFormat(supportedLocale(locale), { dateStyle: 'long', timeZone: timezone }).format(
+    moment,
+  )
 }
 
 function languageOf(tag: string): string | undefined {
@@ -116,8 +130,13 @@ function languageOf(tag: string): string | undefined {
 
 function readWish(part: string): { tag: string; weight: number } {
   const [tag = '', ...parameters] = part.trim().split(';')
-  const quality = parameters.map((parameter) => /^\s*q=([01](?:\.\d{0,3})?)\s*$/i.exec(parameter)?.[1]).find(Boolean)
-  return { tag: tag.trim(), weight: quality === undefined ? (parameters.length > 0 ? 0 : 1) : Number(quality) }
+  const quality = parameters
+    .map((parameter) => /^\s*q=([01](?:\.\d{0,3})?)\s*$/i.exec(parameter)?.[1])
+    .find(Boolean)
+  return {
+    tag: tag.trim(),
+    weight: quality === undefined ? (parameters.length > 0 ? 0 : 1) : Number(quality),
+  }
 }
 
 /** Minor units as decimal text: the number formatter reads it exactly, a number would not hold it. */

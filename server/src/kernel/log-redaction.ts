@@ -4,9 +4,11 @@ const TEXT_MAX = 8_192
 const DEPTH_MAX = 8
 const MEMBERS_MAX = 200
 
-/** A value under such a name is a secret, whatever it looks like. Names are compared without `-`, `_` and case. */
-const SECRET_NAME =
-  /authorization|cookie|passwd|password|passphrase|pwd$|secret|token|apikey|privatekey|signature|credential|databaseurl|initdata|sealed/
+/** What stands under such a name is a secret. Names are compared without `-`, `_` and capitals. */
+const SECRET_NAME = new RegExp(
+  'authorization|cookie|passwd|password|passphrase|pwd$|secret|token|apikey|privatekey|signature|' +
+    'credential|databaseurl|initdata|sealed',
+)
 /** Also hidden when the value is a number. */
 const SECRET_NUMBER_NAME = /^(cvv2?|cvc2?|pan|cardnumber|cardno|pincode|otp|password|secret)$/
 
@@ -15,22 +17,41 @@ interface Pattern {
   put: string
 }
 
+/** A word that names a secret. Its ends are bounded: nobody may make a search long by a long word. */
+const NAME =
+  '\\b[\\w-]{0,40}' +
+  '(?:passw(?:or)?d|secret|token|api[_-]?key|authorization|cookie|signature|cvv2?|cvc2?)[\\w-]{0,40}'
+
 /** Secrets that can be told by their looks, wherever they stand in a text. */
 const PATTERNS: readonly Pattern[] = [
   { find: /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, put: HIDDEN },
-  { find: /\b((?:sk|rk|pk|whsec|pdl|setup)_(?:test_|live_|sdbx_|ntfset_)?|(?:test|live)_)[A-Za-z0-9+/_=-]{16,}/g, put: `$1${HIDDEN}` },
+  {
+    find: /\b((?:sk|rk|pk|whsec|pdl|setup)_(?:test_|live_|sdbx_|ntfset_)?)[\w+/=-]{16,}/g,
+    put: `$1${HIDDEN}`,
+  },
+  { find: /\b((?:test|live)_)(?=[\w-]*\d)[\w-]{16,}/g, put: `$1${HIDDEN}` },
   { find: /\b(Bearer|Basic|Digest|Token)\s+[A-Za-z0-9\-._~+/:]{8,}=*/gi, put: `$1 ${HIDDEN}` },
   { find: /\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?/g, put: HIDDEN },
   // A Telegram bot's token: the bot's number, a colon, 35 letters.
   { find: /(?<!\d)(\d{6,12}):[A-Za-z0-9_-]{30,}/g, put: `$1:${HIDDEN}` },
   { find: /(:\/\/[^\s/:@"']*:)[^\s/@"']+@/g, put: `$1${HIDDEN}@` },
+  // `"token": "two words"` up to its closing quote, also inside of a JSON text inside of JSON.
   {
-    find: /(\b[\w-]*(?:passw(?:or)?d|secret|token|api[_-]?key|authorization|cookie|signature|cvv2?|cvc2?)[\w-]*\\?["']?\s*[:=]\s*\\?["']?)(?!\[secret\]|(?:Bearer|Basic|Digest|Token) \[secret\])[^\s"'\\&,;{}[\]]+/gi,
+    find: new RegExp(`(${NAME}\\\\*["']\\s*[:=]\\s*(\\\\*["']))(?:(?!\\2)[\\s\\S])+(?=\\2|$)`, 'gi'),
+    put: `$1${HIDDEN}`,
+  },
+  // `password=…` and the like; not what is hidden already.
+  {
+    find: new RegExp(
+      `(${NAME}\\\\*["']?\\s*[:=]\\s*)(?!\\\\*["']?\\[secret\\]|(?:Bearer|Basic|Digest|Token) \\[secret\\])` +
+        `[^\\s"'\\\\&,;{}[\\]]+`,
+      'gi',
+    ),
     put: `$1${HIDDEN}`,
   },
 ]
 
-/** Every pattern here and below needs one of these; most texts of a log have none, and are passed on unread. */
+/** Every pattern here needs one of these; most texts of a log have none, and are passed on unread. */
 const SUSPECT = /[:=]|_[A-Za-z0-9+/_=-]{16}|eyJ|(?:Bearer|Basic|Digest|Token)\s|PRIVATE KEY|\d[\d -]{11}\d/i
 
 /** 13 to 19 digits of a card, in groups or not; the check digit tells them from other numbers. */
@@ -39,8 +60,8 @@ const CARD = /(?<![\w.])[2-6]\d{3}(?:[ -]?\d){9,15}(?![\w.])/g
 /** Replaces secrets in what is written for people and machines to read. */
 export interface Redactor {
   /**
-   * A copy of a JSON value with every secret replaced: by the names of members, by looks, and the known values
-   * wherever they stand, also encoded for a URL or as base64. Bounds depth, size and length.
+   * A copy of a JSON value with every secret replaced: by the names of members, by looks, and the known
+   * values wherever they stand, also encoded for a URL or as base64. Bounds depth, size and length.
    */
   value(value: unknown): unknown
   /** As `value`, for one text. */
@@ -77,7 +98,9 @@ function redactValue(value: unknown, known: readonly string[], depth: number): u
   const members = Object.entries(value)
   if (isBytes(value)) return `[${(value as { data: unknown[] }).data.length} bytes]`
   return Object.fromEntries(
-    members.slice(0, MEMBERS_MAX).map(([name, member]) => [hideIn(name, known), redactMember(name, member, known, depth)]),
+    members
+      .slice(0, MEMBERS_MAX)
+      .map(([name, member]) => [hideIn(name, known), redactMember(name, member, known, depth)]),
   )
 }
 
@@ -100,7 +123,11 @@ function kindOfName(name: string): NameKind {
   const found = kinds.get(name)
   if (found) return found
   const letters = name.toLowerCase().replaceAll(/[-_.\s]/g, '')
-  const kind = SECRET_NUMBER_NAME.test(letters) ? 'secret_number' : SECRET_NAME.test(letters) ? 'secret' : 'plain'
+  const kind = SECRET_NUMBER_NAME.test(letters)
+    ? 'secret_number'
+    : SECRET_NAME.test(letters)
+      ? 'secret'
+      : 'plain'
   if (kinds.size < KINDS_MAX) kinds.set(name, kind)
   return kind
 }
@@ -109,8 +136,12 @@ function kindOfName(name: string): NameKind {
 function isHeaderPair(value: readonly unknown[]): boolean {
   const [name, content] = value
   return (
-    value.length === 2 && typeof name === 'string' && typeof content === 'string' && name.length <= 64 &&
-    /^[\w-]+$/.test(name) && kindOfName(name) !== 'plain'
+    value.length === 2 &&
+    typeof name === 'string' &&
+    typeof content === 'string' &&
+    name.length <= 64 &&
+    /^[\w-]+$/.test(name) &&
+    kindOfName(name) !== 'plain'
   )
 }
 
@@ -129,7 +160,10 @@ function hideIn(text: string, known: readonly string[]): string {
   return hidden.replaceAll(CARD, (digits) => (hasCheckDigit(digits) ? '[card]' : digits))
 }
 
-/** The secrets as they may stand in an address or a header. Short ones are left: they would hide ordinary words. */
+/**
+ * The secrets as they may stand in an address or a header. Short ones are left: they would hide ordinary
+ * words.
+ */
 function variants(known: readonly string[]): string[] {
   const forms = known
     .filter((secret) => secret.length >= 8)

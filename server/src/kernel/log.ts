@@ -28,7 +28,7 @@ interface Line {
 
 /** Creates the process's log. */
 export function createLog(options: LogOptions = {}): Log {
-  const is_readable = options.is_readable ?? process.stdout.isTTY === true
+  const is_readable = options.is_readable ?? process.stdout.isTTY
   const write = options.write ?? standardOutput()
   const redactor = createRedactor(options.secrets)
   const stream = {
@@ -71,7 +71,11 @@ function parse(text: string): Line {
     return JSON.parse(text) as Line
   } catch {
     // The logger writes JSON; should it ever not, an unreadable line may hold anything and is not passed on.
-    return { level: 'error', time: new Date().toISOString(), msg: 'a log line could not be read and was dropped' }
+    return {
+      level: 'error',
+      time: new Date().toISOString(),
+      msg: 'a log line could not be read and was dropped',
+    }
   }
 }
 
@@ -81,7 +85,8 @@ function withoutLossyValues(facts: Record<string, unknown>): Record<string, unkn
 }
 
 function plain(value: unknown): unknown {
-  if (value instanceof Map) return Object.fromEntries([...value].map(([name, member]) => [String(name), plain(member)]))
+  if (value instanceof Map)
+    return Object.fromEntries([...value].map(([name, member]) => [String(name), plain(member)]))
   if (value instanceof Set) return [...value].map(plain)
   if (value instanceof URL) return value.href
   return value
@@ -95,6 +100,7 @@ function readable(line: Line): string {
 }
 
 function factText(name: string, value: unknown): string {
-  if (name === 'err' && typeof value === 'object' && value !== null && 'stack' in value) return `\n${String(value.stack)}`
+  if (name === 'err' && typeof value === 'object' && value !== null && 'stack' in value)
+    return `\n${String(value.stack)}`
   return typeof value === 'string' && !/[\s"=]/.test(value) ? value : JSON.stringify(value)
 }

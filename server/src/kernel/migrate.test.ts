@@ -25,9 +25,12 @@ beforeEach(async () => {
   folder = mkdtempSync(path.join(root, 'migrations-'))
   modules = mkdtempSync(path.join(root, 'modules-'))
   const schemas = await runStatements(database.url, [
-    "select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')",
+    "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema$|public$)'",
   ])
-  await runStatements(database.url, schemas.map((row) => `drop schema ${String(row['nspname'])} cascade`))
+  await runStatements(
+    database.url,
+    schemas.map((row) => `drop schema ${String(row['nspname'])} cascade`),
+  )
   write('0001_first.sql', 'create schema shop; create table shop.things (id int primary key);')
 })
 
@@ -41,7 +44,10 @@ function writeFunction(module: string, text: string): void {
 }
 
 const run = () => migrate(database.url, { folder, modules })
-const applied = async () => (await runStatements(database.url, ['select name from kernel.migrations order by number'])).map((row) => row['name'])
+const applied = async () =>
+  (await runStatements(database.url, ['select name from kernel.migrations order by number'])).map(
+    (row) => row['name'],
+  )
 
 async function refusal(): Promise<MigrationRefused> {
   const error: unknown = await run().catch((caught: unknown) => caught)
@@ -51,13 +57,17 @@ async function refusal(): Promise<MigrationRefused> {
 
 describe('migrations', () => {
   test('are applied in the order of their numbers, once', async () => {
-    write('0003_third.sql', "insert into shop.things values (3), (4);")
+    write('0003_third.sql', 'insert into shop.things values (3), (4);')
     write('0002_second.sql', 'alter table shop.things add column name text;')
     expect(await run()).toEqual({ applied: ['0001_first.sql', '0002_second.sql', '0003_third.sql'] })
     expect(await run()).toEqual({ applied: [] })
     write('0004_fourth.sql', 'insert into shop.things values (5);')
     expect(await run()).toEqual({ applied: ['0004_fourth.sql'] })
-    expect(await runStatements(database.url, ['select id from shop.things order by id'])).toEqual([{ id: 3 }, { id: 4 }, { id: 5 }])
+    expect(await runStatements(database.url, ['select id from shop.things order by id'])).toEqual([
+      { id: 3 },
+      { id: 4 },
+      { id: 5 },
+    ])
   })
 
   test('one that fails leaves nothing of itself, and those before it stay', async () => {
@@ -89,7 +99,10 @@ describe('migrations', () => {
     write('0002_second.sql', 'select 1;')
     await run()
     rmSync(path.join(folder, '0002_second.sql'))
-    expect(await refusal()).toMatchObject({ code: 'schema_is_newer', message: expect.stringContaining('0002_second.sql') })
+    expect(await refusal()).toMatchObject({
+      code: 'schema_is_newer',
+      message: expect.stringContaining('0002_second.sql'),
+    })
   })
 
   test('one that was applied and is not here any more is refused', async () => {
@@ -113,13 +126,17 @@ describe('migrations', () => {
   })
 
   test('a server that is away is an error, not a hang', async () => {
-    await expect(migrate('postgres://nobody@127.0.0.1:1/none', { folder, modules })).rejects.toThrow('ECONNREFUSED')
+    await expect(migrate('postgres://nobody@127.0.0.1:1/none', { folder, modules })).rejects.toThrow(
+      'ECONNREFUSED',
+    )
   })
 })
 
 describe('function files', () => {
-  const body = (value: number) => `create or replace function shop.answer() returns int language sql as 'select ${value}';`
-  const answer = async () => (await runStatements(database.url, ['select shop.answer() as answer']))[0]?.['answer']
+  const body = (value: number) =>
+    `create or replace function shop.answer() returns int language sql as 'select ${value}';`
+  const answer = async () =>
+    (await runStatements(database.url, ['select shop.answer() as answer']))[0]?.['answer']
 
   test('are applied after the migrations, and again when their text changes', async () => {
     writeFunction('shop', body(1))
@@ -133,7 +150,8 @@ describe('function files', () => {
   test('are not applied again when nothing changed', async () => {
     writeFunction('shop', body(1))
     await run()
-    const moment = async () => (await runStatements(database.url, ['select applied_at from kernel.function_files']))[0]
+    const moment = async () =>
+      (await runStatements(database.url, ['select applied_at from kernel.function_files']))[0]
     const before = await moment()
     await run()
     expect(await moment()).toEqual(before)

@@ -31,8 +31,9 @@ interface Migration {
 
 /**
  * Brings the database to this version: each pending file in a transaction of its own, then every function
- * file whose text changed. Safe when several processes start at once: one works, the others wait and find it done.
- * Throws {@link MigrationRefused} when the database is newer than the code or an applied file was edited.
+ * file whose text changed. Safe when several processes start at once: one works, the others wait and find it
+ * done. Throws {@link MigrationRefused} when the database is newer than the code or an applied file was
+ * edited.
  */
 export async function migrate(
   url: string,
@@ -91,7 +92,8 @@ function readFunctions(modules: string): { name: string; text: string; digest: s
 
 async function applyMigrations(client: pg.Client, migrations: readonly Migration[]): Promise<string[]> {
   const { rows } = await client.query<{ number: number; name: string; digest: string }>(
-    'select number, name, digest from kernel.migrations order by number')
+    'select number, name, digest from kernel.migrations order by number',
+  )
   checkApplied(rows, migrations)
   const known = new Set(rows.map((row) => row.number))
   const applied: string[] = []
@@ -100,7 +102,9 @@ async function applyMigrations(client: pg.Client, migrations: readonly Migration
     await inTransaction(client, async () => {
       await client.query(migration.text)
       await client.query('insert into kernel.migrations (number, name, digest) values ($1, $2, $3)', [
-        migration.number, migration.name, migration.digest,
+        migration.number,
+        migration.name,
+        migration.digest,
       ])
     })
     applied.push(migration.name)
@@ -108,21 +112,33 @@ async function applyMigrations(client: pg.Client, migrations: readonly Migration
   return applied
 }
 
-function checkApplied(rows: readonly { number: number; name: string; digest: string }[], migrations: readonly Migration[]): void {
+function checkApplied(
+  rows: readonly { number: number; name: string; digest: string }[],
+  migrations: readonly Migration[],
+): void {
   const newest = migrations.at(-1)?.number ?? 0
   for (const row of rows) {
     const migration = migrations.find((candidate) => candidate.number === row.number)
     if (row.number > newest) {
-      throw new MigrationRefused('schema_is_newer', `the database has migration ${row.name}, this version ends at ${newest}`,
-        'Start the newer version of Kopilka, or restore the backup made before the upgrade.')
+      throw new MigrationRefused(
+        'schema_is_newer',
+        `the database has migration ${row.name}, this version ends at ${newest}`,
+        'Start the newer version of Kopilka, or restore the backup made before the upgrade.',
+      )
     }
     if (!migration) {
-      throw new MigrationRefused('migration_missing', `migration ${row.name} was applied and is not in this version`,
-        'Use the version of Kopilka that made this database.')
+      throw new MigrationRefused(
+        'migration_missing',
+        `migration ${row.name} was applied and is not in this version`,
+        'Use the version of Kopilka that made this database.',
+      )
     }
     if (migration.digest !== row.digest) {
-      throw new MigrationRefused('migration_changed', `migration ${row.name} was edited after it was applied`,
-        'Restore the file; change the schema by a new migration.')
+      throw new MigrationRefused(
+        'migration_changed',
+        `migration ${row.name} was edited after it was applied`,
+        'Restore the file; change the schema by a new migration.',
+      )
     }
   }
 }
@@ -131,7 +147,9 @@ async function applyFunctions(
   client: pg.Client,
   files: readonly { name: string; text: string; digest: string }[],
 ): Promise<void> {
-  const { rows } = await client.query<{ name: string; digest: string }>('select name, digest from kernel.function_files')
+  const { rows } = await client.query<{ name: string; digest: string }>(
+    'select name, digest from kernel.function_files',
+  )
   const digests = new Map(rows.map((row) => [row.name, row.digest]))
   const changed = files.filter((file) => digests.get(file.name) !== file.digest)
   if (changed.length === 0) return

@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  AMOUNT_MAX, currencyDigits, least, shareRoundedDown, shareRoundedHalfUp, shareRoundedUp, splitByWeights, stepsRoundedUp,
+  AMOUNT_MAX,
+  currencyDigits,
+  least,
+  shareRoundedDown,
+  shareRoundedHalfUp,
+  shareRoundedUp,
+  splitByWeights,
+  stepsRoundedUp,
   wireAmount,
 } from './money.ts'
 
@@ -40,7 +47,12 @@ describe('a share', () => {
   })
 
   test('negative parts and a denominator of zero are refused', () => {
-    for (const [of, numerator, denominator] of [[-1n, 1n, 1n], [1n, -1n, 1n], [1n, 1n, 0n], [1n, 1n, -1n]] as const) {
+    for (const [of, numerator, denominator] of [
+      [-1n, 1n, 1n],
+      [1n, -1n, 1n],
+      [1n, 1n, 0n],
+      [1n, 1n, -1n],
+    ] as const) {
       expect(() => shareRoundedDown(of, numerator, denominator)).toThrow(RangeError)
       expect(() => shareRoundedUp(of, numerator, denominator)).toThrow(RangeError)
       expect(() => shareRoundedHalfUp(of, numerator, denominator)).toThrow(RangeError)
@@ -50,28 +62,38 @@ describe('a share', () => {
 
 describe('steps', () => {
   test('cover the amount with none to spare', () => {
-    expect([0n, 1n, 15n, 16n, 30n].map((seconds) => stepsRoundedUp(seconds, 15n))).toEqual([0n, 1n, 1n, 2n, 2n])
+    expect([0n, 1n, 15n, 16n, 30n].map((seconds) => stepsRoundedUp(seconds, 15n))).toEqual([
+      0n,
+      1n,
+      1n,
+      2n,
+      2n,
+    ])
     expect(() => stepsRoundedUp(1n, 0n)).toThrow(RangeError)
   })
 })
 
 describe('a split', () => {
-  test('adds up exactly, gives nothing to a weight of zero, and no part is a whole unit off its share', () => {
+  test('adds up exactly, gives nothing to a weight of zero, no part is a whole unit off', () => {
     fc.assert(
-      fc.property(amount, fc.array(fc.bigInt({ min: 0n, max: 1_000_000n }), { minLength: 1, maxLength: 20 }), (of, weights) => {
-        const parts = splitByWeights(of, weights)
-        const total = weights.reduce((sum, weight) => sum + weight, 0n)
-        expect(parts).toHaveLength(weights.length)
-        expect(parts.reduce((sum, one) => sum + one, 0n)).toBe(of)
-        if (total === 0n) return
-        parts.forEach((one, index) => {
-          const weight = weights[index] ?? 0n
-          expect(one >= 0n).toBe(true)
-          if (weight === 0n) expect(one).toBe(0n)
-          const error = one * total - of * weight
-          expect((error < 0n ? -error : error) < total).toBe(true)
-        })
-      }),
+      fc.property(
+        amount,
+        fc.array(fc.bigInt({ min: 0n, max: 1_000_000n }), { minLength: 1, maxLength: 20 }),
+        (of, weights) => {
+          const parts = splitByWeights(of, weights)
+          const total = weights.reduce((sum, weight) => sum + weight, 0n)
+          expect(parts).toHaveLength(weights.length)
+          expect(parts.reduce((sum, one) => sum + one, 0n)).toBe(of)
+          if (total === 0n) return
+          parts.forEach((one, index) => {
+            const weight = weights[index] ?? 0n
+            expect(one >= 0n).toBe(true)
+            expect(weight > 0n || one === 0n).toBe(true)
+            const error = one * total - of * weight
+            expect((error < 0n ? -error : error) < total).toBe(true)
+          })
+        },
+      ),
     )
   })
 

@@ -8,9 +8,31 @@ export const AMOUNT_MAX = 9_007_199_254_740_991n
  * XTR (Telegram Stars) is whole stars; USDT and TON are kept in millionths and billionths.
  */
 const DIGITS: Readonly<Record<string, number>> = {
-  XTR: 0, JPY: 0, KRW: 0, VND: 0, CLP: 0, ISK: 0, PYG: 0, UGX: 0, XAF: 0, XOF: 0,
-  BHD: 3, JOD: 3, KWD: 3, OMR: 3, TND: 3, IQD: 3, LYD: 3,
-  USDT: 6, USDC: 6, TON: 9, BTC: 8, ETH: 9, LTC: 8, BNB: 8, TRX: 6,
+  XTR: 0,
+  JPY: 0,
+  KRW: 0,
+  VND: 0,
+  CLP: 0,
+  ISK: 0,
+  PYG: 0,
+  UGX: 0,
+  XAF: 0,
+  XOF: 0,
+  BHD: 3,
+  JOD: 3,
+  KWD: 3,
+  OMR: 3,
+  TND: 3,
+  IQD: 3,
+  LYD: 3,
+  USDT: 6,
+  USDC: 6,
+  TON: 9,
+  BTC: 8,
+  ETH: 9,
+  LTC: 8,
+  BNB: 8,
+  TRX: 6,
 }
 
 /** How many decimal places one unit of the currency has: 2 for RUB, 0 for XTR. */
@@ -47,11 +69,12 @@ export function stepsRoundedUp(amount: bigint, step: bigint): bigint {
 
 /**
  * Splits an amount in proportion to weights; the parts add up exactly, earlier parts get the odd minor units.
- * When all weights are zero the first part gets everything. Throws RangeError for negative numbers, and for an
- * amount that has no part to go to.
+ * When all weights are zero the first part gets everything. Throws RangeError for negative numbers, and for
+ * an amount that has no part to go to.
  */
 export function splitByWeights(amount: bigint, weights: readonly bigint[]): bigint[] {
-  if (amount < 0n || weights.some((weight) => weight < 0n)) throw new RangeError('a split needs non-negative numbers')
+  if (amount < 0n || weights.some((weight) => weight < 0n))
+    throw new RangeError('a split needs non-negative numbers')
   if (weights.length === 0 && amount > 0n) throw new RangeError('an amount cannot be split into no parts')
   const total = weights.reduce((sum, weight) => sum + weight, 0n)
   if (total === 0n) return weights.map((_, index) => (index === 0 ? amount : 0n))
@@ -80,5 +103,6 @@ export function wireAmount(amount: bigint): number {
 }
 
 function checkShare(amount: bigint, numerator: bigint, denominator: bigint): void {
-  if (amount < 0n || numerator < 0n || denominator <= 0n) throw new RangeError('a share needs non-negative parts')
+  if (amount < 0n || numerator < 0n || denominator <= 0n)
+    throw new RangeError('a share needs non-negative parts')
 }

@@ -9,7 +9,9 @@ describe('a cursor', () => {
   test('brings its position back', () => {
     const position = ['2026-03-01T12:00:00.000Z', 'cus_1', 5]
     expect(cursors.open('customers', cursors.seal('customers', position))).toEqual(position)
-    expect(cursors.open('customers', cursors.seal('customers', ['ключ "quoted"\n']))).toEqual(['ключ "quoted"\n'])
+    expect(cursors.open('customers', cursors.seal('customers', ['ключ "quoted"\n']))).toEqual([
+      'ключ "quoted"\n',
+    ])
   })
 
   test('fits its own list and its own installation alone', () => {
@@ -40,7 +42,14 @@ describe('a cursor', () => {
 describe('a page', () => {
   const rows = (count: number) => Array.from({ length: count }, (_, n) => ({ n }))
   const page = (count: number, limit: number) =>
-    toPage(rows(count), limit, cursors, 'numbers', (row) => [row.n], (row) => row.n)
+    toPage(
+      rows(count),
+      limit,
+      cursors,
+      'numbers',
+      (row) => [row.n],
+      (row) => row.n,
+    )
 
   test('has no next one when all fit', () => {
     expect(page(0, 3)).toEqual({ items: [], next_cursor: null })

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 
 /** A key that seals other keys; kept outside the database. */
@@ -22,8 +31,8 @@ export class SecretKeysRefused extends Error {
 
 const LINE = /^([A-Za-z0-9]{1,32}):([A-Za-z0-9+/_-]{43}=?)$/
 
-const HEADER = `# The keys that seal the secrets in the database, newest first. Back this file up, apart from the database:
-# without it the settings of gateways cannot be read again. Nobody else may read it.
+const HEADER = `# The keys that seal the secrets in the database, newest first. Nobody else may read this.
+# Back it up, apart from the database: without it the settings of gateways cannot be read again.
 `
 
 /** Where the keys lie in the data directory. */
@@ -32,11 +41,14 @@ export function secretKeysFile(data_directory: string): string {
 }
 
 /**
- * The keys from the setting (`id:base64,id:base64`, newest first), or from the file in the data directory, which is
- * made with one new key at the first start. Throws {@link SecretKeysRefused} when they are malformed, or when others
- * may read the file.
+ * The keys from the setting (`id:base64,id:base64`, newest first), or from the file in the data directory,
+ * which is made with one new key at the first start. Throws {@link SecretKeysRefused} when they are
+ * malformed, or when others may read the file.
  */
-export function loadSecretKeys(options: { data_directory: string; setting?: string | undefined }): SecretKey[] {
+export function loadSecretKeys(options: {
+  data_directory: string
+  setting?: string | undefined
+}): SecretKey[] {
   if (options.setting !== undefined) return parseSecretKeys(options.setting, 'KOPILKA_SECRET_KEYS')
   const file = secretKeysFile(options.data_directory)
   createOnce(file)
@@ -47,8 +59,8 @@ export function loadSecretKeys(options: { data_directory: string; setting?: stri
 }
 
 /**
- * Puts a new key in front of the others in the file; answers its id. Running processes use it after a restart;
- * what is sealed is then moved to it by `rewrap`.
+ * Puts a new key in front of the others in the file; answers its id. Running processes use it after a
+ * restart; what is sealed is then moved to it by `rewrap`.
  */
 export function addSecretKey(data_directory: string): string {
   const keys = loadSecretKeys({ data_directory })
@@ -72,8 +84,10 @@ export function parseSecretKeys(text: string, source: string): SecretKey[] {
     const [, id, encoded] = LINE.exec(entry) ?? []
     const key = Buffer.from(encoded ?? '', 'base64')
     if (id === undefined || key.length !== 32) {
-      throw new SecretKeysRefused(`entry ${index + 1} of ${source} is not a key`,
-        'Write id:base64 with 32 bytes, made for example by: openssl rand -base64 32')
+      throw new SecretKeysRefused(
+        `entry ${index + 1} of ${source} is not a key`,
+        'Write id:base64 with 32 bytes, made for example by: openssl rand -base64 32',
+      )
     }
     return { id, key }
   })
@@ -95,8 +109,10 @@ function createOnce(file: string): void {
     linkSync(fresh, file)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
-    // Some mounted folders know no links; there a second process starting in the same instant may be refused once.
-    if (code === 'EPERM' || code === 'ENOTSUP' || code === 'ENOSYS') writeFileSync(file, readFileSync(fresh), { mode: 0o600, flag: 'wx' })
+    // Some mounted folders know no links; there a second process starting in the same instant may be refused
+    // once.
+    if (code === 'EPERM' || code === 'ENOTSUP' || code === 'ENOSYS')
+      writeFileSync(file, readFileSync(fresh), { mode: 0o600, flag: 'wx' })
     else if (code !== 'EEXIST') throw error
   } finally {
     rmSync(fresh)

@@ -20,9 +20,9 @@ export class SecretUnreadable extends Error {
 }
 
 /**
- * Seals secrets for the database: each under a random key of its own, which is itself sealed under a key that is
- * not in the database. A sealed text is bound to its `context` (such as `payments.gateway_settings/yookassa`):
- * copied into another row it does not open.
+ * Seals secrets for the database: each under a random key of its own, which is itself sealed under a key that
+ * is not in the database. A sealed text is bound to its `context` (such as
+ * `payments.gateway_settings/yookassa`): copied into another row it does not open.
  */
 export interface SecretBox {
   /** Answers printable text. The same secret sealed twice looks different. */
@@ -34,7 +34,9 @@ export interface SecretBox {
    * Throws {@link SecretUnreadable}.
    */
   rewrap(sealed: string, context: string): string | undefined
-  /** 32 bytes for one use, from the newest key: `deriveKey('cursors')`. The same name gives the same bytes. */
+  /**
+   * 32 bytes for one use, from the newest key: `deriveKey('cursors')`. The same name gives the same bytes.
+   */
   deriveKey(name: string): Buffer
   /** As {@link deriveKey} from every key, newest first: to check what was signed before a rotation. */
   deriveKeys(name: string): Buffer[]
@@ -51,8 +53,11 @@ export function createSecretBox(options: { keys: readonly SecretKey[] }): Secret
   const unwrap = (parts: SealedParts, context: string): Buffer => {
     const entry = keys.get(parts.key_id)
     if (!entry) {
-      throw new SecretUnreadable('unknown_key', `the key ${parts.key_id} that sealed this is not there`,
-        'Put the key back into secrets.key or KOPILKA_SECRET_KEYS; without it the secret has to be entered again.')
+      throw new SecretUnreadable(
+        'unknown_key',
+        `the key ${parts.key_id} that sealed this is not there`,
+        'Put the key back into secrets.key or KOPILKA_SECRET_KEYS, or enter the secret again.',
+      )
     }
     return decrypt(entry.key, parts.wrapped_key, `key\n${parts.key_id}\n${context}`)
   }
@@ -112,7 +117,9 @@ function encrypt(key: Buffer, plain: Buffer, context: string): Buffer {
 
 function decrypt(key: Buffer, sealed: Buffer, context: string): Buffer {
   if (sealed.length < NONCE_BYTES + TAG_BYTES) throw altered()
-  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
+  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), {
+    authTagLength: TAG_BYTES,
+  })
   decipher.setAAD(Buffer.from(context, 'utf8'))
   decipher.setAuthTag(sealed.subarray(-TAG_BYTES))
   const body = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES))
@@ -125,8 +132,11 @@ function decrypt(key: Buffer, sealed: Buffer, context: string): Buffer {
 
 /** The tag does not fit: other bytes, another key under this id, or the text of another row. */
 function altered(): SecretUnreadable {
-  return new SecretUnreadable('altered', 'the sealed secret was altered, belongs elsewhere, or its key was replaced',
-    'Restore the row or the key from a backup, or enter the secret again.')
+  return new SecretUnreadable(
+    'altered',
+    'the sealed secret was altered, belongs elsewhere, or its key was replaced',
+    'Restore the row or the key from a backup, or enter the secret again.',
+  )
 }
 
 function derive(key: Buffer, name: string): Buffer {

@@ -7,7 +7,10 @@ const NAME = 'test_clock_offset_ms'
 export async function readClock(db: Sql): Promise<{ database_ms: number; offset_ms: number }> {
   const { rows } = await sql<{ database_ms: number; offset_ms: number }>`
     select extract(epoch from clock_timestamp())::float8 * 1000 as database_ms,
-      coalesce((select (value #>> '{}')::float8 from kernel.settings where name = ${NAME}), 0) as offset_ms`.execute(db)
+      coalesce(
+        (select (value #>> '{}')::float8 from kernel.settings where name = ${NAME}), 0) as offset_ms`.execute(
+    db,
+  )
   return rows[0] ?? { database_ms: Date.now(), offset_ms: 0 }
 }
 

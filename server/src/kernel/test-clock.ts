@@ -19,9 +19,9 @@ export interface RunningClock {
 }
 
 /**
- * Anchors a clock to the database's time, now and every few seconds. In a sandbox the time the test clock was moved
- * by is added; a live installation has no test clock, whatever the settings hold.
- * Throws OperationalError when the database does not answer at the start; later it goes on by the monotonic timer.
+ * Anchors a clock to the database's time, now and every few seconds. In a sandbox the time the test clock was
+ * moved by is added; a live installation has no test clock, whatever the settings hold. Throws
+ * OperationalError when the database does not answer at the start; later it goes on by the monotonic timer.
  */
 export async function startClock(
   db: Db,
@@ -46,10 +46,11 @@ export async function startClock(
 }
 
 /**
- * Moves the sandbox's time forward: grants expire, holds end, renewals fall due, and jobs that wait for a moment
- * come forward by as much. The clock that is given follows at the commit, other processes within seconds.
- * Answers how far the clock has been moved in all, in milliseconds. There is no way back: books do not run backwards.
- * Throws InvalidState in a live installation, InvalidRequest for less than a millisecond or more than twenty years.
+ * Moves the sandbox's time forward: grants expire, holds end, renewals fall due, and jobs that wait for a
+ * moment come forward by as much. The clock that is given follows at the commit, other processes within
+ * seconds. Answers how far the clock has been moved in all, in milliseconds. There is no way back: books do
+ * not run backwards. Throws InvalidState in a live installation, InvalidRequest for less than a millisecond
+ * or more than twenty years.
  */
 export async function advanceTestClock(
   tx: Tx,
@@ -59,11 +60,15 @@ export async function advanceTestClock(
 ): Promise<number> {
   if (mode !== 'sandbox') throw new InvalidState('Time cannot be moved in a live installation.')
   if (!Number.isSafeInteger(milliseconds) || milliseconds < 1) {
-    throw new InvalidRequest([{ pointer: '/advance_seconds', detail: 'must be a whole number and more than zero' }])
+    throw new InvalidRequest([
+      { pointer: '/advance_seconds', detail: 'must be a whole number and more than zero' },
+    ])
   }
   const offset_ms = await queries.addToOffset(tx, milliseconds)
   if (offset_ms > OFFSET_MAX_MS) {
-    throw new InvalidRequest([{ pointer: '/advance_seconds', detail: 'would move the clock more than twenty years' }])
+    throw new InvalidRequest([
+      { pointer: '/advance_seconds', detail: 'would move the clock more than twenty years' },
+    ])
   }
   if (await hasJobTables(tx)) await bringJobsForward(tx, milliseconds)
   if (clock && 'anchor' in clock) {
