@@ -35,13 +35,16 @@ export interface JobQueue {
   /** Writes a job in the caller's transaction: it exists if and only if the transaction commits. */
   enqueue(tx: Tx, queue: string, job: NewJob): Promise<void>
   enqueueMany(tx: Tx, queue: string, jobs: readonly NewJob[]): Promise<void>
-  /** Names a handler. Called before `start`. A throw is a failed attempt: retried with growing pauses. */
+  /** Names a handler, before or after `start`. A throw is a failed attempt: retried with growing pauses. */
   work<Data extends object>(
     queue: string,
     handler: (job: Job<Data>) => Promise<void>,
     options?: QueueOptions,
   ): Promise<void>
-  /** Runs a handler on a cron schedule (UTC unless a zone is given), once per tick over all processes. */
+  /**
+   * Runs a handler on a cron schedule (UTC unless a zone is given), once per tick over all processes. Called
+   * before `start`. Ticks that passed while nobody worked are made up for once.
+   */
   schedule(
     name: string,
     cron: string,
