@@ -222,7 +222,7 @@ describe('who may', () => {
     expect(headers.get('content-type')).toContain('text/html')
     for (const word of ['Packages on sale', 'Users and balances', 'Transactions'])
       expect(text).toContain(word)
-    const refused = await world.call('GET', '/admin/', undefined, { authorization: '' })
+    const refused = await world.call('GET', '/admin/', undefined, { authorization: '', accept: 'text/html' })
     expect(refused.headers.get('www-authenticate')).toContain('Basic')
   })
 
