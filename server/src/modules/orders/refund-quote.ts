@@ -1,47 +1,35 @@
-import { least, shareRoundedDown } from '#kernel/money'
+import { least } from '#kernel/money'
+import { refundable, type GrantState } from '#modules/ledger'
 
-/** What of a grant the quote looks at. */
-export interface PricedGrant {
-  id: string
-  unit: string
-  granted: bigint
-  remaining: bigint
-  held: bigint
-  is_paid: boolean
-  price_amount: bigint | null
-}
-
+/** What a grant bought by a payment is still worth, and how that was found. */
 export interface QuotedGrant {
   grant_id: string
   unit: string
   granted: bigint
+  /** Left, not held and not expired. */
   remaining: bigint
   price: bigint
   refundable: bigint
 }
 
-/**
- * What each grant is still worth: price × units that are left and not held ÷ units granted, rounded down.
- * Free grants are worth nothing. Pure.
- */
-export function quoteRefund(grants: readonly PricedGrant[]): QuotedGrant[] {
-  return grants.map((grant) => {
-    const price = grant.is_paid ? (grant.price_amount ?? 0n) : 0n
-    const remaining = grant.remaining - grant.held
-    return {
-      grant_id: grant.id,
-      unit: grant.unit,
-      granted: grant.granted,
+/** The ledger's rule for refundable money, with the unit of each grant for people. Pure. */
+export function quoteRefund(grants: readonly GrantState[], now: Date): QuotedGrant[] {
+  const units = new Map(grants.map(({ id, unit }) => [id, unit]))
+  return refundable(grants, now).lines.map(
+    ({ grant_id, granted, units: remaining, price, refundable: worth }) => ({
+      grant_id,
+      unit: units.get(grant_id) ?? '',
+      granted,
       remaining,
       price,
-      refundable: shareRoundedDown(price, remaining, grant.granted),
-    }
-  })
+      refundable: worth,
+    }),
+  )
 }
 
 /**
- * Which part of a refund each grant bears: first what the grants are still worth, in order; what goes beyond
- * it is borne in order up to each price. Adds up to the amount as far as the prices reach. Pure.
+ * Which part of a refund each grant bears: first what the grants are still worth, in order; what goes beyond it is
+ * borne in order up to each price. Adds up to the amount as far as the prices reach. Pure.
  */
 export function splitRefund(amount: bigint, grants: readonly QuotedGrant[]): bigint[] {
   let left = amount

@@ -38,7 +38,7 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
   await db.transact(async (tx) => {
     const payment = await lockForRefund(tx, input.payment_id)
     const lines = await queries.linesOfOrders(tx, [payment.order_id])
-    const quoted = await quoteOf(tx, payment, lines)
+    const quoted = await quoteOf(tx, lines, kit.clock.now())
     const left = await refundableAmount(tx, payment)
     const amount = input.amount ?? defaultAmount(payment, quoted, left)
     if (amount === 0n) {
@@ -64,12 +64,8 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
 }
 
 /** What each grant bought by a payment is still worth in money; shown before anybody decides. */
-export async function quoteOf(
-  sql: Sql,
-  payment: PaymentRow,
-  lines: readonly LineRow[],
-): Promise<QuotedGrant[]> {
-  return quoteRefund(await grantsOfLines(sql, lines))
+export async function quoteOf(sql: Sql, lines: readonly LineRow[], now: Date): Promise<QuotedGrant[]> {
+  return quoteRefund(await grantsOfLines(sql, lines), now)
 }
 
 /**
@@ -86,7 +82,7 @@ export async function revokeForRefund(
     const lines = await queries.linesOfOrders(tx, [refund.order_id])
     const grants = await grantsOfLines(tx, lines)
     const revocations: Revocation[] = []
-    for (const { grant, units } of unitsToRevoke(grants, refund)) {
+    for (const { grant, units } of unitsToRevoke(grants, refund, kit.clock.now())) {
       const wanted = least(units, grant.granted)
       const taken =
         wanted === 0n
@@ -149,6 +145,7 @@ export async function namesOfGrants(sql: Sql, grant_ids: readonly string[]): Pro
 function unitsToRevoke(
   grants: readonly GrantState[],
   refund: RefundPayload,
+  now: Date,
 ): { grant: GrantState; units: bigint }[] {
   const bonuses = grants.filter((grant) => !grant.is_paid).map((grant) => ({ grant, units: grant.remaining }))
   if (refund.is_full) {
@@ -158,7 +155,7 @@ function unitsToRevoke(
     ]
   }
   const paid = grants.filter((grant) => grant.is_paid && (grant.price_amount ?? 0n) > 0n)
-  const shares = splitRefund(BigInt(refund.amount), quoteRefund(paid))
+  const shares = splitRefund(BigInt(refund.amount), quoteRefund(paid, now))
   return [
     ...bonuses,
     ...paid.map((grant, index) => ({
