@@ -16,7 +16,7 @@ import { startClock } from '#kernel/test-clock'
 import { adminRoutes } from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import { createCustomerResolver, customerRoutes, type CustomerResolver } from '#modules/customers'
-import { createAuthenticator, identityRoutes } from '#modules/identity'
+import { auditWriter, createAuthenticator, identityRoutes } from '#modules/identity'
 import {
   createLedgerKit,
   ledgerRoutes,
@@ -126,7 +126,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     lanes: settings.spend_lanes,
     batch_max: settings.spend_batch_max,
   })
-  const kit: RouteKit = { db, clock, cursors: createCursors(settings.cursor_key) }
+  const kit: RouteKit = { db, clock, cursors: createCursors(settings.cursor_key), audit: auditWriter(clock) }
   const authenticator = createAuthenticator(db, {
     clock,
     mode: settings.mode,

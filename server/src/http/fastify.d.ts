@@ -32,5 +32,7 @@ declare module 'fastify' {
     is_probe?: boolean
     /** Takes an Idempotency-Key. */
     is_keyed?: boolean
+    /** What the audit log calls it, when it is kept there. */
+    audit_action?: string | undefined
   }
 }

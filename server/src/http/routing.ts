@@ -16,6 +16,22 @@ export interface RouteKit {
   db: Db
   clock: Clock
   cursors: Cursors
+  /** Where routes that say `audit` write what was done; absent only in tests of one module. */
+  audit?: WriteAudit
+}
+
+/** Keeps one act for good, in the transaction of what it tells. */
+export type WriteAudit = (tx: Tx, act: AuditedAct) => Promise<void>
+
+/** Who did what to what, from where. */
+export interface AuditedAct {
+  actor: Actor
+  action: string
+  subject_id: string | undefined
+  before: unknown
+  after: unknown
+  address: string
+  request_id: string
 }
 
 /** A request that passed authentication, permission and validation. */
@@ -32,6 +48,20 @@ export interface Call<Params = unknown, Query = unknown, Body = unknown> {
   headers: FastifyRequest['headers']
   /** To be set by a `read` that keeps its own idempotency and found the answer it gave before. */
   is_replay: boolean
+}
+
+/** What the audit log keeps of a route: in the transaction of a `write`, after the work of an `across`. */
+interface Audited<C, Answer> {
+  /** `noun.past_participle` */
+  action: string
+  /** What it was done to; default: the answer's `id`. */
+  subject?: (call: C, answer: Answer) => string | undefined
+  /** How it was, read before the work. */
+  before?: (tx: Tx, call: C) => Promise<unknown>
+  /** How it is; default: the answer without what is shown once. */
+  after?: (answer: Answer, call: C) => unknown
+  /** Only what people do: a program may do it thousands of times a minute. */
+  is_for_people_only?: boolean
 }
 
 type Infer<S> = S extends z.ZodType ? z.output<S> : undefined
@@ -65,15 +95,17 @@ interface Spec<P, Q, B, A extends z.ZodType> {
   /** False for a POST that changes nothing and takes no Idempotency-Key. */
   is_keyed?: boolean
   /**
-   * Writes the answer of a `read` as JSON, instead of checking and writing it by `answer`: three times as fast.
-   * The schema still describes it; a test of the route has to compare the two.
+   * Writes the answer of a `read` as JSON, instead of checking and writing it by `answer`: three times as
+   * fast. The schema still describes it; a test of the route has to compare the two.
    */
   encode?: (body: z.output<A>) => string
   /**
-   * Members of the answer of a `write` or `across` that are shown once: the first answer holds them, what is kept
-   * for replays has null in their place. Secrets never reach the database this way.
+   * Members of the answer of a `write` or `across` that are shown once: the first answer holds them, what
+   * is kept for replays has null in their place. Secrets never reach the database this way.
    */
   shown_once?: readonly (keyof z.input<A> & string)[]
+  /** Kept in the audit log: what changes settings, rights or somebody's money. `write` and `across` only. */
+  audit?: Audited<CallOf<P, Q, B>, z.output<A>>
   /** Left out of openapi.json (a product's own page). */
   is_hidden?: boolean
 }
@@ -87,12 +119,15 @@ type Work<P, Q, B, A extends z.ZodType> =
   /** Writes in one transaction, once per Idempotency-Key; the answer is replayed byte for byte. */
   | { write: (tx: Tx, call: CallOf<P, Q, B>) => Promise<z.output<A>> }
   /** Spans the outside world; gets the id its resource must have, the same again after a crash. */
-  | { across: { prefix: IdPrefix; work: (resource_id: string, call: CallOf<P, Q, B>) => Promise<z.output<A>> } }
+  | {
+      across: { prefix: IdPrefix; work: (resource_id: string, call: CallOf<P, Q, B>) => Promise<z.output<A>> }
+    }
   /** Answers by itself: pages, redirects, vendors' own replies. */
   | { reply: (call: CallOf<P, Q, B>, reply: FastifyReply, request: FastifyRequest) => Promise<FastifyReply> }
 
 /** A spec whose schemas are no longer told apart. */
-type AnySpec = Spec<z.ZodType, z.ZodType, z.ZodType, z.ZodType> & Work<z.ZodType, z.ZodType, z.ZodType, z.ZodType>
+type AnySpec = Spec<z.ZodType, z.ZodType, z.ZodType, z.ZodType> &
+  Work<z.ZodType, z.ZodType, z.ZodType, z.ZodType>
 
 /**
  * Adds one route: who may, what comes in, one verb, what goes out, which errors.
@@ -117,6 +152,7 @@ export function addRoute<
       is_form: spec.is_form === true,
       is_hot: spec.is_hot === true,
       is_keyed,
+      audit_action: spec.audit?.action,
     },
     schema: {
       ...(spec.is_hidden ? { hide: true } : {}),
@@ -206,21 +242,57 @@ async function answerOf(
     const encoded: unknown = z.encode(spec.answer, body)
     if (!spec.shown_once || typeof encoded !== 'object' || encoded === null) return { status, body: encoded }
     full = wireJson(encoded)
-    return { status, body: { ...encoded, ...Object.fromEntries(spec.shown_once.map((name) => [name, null])) } }
+    return {
+      status,
+      body: { ...encoded, ...Object.fromEntries(spec.shown_once.map((name) => [name, null])) },
+    }
+  }
+  const { audit } = spec
+  const is_audited = audit !== undefined && (audit.is_for_people_only !== true || call.actor.kind === 'user')
+  const noted = async (tx: Tx, before: unknown, body: unknown, shown: unknown): Promise<void> => {
+    if (is_audited) await kit.audit?.(tx, actOf(audit, call, { before, body, shown }))
   }
   const answer =
     'write' in spec
-      ? await answerOnce(kit.db, kit.clock, keyed, async (tx) => kept(await spec.write(tx, call)))
-      : await answerOnceAcross(kit.db, kit.clock, keyed, spec.across.prefix, async (resource_id) =>
-          kept(await spec.across.work(resource_id, call)),
-        )
+      ? await answerOnce(kit.db, kit.clock, keyed, async (tx) => {
+          const before = is_audited ? await audit.before?.(tx, call) : undefined
+          const body = await spec.write(tx, call)
+          const done = kept(body)
+          await noted(tx, before, body, done.body)
+          return done
+        })
+      : await answerOnceAcross(kit.db, kit.clock, keyed, spec.across.prefix, async (resource_id) => {
+          const body = await spec.across.work(resource_id, call)
+          const done = kept(body)
+          if (is_audited) await kit.db.transact((tx) => noted(tx, undefined, body, done.body))
+          return done
+        })
   return full === undefined || answer.is_replay ? answer : { ...answer, text: full }
 }
 
-function responses(
-  spec: Pick<AnySpec, 'status' | 'answer' | 'errors'>,
-): Record<number | string, z.ZodType> {
-  const table: Record<number | string, z.ZodType> = { [spec.status ?? 200]: spec.answer, '4xx': problem, '5xx': problem }
+function actOf(
+  audit: Audited<Call, unknown>,
+  call: Call,
+  { before, body, shown }: { before: unknown; body: unknown; shown: unknown },
+): AuditedAct {
+  const own_id = typeof body === 'object' && body !== null && 'id' in body ? String(body.id) : undefined
+  return {
+    actor: call.actor,
+    action: audit.action,
+    subject_id: audit.subject ? audit.subject(call, body) : own_id,
+    before,
+    after: audit.after ? audit.after(body, call) : shown,
+    address: call.ip,
+    request_id: call.request_id,
+  }
+}
+
+function responses(spec: Pick<AnySpec, 'status' | 'answer' | 'errors'>): Record<number | string, z.ZodType> {
+  const table: Record<number | string, z.ZodType> = {
+    [spec.status ?? 200]: spec.answer,
+    '4xx': problem,
+    '5xx': problem,
+  }
   for (const [status, codes] of Object.entries(spec.errors ?? {})) {
     table[status] = problem.clone().describe(`Codes: ${codes.join(', ')}`)
   }

@@ -1,5 +1,6 @@
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql } from '#kernel/db'
+import { identityInvariants } from '#modules/identity'
 import { ledgerInvariants } from '#modules/ledger'
 import { paymentInvariants } from '#modules/payments'
 import * as reports from './reports/queries.ts'
@@ -37,7 +38,7 @@ const crossInvariants: readonly Invariant[] = [
 
 /** Every invariant there is, by name. */
 export function allInvariants(): Invariant[] {
-  return [...ledgerInvariants, ...paymentInvariants, ...crossInvariants]
+  return [...identityInvariants, ...ledgerInvariants, ...paymentInvariants, ...crossInvariants]
 }
 
 /**

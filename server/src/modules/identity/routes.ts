@@ -5,9 +5,19 @@ import { addRoute, type RouteKit } from '#http/routing'
 import type { Actor } from '#http/actor'
 import { createApiKey, getApiKey, type KeyMaker, listApiKeys, revokeApiKey } from './api-keys.ts'
 import { SetupTokenInvalid } from './errors.ts'
-import { apiKey, apiKeyPage, apiKeyPath, apiKeyWithSecret, newApiKey, setupBody, setupQuery } from './schemas.ts'
+import { scopesWithin } from './staff-permissions.ts'
+import {
+  apiKey,
+  apiKeyPage,
+  apiKeyPath,
+  apiKeyWithSecret,
+  newApiKey,
+  setupBody,
+  setupQuery,
+} from './schemas.ts'
 import type { KeyMode } from './secret-key.ts'
 import { isSetupTokenValid, redeemSetupToken } from './setup.ts'
+import { staffRoutes } from './staff-routes.ts'
 import { pageQuery } from '#http/wire'
 
 export interface IdentitySettings {
@@ -23,6 +33,7 @@ const SETUP_PER_MINUTE = 20
 export function identityRoutes(app: FastifyInstance, kit: RouteKit, settings: IdentitySettings): void {
   keyRoutes(app, kit, settings)
   setupRoutes(app, kit, settings)
+  staffRoutes(app, kit)
 }
 
 function keyRoutes(app: FastifyInstance, kit: RouteKit, { mode }: IdentitySettings): void {
@@ -32,13 +43,15 @@ function keyRoutes(app: FastifyInstance, kit: RouteKit, { mode }: IdentitySettin
     url: '/v1/api_keys',
     who: ADMIN,
     summary: 'Make an API key',
-    description: 'The secret is shown in this answer and never again. A key cannot give scopes it does not hold.',
+    description:
+      'The secret is shown in this answer and never again. A key cannot give scopes it does not hold.',
     tag: 'api keys',
     body: newApiKey,
     status: 201,
     answer: apiKeyWithSecret,
     shown_once: ['secret'],
     errors: { 403: ['missing_scope'] },
+    audit: { action: 'api_key.created' },
     write: (tx, { actor, body }) => createApiKey(tx, clock, { mode, maker: makerOf(actor), key: body }),
   })
   addRoute(app, kit, {
@@ -80,6 +93,7 @@ function keyRoutes(app: FastifyInstance, kit: RouteKit, { mode }: IdentitySettin
     tag: 'api keys',
     params: apiKeyPath,
     answer: apiKey,
+    audit: { action: 'api_key.revoked' },
     write: (tx, { params }) => revokeApiKey(tx, clock, params.id),
   })
 }
@@ -136,34 +150,37 @@ function setupRoutes(app: FastifyInstance, kit: RouteKit, { mode }: IdentitySett
 }
 
 function makerOf(actor: Actor): KeyMaker {
-  // Staff with the permission act for the owner, whose keys these are.
-  return { id: actor.id, scopes: actor.kind === 'key' ? actor.scopes : new Set(['*']) }
+  if (actor.kind === 'key') return { id: actor.id, scopes: actor.scopes }
+  return { id: actor.id, scopes: actor.kind === 'user' ? scopesWithin(actor.permissions) : new Set() }
 }
 
 const OVER = {
   title: 'This link is not valid any more',
   body: html`<h1>This link is not valid any more</h1>
-<p>It was used, is older than a day, or a newer one was made.</p>
-<p class="soft">If you have no admin key, start the server again: it prints a new link.</p>`,
+    <p>It was used, is older than a day, or a newer one was made.</p>
+    <p class="soft">If you have no admin key, start the server again: it prints a new link.</p>`,
 }
 
 function askPage(token: string): Html {
   return html`<h1>Set up Kopilka</h1>
-<p>This makes the first admin key. It is shown once, on the next page: have a safe place for it ready.</p>
-<form method="post" action="/setup">
-<input type="hidden" name="token" value="${token}">
-<button type="submit">Make the admin key</button>
-</form>`
+    <p>This makes the first admin key. It is shown once, on the next page: have a safe place for it ready.</p>
+    <form method="post" action="/setup">
+      <input type="hidden" name="token" value="${token}" />
+      <button type="submit">Make the admin key</button>
+    </form>`
 }
 
 function keyPage(secret: string, base_url: string): Html {
   const address = base_url === '' ? 'http://localhost:8080' : base_url
   return html`<h1>Your admin key</h1>
-<p>It holds every permission. Keep it where you keep passwords: it is not shown again.</p>
-<pre class="wrap">${secret}</pre>
-<p>Try it:</p>
-<pre>curl ${address}/v1/api_keys/current \\
+    <p>It holds every permission. Keep it where you keep passwords: it is not shown again.</p>
+    <pre class="wrap">${secret}</pre>
+    <p>Try it:</p>
+    <pre>
+curl ${address}/v1/api_keys/current \\
   -H 'Authorization: Bearer ${secret}'</pre>
-<p class="soft">Make keys with fewer permissions for your programs by POST /v1/api_keys; the interface is described
-at <a href="/docs">/docs</a>.</p>`
+    <p class="soft">
+      Make keys with fewer permissions for your programs by POST /v1/api_keys; the interface is described at
+      <a href="/docs">/docs</a>.
+    </p>`
 }

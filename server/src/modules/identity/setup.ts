@@ -1,6 +1,7 @@
 import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { type ApiKey, createApiKey, programAsMaker } from './api-keys.ts'
+import { writeAudit } from './audit.ts'
 import { SetupTokenInvalid } from './errors.ts'
 import * as queries from './queries.ts'
 import { digestSecret, type KeyMode, makeSetupToken } from './secret-key.ts'
@@ -12,7 +13,10 @@ export async function isSetUp(sql: Sql, clock: Clock, mode: KeyMode): Promise<bo
   return queries.hasAdminKey(sql, mode, clock.now())
 }
 
-/** Makes the token of a set-up link, valid once and for 24 hours. Earlier links that were not used end with it. */
+/**
+ * Makes the token of a set-up link, valid once and for 24 hours. Earlier links that were not used end with
+ * it.
+ */
 export async function createSetupToken(tx: Tx, clock: Clock): Promise<{ token: string; expires_at: Date }> {
   const { token, digest } = makeSetupToken()
   const created_at = clock.now()
@@ -36,8 +40,12 @@ export async function redeemSetupToken(
   input: { token: string; mode: KeyMode },
 ): Promise<ApiKey & { secret: string }> {
   if (!(await queries.useSetupToken(tx, digestSecret(input.token), clock.now()))) {
-    throw new SetupTokenInvalid('It was used, is older than a day, or a newer one was made. Start the server again.')
+    throw new SetupTokenInvalid(
+      'It was used, is older than a day, or a newer one was made. Start the server again.',
+    )
   }
   const key = { name: 'First admin key', scopes: ['*'] }
-  return createApiKey(tx, clock, { mode: input.mode, maker: programAsMaker('setup'), key })
+  const made = await createApiKey(tx, clock, { mode: input.mode, maker: programAsMaker('setup'), key })
+  await writeAudit(tx, clock, { actor: { kind: 'program', id: 'setup' }, action: 'api_key.created', subject_id: made.id })
+  return made
 }
