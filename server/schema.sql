@@ -638,30 +638,38 @@ create table ledger.revocations (
   input_digest bytea not null,
   grant_id bigint not null,
   requested bigint not null,
-  taken bigint not null,
   taken_at_once bigint not null,
+  others_at_once bigint not null,
+  debt_at_once bigint not null,
+  taken bigint not null,
   debt bigint not null default 0,
   written_off bigint not null default 0,
-  other_grant_ids bigint[] not null default '{}'::bigint[],
-  other_grant_amounts bigint[] not null default '{}'::bigint[],
-  reinstated bigint,
+  reinstated bigint not null default 0,
+  slice_wallet_ids bigint[] not null default '{}'::bigint[],
+  slice_grant_ids bigint[] not null default '{}'::bigint[],
+  slice_amounts bigint[] not null default '{}'::bigint[],
   reinstated_at timestamp with time zone,
   created_at timestamp with time zone not null,
   actor_id text not null,
   reason text not null,
   reference text,
   constraint revocations_pkey PRIMARY KEY (wallet_id, key_digest),
-  constraint revocations_check CHECK (((taken_at_once >= 0) AND (taken_at_once <= taken))),
-  constraint revocations_check1 CHECK (((reinstated IS NULL) = (reinstated_at IS NULL))),
+  constraint revocations_check CHECK ((requested = (((taken + debt) + written_off) + reinstated))),
+  constraint revocations_check1 CHECK ((((taken_at_once + others_at_once) + debt_at_once) <= requested)),
+  constraint revocations_check2 CHECK (((reinstated_at IS NULL) OR (reinstated = requested))),
+  constraint revocations_debt_at_once_check CHECK ((debt_at_once >= 0)),
   constraint revocations_debt_check CHECK ((debt >= 0)),
   constraint revocations_input_digest_check CHECK ((length(input_digest) = 16)),
   constraint revocations_key_digest_check CHECK ((length(key_digest) = 16)),
+  constraint revocations_others_at_once_check CHECK ((others_at_once >= 0)),
+  constraint revocations_reinstated_check CHECK ((reinstated >= 0)),
   constraint revocations_requested_check CHECK (((requested >= 1) AND (requested <= '9007199254740991'::bigint))),
+  constraint revocations_taken_at_once_check CHECK ((taken_at_once >= 0)),
   constraint revocations_taken_check CHECK ((taken >= 0)),
   constraint revocations_written_off_check CHECK ((written_off >= 0)),
   constraint revocations_wallet_id_grant_id_fkey FOREIGN KEY (wallet_id, grant_id) REFERENCES ledger.grants(wallet_id, id)
 );
-CREATE INDEX revocations_grant ON ledger.revocations USING btree (wallet_id, grant_id, reference);
+CREATE INDEX revocations_grant ON ledger.revocations USING btree (wallet_id, grant_id);
 CREATE INDEX revocations_written_off ON ledger.revocations USING btree (wallet_id, grant_id) WHERE (written_off > 0);
 
 create table ledger.transfer_kinds (
@@ -1161,7 +1169,7 @@ begin
     p_actor_id, p_reason, p_reference, p_metadata, p_hold_id, p_related_wallet_id, p_related_sequence, p_now));
   -- Whatever may bring a due grant back is looked at again by ledger.settle.
   if k.grant_remaining > 0 or k.grant_held < 0 or p_kind = 'grant_start' then
-    select min(case when g.is_scheduled and p_kind <> 'grant_start' then g.starts_at else g.expires_at end) into due
+    select min(case when k.wallet_scheduled > 0 then g.starts_at else g.expires_at end) into due
     from ledger.grants g where g.wallet_id = p_wallet_id and g.id = any(p_grant_ids);
     w.next_expiry := least(w.next_expiry, due);
   end if;
@@ -1169,17 +1177,17 @@ begin
   -- One statement: each further one would cost about as much again as what it does.
   with
     slices as (
-      select s.id, s.amount from unnest(p_grant_ids, p_grant_amounts) s (id, amount) where not k.is_opening
+      select s.id, s.amount, k.wallet_scheduled <> 0 and p_kind <> 'grant_start' as is_scheduled
+      from unnest(p_grant_ids, p_grant_amounts) s (id, amount)
+      where not k.is_opening
     ),
     changed as (
       update ledger.grants g
       set remaining = g.remaining + k.grant_remaining * s.amount,
         held = g.held + k.grant_held * s.amount,
         revoked = g.revoked + k.grant_revoked * s.amount,
-        is_scheduled = g.is_scheduled and p_kind <> 'grant_start'
-          and g.remaining + k.grant_remaining * s.amount > 0,
-        is_open = g.remaining + k.grant_remaining * s.amount > 0
-          and not (g.is_scheduled and p_kind <> 'grant_start')
+        is_scheduled = g.remaining + k.grant_remaining * s.amount > 0 and s.is_scheduled,
+        is_open = g.remaining + k.grant_remaining * s.amount > 0 and not s.is_scheduled
       from slices s
       where g.wallet_id = p_wallet_id and g.id = s.id
       returning s.amount
@@ -1275,7 +1283,10 @@ begin
     continue when taken_now = 0;
     perform ledger.post(p_wallet_id, 'revocation', taken_now, array[r.id], array[taken_now], p_now,
       p_actor_id => r.actor_id, p_reason => r.reason, p_reference => r.reference, p_related_sequence => p_sequence);
-    update ledger.revocations v set taken = v.taken + taken_now, written_off = v.written_off - taken_now
+    update ledger.revocations v
+    set taken = v.taken + taken_now, written_off = v.written_off - taken_now,
+      slice_wallet_ids = v.slice_wallet_ids || p_wallet_id, slice_grant_ids = v.slice_grant_ids || r.id::bigint,
+      slice_amounts = v.slice_amounts || taken_now
     where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest;
   end loop;
 end $function$;
@@ -1458,6 +1469,71 @@ begin
     return next;
   end loop;
 end $function$;
+
+-- ----------------------------------------------------------------------------------------------------
+create schema notifications;
+
+create table notifications.webhook_deliveries (
+  id text not null,
+  event_id text not null,
+  endpoint_id text not null,
+  event_type text not null,
+  status text not null,
+  attempts integer not null default 0,
+  attempts_left integer not null,
+  next_attempt_at timestamp with time zone,
+  last_attempt_at timestamp with time zone,
+  result text,
+  status_code integer,
+  created_at timestamp with time zone not null,
+  constraint webhook_deliveries_pkey PRIMARY KEY (id),
+  constraint webhook_deliveries_attempts_check CHECK ((attempts >= 0)),
+  constraint webhook_deliveries_attempts_left_check CHECK ((attempts_left >= 0)),
+  constraint webhook_deliveries_check CHECK (((status = ANY (ARRAY['pending'::text, 'sending'::text])) = (next_attempt_at IS NOT NULL))),
+  constraint webhook_deliveries_result_check CHECK ((result = ANY (ARRAY['succeeded'::text, 'failed'::text, 'timeout'::text, 'refused'::text]))),
+  constraint webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'sending'::text, 'succeeded'::text, 'failed'::text, 'canceled'::text]))),
+  constraint webhook_deliveries_status_code_check CHECK (((status_code >= 100) AND (status_code <= 999))),
+  constraint webhook_deliveries_endpoint_id_fkey FOREIGN KEY (endpoint_id) REFERENCES notifications.webhook_endpoints(id),
+  constraint webhook_deliveries_event_id_fkey FOREIGN KEY (event_id) REFERENCES notifications.webhook_events(id) ON DELETE CASCADE
+) with (fillfactor=80);
+CREATE INDEX webhook_deliveries_due ON notifications.webhook_deliveries USING btree (endpoint_id, next_attempt_at, id) WHERE (status = ANY (ARRAY['pending'::text, 'sending'::text]));
+CREATE INDEX webhook_deliveries_listed ON notifications.webhook_deliveries USING btree (created_at DESC, id DESC);
+CREATE INDEX webhook_deliveries_of_endpoint ON notifications.webhook_deliveries USING btree (endpoint_id, created_at DESC, id DESC);
+CREATE INDEX webhook_deliveries_of_event ON notifications.webhook_deliveries USING btree (event_id);
+
+create table notifications.webhook_endpoints (
+  id text not null,
+  url text not null,
+  description text not null,
+  event_types text[] not null,
+  secret text,
+  previous_secret text,
+  previous_secret_expires_at timestamp with time zone,
+  failing_since timestamp with time zone,
+  disabled_at timestamp with time zone,
+  disabled_reason text,
+  deleted_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint webhook_endpoints_pkey PRIMARY KEY (id),
+  constraint webhook_endpoints_check CHECK (((disabled_at IS NULL) = (disabled_reason IS NULL))),
+  constraint webhook_endpoints_check1 CHECK (((previous_secret IS NULL) = (previous_secret_expires_at IS NULL))),
+  constraint webhook_endpoints_check2 CHECK (((secret IS NULL) = (deleted_at IS NOT NULL))),
+  constraint webhook_endpoints_description_check CHECK ((length(description) <= 500)),
+  constraint webhook_endpoints_disabled_reason_check CHECK ((disabled_reason = ANY (ARRAY['owner'::text, 'gone'::text, 'failing'::text]))),
+  constraint webhook_endpoints_event_types_check CHECK (((cardinality(event_types) >= 1) AND (cardinality(event_types) <= 100))),
+  constraint webhook_endpoints_url_check CHECK (((length(url) >= 1) AND (length(url) <= 2000)))
+);
+CREATE INDEX webhook_endpoints_listed ON notifications.webhook_endpoints USING btree (created_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+create table notifications.webhook_events (
+  id text not null,
+  type text not null,
+  body text not null,
+  created_at timestamp with time zone not null,
+  constraint webhook_events_pkey PRIMARY KEY (id)
+);
+CREATE INDEX webhook_events_old ON notifications.webhook_events USING btree (created_at);
 
 -- ----------------------------------------------------------------------------------------------------
 create schema orders;

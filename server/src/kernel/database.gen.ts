@@ -408,16 +408,19 @@ export interface LedgerRevocations {
   actor_id: string;
   created_at: Date;
   debt: Generated<bigint>;
+  debt_at_once: bigint;
   grant_id: bigint;
   input_digest: Buffer;
   key_digest: Buffer;
-  other_grant_amounts: Generated<ArrayType<bigint>>;
-  other_grant_ids: Generated<ArrayType<bigint>>;
+  others_at_once: bigint;
   reason: string;
   reference: string | null;
-  reinstated: bigint | null;
+  reinstated: Generated<bigint>;
   reinstated_at: Date | null;
   requested: bigint;
+  slice_amounts: Generated<ArrayType<bigint>>;
+  slice_grant_ids: Generated<ArrayType<bigint>>;
+  slice_wallet_ids: Generated<ArrayType<bigint>>;
   taken: bigint;
   taken_at_once: bigint;
   wallet_id: bigint;
@@ -486,6 +489,44 @@ export interface LedgerWallets {
   scheduled: Generated<bigint>;
   sequence: Generated<bigint>;
   unit: string;
+}
+
+export interface NotificationsWebhookDeliveries {
+  attempts: Generated<number>;
+  attempts_left: number;
+  created_at: Date;
+  endpoint_id: string;
+  event_id: string;
+  event_type: string;
+  id: string;
+  last_attempt_at: Date | null;
+  next_attempt_at: Date | null;
+  result: "succeeded" | "failed" | "timeout" | "refused" | null;
+  status: "pending" | "sending" | "succeeded" | "failed" | "canceled";
+  status_code: number | null;
+}
+
+export interface NotificationsWebhookEndpoints {
+  created_at: Date;
+  deleted_at: Date | null;
+  description: string;
+  disabled_at: Date | null;
+  disabled_reason: "owner" | "gone" | "failing" | null;
+  event_types: string[];
+  failing_since: Date | null;
+  id: string;
+  previous_secret: string | null;
+  previous_secret_expires_at: Date | null;
+  secret: string | null;
+  updated_at: Date;
+  url: string;
+}
+
+export interface NotificationsWebhookEvents {
+  body: string;
+  created_at: Date;
+  id: string;
+  type: string;
 }
 
 export interface OrdersFulfilments {
@@ -746,6 +787,9 @@ export interface DB {
   "ledger.transfers": LedgerTransfers;
   "ledger.units": LedgerUnits;
   "ledger.wallets": LedgerWallets;
+  "notifications.webhook_deliveries": NotificationsWebhookDeliveries;
+  "notifications.webhook_endpoints": NotificationsWebhookEndpoints;
+  "notifications.webhook_events": NotificationsWebhookEvents;
   "orders.fulfilments": OrdersFulfilments;
   "orders.lines": OrdersLines;
   "orders.orders": OrdersOrders;
