@@ -482,7 +482,7 @@ describe('timers', () => {
 })
 
 describe('schedules', () => {
-  test('a cron schedule fires once a tick over two processes', { timeout: 60_000 }, async () => {
+  test('a cron schedule fires once a tick over two processes', { timeout: 90_000 }, async () => {
     // Near the end of a minute two ticks would be right.
     const into_minute_ms = Date.now() % 60_000
     if (into_minute_ms > 45_000) await sleep(60_500 - into_minute_ms)
