@@ -2,6 +2,7 @@ import { GatewayUnavailable } from '@kopilka/extension'
 import { afterEach, expect, it } from 'vitest'
 import type { VendorObjects } from './fixture.ts'
 import { expectNoSecret, outcomeOf } from './leaks.ts'
+import { unknownId } from './payment-checks.ts'
 import type { VendorLab } from './payment-checks.ts'
 import type { VendorFault } from './vendor-control.ts'
 
@@ -25,7 +26,7 @@ export function checkFaults<Config>(objects: VendorObjects, lab: () => VendorLab
     'throws GatewayUnavailable at %s of a read, and reads on afterwards',
     async (fault, count) => {
       const { gateway, config, context, newPayment, vendor, secrets } = lab()
-      const reference = { ...newPayment(), external_id: '00000000-0000-4000-8000-000000000000' }
+      const reference = { ...newPayment(), external_id: unknownId(objects) }
       const impatient = { ...context, timeout_ms: SHORT_TIMEOUT_MS }
       await vendor.fault(fault, count, 'reads')
       for (let turn = 0; turn < count; turn++) {

@@ -52,6 +52,8 @@ export interface VendorFact {
 export interface VendorObjects {
   payments: { collection: string; read: (object: Record<string, unknown>) => VendorFact }
   refunds?: { collection: string; read: (object: Record<string, unknown>) => VendorFact }
+  /** An id of the vendor's form that stands for no payment; a UUID when absent. */
+  unknown_id?: string
   /** False where no call makes the payment: the buyer is sent to a signed address (Robokassa). */
   are_created_by_call?: boolean
   /** False where the vendor can find a payment by its own id only. */

@@ -18,7 +18,7 @@ export function checkPayments<Config>(
   lab: () => VendorLab<Config>,
 ): void {
   it.each([
-    ['the vendor', '00000000-0000-4000-8000-000000000000'],
+    ['the vendor', unknownId(objects)],
     ...(objects.are_found_by_our_id === false ? [] : [['us', undefined]]),
   ])('answers undefined for a payment that is not there by the id of %s', async (_whose, external_id) => {
     const { gateway, config, context, newPayment } = lab()
@@ -118,6 +118,11 @@ export function checkPayments<Config>(
 
   if (objects.withUnknownStatus) checkUnknownStatus(objects.withUnknownStatus, lab)
   checkEchoes(lab)
+}
+
+/** The vendor's id of a payment that is not there. */
+export function unknownId(objects: VendorObjects): string {
+  return objects.unknown_id ?? '00000000-0000-4000-8000-000000000000'
 }
 
 /** What the core would ask about a payment after this answer. */
