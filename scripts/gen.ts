@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { generateOpenApi } from './gen/openapi.ts'
 import { generateSchema } from './gen/schema.ts'
 import { withThrowawayDatabase } from './gen/throwaway-database.ts'
 import { generateTypes } from './gen/types.ts'
@@ -22,6 +23,7 @@ interface Generator {
 const GENERATORS: readonly Generator[] = [
   { name: 'types', file: 'server/src/kernel/database.gen.ts', generate: generateTypes },
   { name: 'schema', file: 'server/schema.sql', generate: generateSchema },
+  { name: 'openapi', file: 'api/openapi.json', generate: generateOpenApi },
 ]
 
 const ROOT = path.resolve(import.meta.dirname, '..')

@@ -263,7 +263,7 @@ async function wireJobs(
   await jobs.every('holds.expire', 2, async () => {
     await sweepHolds(ledger)
   })
-  await jobs.every('grants.expire', 15, async () => {
+  await jobs.every('grants.expire', 2, async () => {
     await sweepExpiries(ledger)
   })
   await jobs.every('orders.expire', 15, async () => {

@@ -68,7 +68,10 @@ async function sandboxOrder(customer_id: string): Promise<PlacedOrder> {
 async function tell(order: PlacedOrder, change: Record<string, unknown> = {}, at?: Date): Promise<number> {
   const { body, headers } = signed(order, change, at)
   const { status } = await world.call('POST', '/webhooks/payments/sandbox', body, headers)
-  await world.app.drain()
+  await world.eventually('the inbox is empty', async () => {
+    const { rows } = await world.app.db.pool.query("select 1 from payments.inbox where status <> 'handled' limit 1")
+    return rows.length === 0
+  })
   return status
 }
 

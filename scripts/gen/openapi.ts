@@ -1,0 +1,32 @@
+import { silentLog } from '../../server/src/kernel/log.ts'
+import { migrateJobs } from '../../server/src/kernel/job-queue.ts'
+import { startApp } from '../../server/src/app.ts'
+
+/** The OpenAPI description as a running server answers it, with no gateway set up and nothing of this machine. */
+export async function generateOpenApi(url: string): Promise<string> {
+  await migrateJobs(url)
+  const app = await startApp({
+    database_url: url,
+    mode: 'sandbox',
+    roles: [],
+    host: '127.0.0.1',
+    port: 0,
+    base_url: '',
+    cursor_key: Buffer.alloc(32, 1),
+    gateways: {},
+    extension_folders: [],
+    return_url_origins: [],
+    cors_origins: [],
+    trusted_proxies: [],
+    anonymous_per_minute: 100,
+    fiscal: { vat: 'none', payment_subject: 'service', payment_mode: 'full_payment' },
+    version: '0.1.0',
+    log: silentLog(),
+  })
+  try {
+    const { body } = await app.http.inject({ method: 'GET', url: '/openapi.json' })
+    return `${JSON.stringify(JSON.parse(body), null, 2)}\n`
+  } finally {
+    await app.stop()
+  }
+}
