@@ -33,8 +33,10 @@ create table ledger.wallets (
   created_at timestamptz not null,
   customer_id text not null,
   unit text not null references ledger.units (code),
-  -- The wallet of the customer this one's owner was merged into.
+  -- The wallet of the customer this one's owner was merged into: what comes back to this one moves on to it.
   merged_into bigint references ledger.wallets (id),
+  -- Other wallets were merged into this one; their keys count as its own.
+  has_merged boolean not null default false,
   -- Hash of the last transfer.
   chain_hash bytea not null default '\x0000000000000000000000000000000000000000000000000000000000000000',
   constraint wallets_customer_unit unique (customer_id, unit),
@@ -43,28 +45,41 @@ create table ledger.wallets (
     held >= 0 and balance >= held and scheduled >= 0 and debt between 0 and 9007199254740991
     and balance + scheduled <= 9007199254740991)
 ) with (fillfactor = 50);
+create index wallets_merged_into on ledger.wallets (merged_into) where merged_into is not null;
 create index wallets_next_expiry on ledger.wallets (next_expiry) where next_expiry < 'infinity';
 
+-- Customers that are no more: whoever still names one means the survivor.
+create table ledger.merged_customers (
+  customer_id text primary key,
+  survivor_id text not null,
+  merged_at timestamptz not null,
+  check (customer_id <> survivor_id)
+);
+create index merged_customers_survivor on ledger.merged_customers (survivor_id);
+
+-- What a grant was made with never changes (trigger below); what is left of it does. Checks on the fixed facts
+-- stand in the trigger too: a CHECK is read again by every statement that spends.
 create table ledger.grants (
   wallet_id bigint not null references ledger.wallets (id),
   -- Sequence of the transfer that made it.
   id bigint not null,
-  granted bigint not null check (granted between 1 and 9007199254740991),
+  granted bigint not null,
   remaining bigint not null,
   held bigint not null default 0,
   -- What refunds and disputes took back, less what was reinstated.
   revoked bigint not null default 0,
   -- price_amount was paid for price_units; a part that moved to another wallet keeps the same ratio.
-  price_amount bigint check (price_amount between 0 and 9007199254740991),
-  price_units bigint check (price_units > 0),
+  price_amount bigint,
+  price_units bigint,
   starts_at timestamptz not null,
   -- Exclusive: at this moment it no longer counts.
   expires_at timestamptz not null default 'infinity',
   created_at timestamptz not null,
   parent_wallet_id bigint,
   parent_id bigint,
-  moved_to_wallet_id bigint,
-  moved_to_id bigint,
+  -- The grant this one was a part of before its owner was merged into another.
+  origin_wallet_id bigint,
+  origin_id bigint,
   priority smallint not null,
   is_paid boolean not null,
   is_scheduled boolean not null default false,
@@ -73,26 +88,46 @@ create table ledger.grants (
   price_currency text,
   source text not null check (
     source in ('purchase', 'subscription', 'promo', 'bonus', 'referral', 'refund', 'manual', 'transfer')),
-  source_id text not null check (length(source_id) between 1 and 300),
+  source_id text not null,
   primary key (wallet_id, id),
   constraint grants_source unique (source, source_id),
-  constraint grants_parent foreign key (parent_wallet_id, parent_id) references ledger.grants (wallet_id, id),
-  constraint grants_moved_to foreign key (moved_to_wallet_id, moved_to_id) references ledger.grants (wallet_id, id),
+  constraint grants_parent foreign key (parent_wallet_id, parent_id)
+    references ledger.grants (wallet_id, id) match full,
+  constraint grants_origin foreign key (origin_wallet_id, origin_id)
+    references ledger.grants (wallet_id, id) match full,
   constraint grants_amounts check (
-    0 <= held and held <= remaining and 0 <= revoked and remaining + revoked <= granted),
-  constraint grants_open check (is_open = (remaining > 0 and not is_scheduled)),
-  constraint grants_scheduled check (not is_scheduled or (held = 0 and remaining > 0)),
-  constraint grants_price check (
-    (price_amount is null) = (price_currency is null) and (price_amount is null) = (price_units is null)),
-  constraint grants_period check (starts_at < expires_at),
-  check ((parent_wallet_id is null) = (parent_id is null)),
-  check ((moved_to_wallet_id is null) = (moved_to_id is null))
+    0 <= held and held <= remaining and 0 <= revoked and remaining + revoked <= granted
+    and is_open = (remaining > 0 and not is_scheduled) and not (is_scheduled and (held > 0 or remaining = 0)))
 ) with (fillfactor = 70);
 -- The burn order. Closed grants are not in it, so a thousand of them cost a spend nothing.
 create index grants_burn_order
   on ledger.grants (wallet_id, priority, expires_at, is_paid, created_at, id) where is_open;
 create index grants_scheduled_start on ledger.grants (wallet_id, starts_at) where is_scheduled;
+create index grants_parts on ledger.grants (origin_wallet_id, origin_id) where origin_id is not null;
 create index grants_children on ledger.grants (parent_wallet_id, parent_id) where parent_id is not null;
+
+create function ledger.check_grant() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'UPDATE' then
+    raise exception 'what a grant was made with never changes' using errcode = 'LE001';
+  end if;
+  if new.granted not between 1 and 9007199254740991
+    or new.starts_at >= new.expires_at
+    or length(new.source_id) not between 1 and 300
+    or (new.price_amount is null) <> (new.price_currency is null)
+    or (new.price_amount is null) <> (new.price_units is null)
+    or new.price_amount not between 0 and 9007199254740991
+    or new.price_units <= 0 then
+    raise exception 'a grant does not make sense: % % %', new.source, new.source_id, new.granted
+      using errcode = '23514', constraint = 'grants_facts';
+  end if;
+  return new;
+end $$;
+create trigger grants_facts before insert on ledger.grants for each row execute function ledger.check_grant();
+create trigger grants_fixed
+  before update of wallet_id, id, granted, price_amount, price_units, price_currency, starts_at, expires_at, created_at,
+    parent_wallet_id, parent_id, origin_wallet_id, origin_id, priority, is_paid, source, source_id
+  on ledger.grants for each row execute function ledger.check_grant();
 
 create table ledger.holds (
   id text primary key,
@@ -100,7 +135,9 @@ create table ledger.holds (
   amount bigint not null check (amount between 1 and 9007199254740991),
   captured bigint not null default 0,
   placed_sequence bigint not null,
-  -- The transfer that ended it: capture, late capture, or the release of all of it.
+  -- The transfer that ended it: capture, late capture, or the release of all of it; a late capture may be in the
+  -- wallet this one was merged into.
+  closed_wallet_id bigint,
   closed_sequence bigint,
   expires_at timestamptz not null,
   created_at timestamptz not null,
@@ -112,31 +149,37 @@ create table ledger.holds (
   metadata jsonb,
   grant_ids bigint[] not null,
   grant_amounts bigint[] not null,
-  constraint holds_closed check ((status = 'placed') = (closed_sequence is null) and (status = 'placed') = (closed_at is null)),
+  constraint holds_closed check (
+    (status = 'placed') = (closed_sequence is null) and (status = 'placed') = (closed_at is null)
+    and (status = 'placed') = (closed_wallet_id is null)),
   constraint holds_captured check (captured between 0 and amount and (captured > 0) = (status = 'captured')),
   constraint holds_late check (not is_late or status = 'captured')
 ) with (fillfactor = 80);
 create index holds_due on ledger.holds (expires_at) where status = 'placed';
 create index holds_placed on ledger.holds (wallet_id) where status = 'placed';
 
--- What a refund or a dispute asked to take from a grant, and what became of it. The figures of one row add up to
--- what was requested.
+-- What a refund or a dispute asked to take from a grant, and what became of it:
+-- requested = taken + debt + written_off + reinstated, at any moment.
 create table ledger.revocations (
   wallet_id bigint not null,
   key_digest bytea not null check (length(key_digest) = 16),
   input_digest bytea not null check (length(input_digest) = 16),
   grant_id bigint not null,
   requested bigint not null check (requested between 1 and 9007199254740991),
-  -- Taken from this grant: at once, and with what came back to it later and was taken then.
+  -- What was done when it was asked, and never changes: taken from this grant and the parts of it that moved, taken
+  -- from other grants instead, booked as debt; the rest was written off.
+  taken_at_once bigint not null check (taken_at_once >= 0),
+  others_at_once bigint not null check (others_at_once >= 0),
+  debt_at_once bigint not null check (debt_at_once >= 0),
+  -- Taken and not given back: the slices below.
   taken bigint not null check (taken >= 0),
-  taken_at_once bigint not null check (taken_at_once between 0 and taken),
   debt bigint not null default 0 check (debt >= 0),
   -- Neither taken nor owed. What a reversal or a release gives back to the grant goes to it first.
   written_off bigint not null default 0 check (written_off >= 0),
-  -- Taken from other grants of the wallet instead.
-  other_grant_ids bigint[] not null default '{}',
-  other_grant_amounts bigint[] not null default '{}',
-  reinstated bigint,
+  reinstated bigint not null default 0 check (reinstated >= 0),
+  slice_wallet_ids bigint[] not null default '{}',
+  slice_grant_ids bigint[] not null default '{}',
+  slice_amounts bigint[] not null default '{}',
   reinstated_at timestamptz,
   created_at timestamptz not null,
   actor_id text not null,
@@ -144,10 +187,12 @@ create table ledger.revocations (
   reference text,
   primary key (wallet_id, key_digest),
   foreign key (wallet_id, grant_id) references ledger.grants (wallet_id, id),
-  check ((reinstated is null) = (reinstated_at is null))
+  check (requested = taken + debt + written_off + reinstated),
+  check (taken_at_once + others_at_once + debt_at_once <= requested),
+  check ((reinstated_at is null) or reinstated = requested)
 );
 create index revocations_written_off on ledger.revocations (wallet_id, grant_id) where written_off > 0;
-create index revocations_grant on ledger.revocations (wallet_id, grant_id, reference);
+create index revocations_grant on ledger.revocations (wallet_id, grant_id);
 
 -- What each kind of transfer moves, and what that does to the figures kept beside the transfers:
 -- amount × sign is added to the grants of its slices and to the wallet.
@@ -183,6 +228,7 @@ insert into ledger.transfer_kinds values
   ('revocation',             'wallet',      'revoked',     -1,  0,  1, -1,  0,  0,  0, false, false, false),
   ('scheduled_revocation',   'scheduled',   'revoked',     -1,  0,  1,  0,  0, -1,  0, false, false, false),
   ('reinstatement',          'revoked',     'wallet',       1,  0, -1,  1,  0,  0,  0, false, true,  false),
+  ('scheduled_reinstatement','revoked',    'scheduled',    1,  0, -1,  0,  0,  1,  0, false, false, false),
   ('reversal',               'consumed',    'wallet',       1,  0,  0,  1,  0,  0,  0, false, true,  false),
   ('adjustment_in',          'adjustment',  'wallet',       1,  0,  0,  1,  0,  0,  0, true,  true,  false),
   ('adjustment_out',         'wallet',      'adjustment',  -1,  0,  0, -1,  0,  0,  0, false, false, true),
@@ -201,10 +247,10 @@ insert into ledger.transfer_kinds values
 -- `kopilka verify` looks for what they would have held.
 create table ledger.transfers (
   wallet_id bigint not null,
-  sequence bigint not null check (sequence > 0),
-  amount bigint not null check (amount between 1 and 9007199254740991),
-  balance_after bigint not null check (balance_after >= 0),
-  held_after bigint not null check (held_after >= 0),
+  sequence bigint not null,
+  amount bigint not null,
+  balance_after bigint not null,
+  held_after bigint not null,
   created_at timestamptz not null,
   -- The transfer of the same wallet, or of related_wallet_id, that this one undoes, continues or answers.
   related_sequence bigint,
@@ -214,8 +260,8 @@ create table ledger.transfers (
   grant_ids bigint[] not null,
   grant_amounts bigint[] not null,
   -- SHA-256 of actor and idempotency key, and of what was asked: 16 bytes each. Null on rows that follow from others.
-  key_digest bytea check (length(key_digest) = 16),
-  input_digest bytea check (length(input_digest) = 16),
+  key_digest bytea,
+  input_digest bytea,
   -- SHA-256 of the previous transfer's hash and this row's canonical text: ledger.canonical_transfer.
   hash bytea not null,
   actor_id text,
@@ -223,7 +269,9 @@ create table ledger.transfers (
   reference text,
   hold_id text,
   metadata jsonb,
-  primary key (wallet_id, sequence)
+  primary key (wallet_id, sequence),
+  constraint transfers_amounts check (
+    amount between 1 and 9007199254740991 and 0 <= held_after and held_after <= balance_after)
 );
 create unique index transfers_key on ledger.transfers (wallet_id, key_digest) where key_digest is not null;
 create index transfers_related on ledger.transfers (wallet_id, related_sequence) where related_sequence is not null;

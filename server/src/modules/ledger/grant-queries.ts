@@ -26,8 +26,8 @@ export interface GrantRow {
   created_at: Date
   parent_wallet_id: bigint | null
   parent_id: bigint | null
-  moved_to_wallet_id: bigint | null
-  moved_to_id: bigint | null
+  origin_wallet_id: bigint | null
+  origin_id: bigint | null
 }
 
 /** One grant for ledger.grant_many. */
@@ -67,8 +67,8 @@ function grants(sql: Sql) {
     .select([
       'g.wallet_id', 'g.id', 'w.customer_id', 'w.unit', 'g.granted', 'g.remaining', 'g.held', 'g.revoked',
       'g.priority', 'g.is_paid', 'g.is_scheduled', 'g.price_amount', 'g.price_units', 'g.price_currency', 'g.source',
-      'g.source_id', 'g.starts_at', 'g.created_at', 'g.parent_wallet_id', 'g.parent_id', 'g.moved_to_wallet_id',
-      'g.moved_to_id',
+      'g.source_id', 'g.starts_at', 'g.created_at', 'g.parent_wallet_id', 'g.parent_id', 'g.origin_wallet_id',
+      'g.origin_id',
     ])
     // The driver reads `infinity` as a number.
     .select((eb) => eb.fn<Date | null>('nullif', ['g.expires_at', raw`'infinity'::timestamptz`]).as('expires_at'))
@@ -95,6 +95,24 @@ export async function findGrantsBySource(
   return grants(sql)
     .where((eb) =>
       eb(eb.refTuple('g.source', 'g.source_id'), 'in', sources.map((one) => eb.tuple(one.source, one.source_id))))
+    .execute()
+}
+
+/** What is left of grants whose owner was merged into another: the parts that moved, oldest first. */
+export async function findParts(
+  sql: Sql,
+  origins: readonly { wallet_id: bigint; id: bigint }[],
+): Promise<GrantRow[]> {
+  if (origins.length === 0) return []
+  return grants(sql)
+    .where((eb) =>
+      eb(
+        eb.refTuple('g.origin_wallet_id', 'g.origin_id'),
+        'in',
+        origins.map(({ wallet_id, id }) => eb.tuple(wallet_id, id)),
+      ))
+    .orderBy('g.wallet_id')
+    .orderBy('g.id')
     .execute()
 }
 
@@ -138,19 +156,5 @@ export function listGrants(
     .orderBy('g.wallet_id', 'desc')
     .orderBy('g.id', 'desc')
     .limit(limit)
-    .execute()
-}
-
-/** Remembers where what was left of a grant went. */
-export async function setMovedTo(
-  tx: Tx,
-  from: { wallet_id: bigint; id: bigint },
-  to: { wallet_id: bigint; id: bigint },
-): Promise<void> {
-  await tx
-    .updateTable('ledger.grants')
-    .set({ moved_to_wallet_id: to.wallet_id, moved_to_id: to.id })
-    .where('wallet_id', '=', from.wallet_id)
-    .where('id', '=', from.id)
     .execute()
 }

@@ -68,6 +68,9 @@ export interface GrantState {
   created_at: Date
 }
 
+/** Grants in one statement at most; more are several. */
+const CALL_MAX = 500
+
 const PRIORITIES: Readonly<Record<GrantSource, number>> = {
   promo: 10, bonus: 20, referral: 20, manual: 20, refund: 20, subscription: 30, transfer: 30, purchase: 50,
 }
@@ -80,7 +83,11 @@ const PRIORITIES: Readonly<Record<GrantSource, number>> = {
 export async function grantMany(tx: Tx, clock: Clock, grants: readonly NewGrant[]): Promise<GrantResult[]> {
   if (grants.length === 0) return []
   const now = clock.now()
-  const outcomes = await queries.insertGrants(tx, grants.map((grant) => inputOf(grant, now)), now)
+  const outcomes: GrantOutcome[] = []
+  for (let from = 0; from < grants.length; from += CALL_MAX) {
+    const part = grants.slice(from, from + CALL_MAX).map((grant) => inputOf(grant, now))
+    outcomes.push(...(await queries.insertGrants(tx, part, now)))
+  }
   return grants.map((grant, index) => resultOf(grant, outcomes[index]))
 }
 
@@ -113,8 +120,8 @@ export async function grantOnce(tx: Tx, clock: Clock, input: KeyedGrant): Promis
   const outcomes = await queries.insertGrants(tx, [{
     ...inputOf(grant, now),
     kind: is_adjustment ? 'adjustment_in' : 'grant',
-    key_digest: key_digest.toString('hex'),
-    input_digest: inputDigest(is_adjustment ? 'adjustment' : 'grant', facts).toString('hex'),
+    key_digest: bytea(key_digest),
+    input_digest: bytea(inputDigest(is_adjustment ? 'adjustment' : 'grant', facts)),
   }], now)
   return resultOf(grant, outcomes[0])
 }
@@ -132,7 +139,7 @@ export async function findGrants(sql: Sql, ids: readonly string[]): Promise<Gran
     const place = readPairId('gr', id)
     return place ? [{ wallet_id: place.high, id: place.low }] : []
   })
-  return Promise.all((await queries.findGrants(sql, places)).map((row) => stateOf(sql, row)))
+  return statesOf(sql, await queries.findGrants(sql, places))
 }
 
 /** Grants by what made them; what is not there is missing. In the order asked. */
@@ -143,7 +150,7 @@ export async function findGrantsBySource(
   const rows = await queries.findGrantsBySource(sql, sources)
   const by_name = new Map(rows.map((row) => [`${row.source} ${row.source_id}`, row]))
   const found = sources.flatMap(({ source, source_id }) => by_name.get(`${source} ${source_id}`) ?? [])
-  return Promise.all(found.map((row) => stateOf(sql, row)))
+  return statesOf(sql, found)
 }
 
 /** Every grant of a customer, used up or not, newest first. Throws InvalidRequest for a foreign cursor. */
@@ -164,20 +171,23 @@ export async function listGrants(
     (row) => [row.created_at.toISOString(), String(row.wallet_id), String(row.id)], plainState)
 }
 
-/** Where what is left of a grant is now: the grant itself unless its owner was merged into another. */
-export async function currentGrant(sql: Sql, row: GrantRow): Promise<GrantRow> {
-  let current = row
-  while (current.moved_to_wallet_id !== null && current.moved_to_id !== null) {
-    const [next] = await queries.findGrants(sql, [{ wallet_id: current.moved_to_wallet_id, id: current.moved_to_id }])
-    assert(next, 'a grant moved to one that is not there')
-    current = next
-  }
-  return current
-}
-
-async function stateOf(sql: Sql, row: GrantRow): Promise<GrantState> {
-  const current = row.moved_to_id === null ? row : await currentGrant(sql, row)
-  return { ...plainState(current), granted: row.granted, source: row.source, source_id: row.source_id }
+/**
+ * What a grant and the parts of it that moved with its owner hold together. The id, terms and what was granted are
+ * those of the grant itself.
+ */
+async function statesOf(sql: Sql, rows: readonly GrantRow[]): Promise<GrantState[]> {
+  const parts = Map.groupBy(await queries.findParts(sql, rows), (part) => `${part.origin_wallet_id}/${part.origin_id}`)
+  return rows.map((row) => {
+    const whole = [row, ...(parts.get(`${row.wallet_id}/${row.id}`) ?? [])]
+    const sum = (pick: (part: GrantRow) => bigint): bigint => whole.reduce((total, part) => total + pick(part), 0n)
+    return {
+      ...plainState(row),
+      customer_id: whole.at(-1)?.customer_id ?? row.customer_id,
+      remaining: sum((part) => part.remaining),
+      held: sum((part) => part.held),
+      revoked: sum((part) => part.revoked),
+    }
+  })
 }
 
 function plainState(row: GrantRow): GrantState {
@@ -221,6 +231,10 @@ function inputOf(grant: NewGrant, now: Date): GrantInput {
     parent_source: parent?.source,
     parent_source_id: parent?.source_id,
   }
+}
+
+function bytea(digest: Buffer): string {
+  return `\\x${digest.toString('hex')}`
 }
 
 function resultOf(grant: NewGrant, outcome: GrantOutcome | undefined): GrantResult {

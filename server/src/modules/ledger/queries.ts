@@ -17,6 +17,7 @@ export interface WalletRow {
   scheduled: bigint
   debt: bigint
   sequence: bigint
+  merged_into: bigint | null
 }
 
 /** The columns of a grant that is made; the ledger fills in the rest. */
@@ -34,6 +35,8 @@ export interface GrantColumns {
   price_currency?: string | null
   parent_wallet_id?: bigint | null
   parent_id?: bigint | null
+  origin_wallet_id?: bigint | null
+  origin_id?: bigint | null
 }
 
 /** One transfer to append. With `new_grant` it opens a grant and has no slices of its own. */
@@ -80,7 +83,10 @@ export interface TransferRow {
   created_at: Date
 }
 
-/** Numbers of wallets at the places of the pairs asked for; undefined where there is none. */
+/**
+ * Numbers of wallets at the places of the pairs asked for; undefined where there is none. A customer that was merged
+ * means the survivor.
+ */
 export async function findWalletIds(
   sql: Sql,
   pairs: readonly { customer_id: string; unit: string }[],
@@ -89,7 +95,8 @@ export async function findWalletIds(
     select w.id
     from unnest(${pairs.map((pair) => pair.customer_id)}::text[], ${pairs.map((pair) => pair.unit)}::text[])
       with ordinality p (customer_id, unit, place)
-    left join ledger.wallets w on w.customer_id = p.customer_id and w.unit = p.unit
+    left join ledger.merged_customers m on m.customer_id = p.customer_id
+    left join ledger.wallets w on w.customer_id = coalesce(m.survivor_id, p.customer_id) and w.unit = p.unit
     order by p.place`.execute(sql)
   return rows.map((row) => row.id ?? undefined)
 }
@@ -97,7 +104,7 @@ export async function findWalletIds(
 /** Locks wallets in order of id, starts and ends the grants that are due, and answers them as they are then. */
 export async function lockWallets(tx: Tx, wallet_ids: readonly bigint[], now: Date): Promise<WalletRow[]> {
   const { rows } = await raw<WalletRow>`
-    select id, customer_id, unit, balance, held, scheduled, debt, sequence
+    select id, customer_id, unit, balance, held, scheduled, debt, sequence, merged_into
     from ledger.lock_wallets(${wallet_ids}::bigint[], ${now}::timestamptz)`.execute(tx)
   return rows
 }
@@ -110,9 +117,10 @@ export async function ensureWallets(
 ): Promise<bigint[]> {
   await raw`
     insert into ledger.wallets (customer_id, unit, created_at)
-    select distinct p.customer_id, p.unit, ${now}::timestamptz
+    select distinct coalesce(m.survivor_id, p.customer_id), p.unit, ${now}::timestamptz
     from unnest(${pairs.map((pair) => pair.customer_id)}::text[], ${pairs.map((pair) => pair.unit)}::text[])
       p (customer_id, unit)
+    left join ledger.merged_customers m on m.customer_id = p.customer_id
     order by 1, 2
     on conflict do nothing`.execute(tx)
   const ids = await findWalletIds(tx, pairs)
@@ -148,18 +156,26 @@ export async function append(
   return rows
 }
 
+const walletColumns = [
+  'id', 'customer_id', 'unit', 'balance', 'held', 'scheduled', 'debt', 'sequence', 'merged_into',
+] as const
+
 const transferColumns = [
   'wallet_id', 'sequence', 'kind', 'amount', 'balance_after', 'held_after', 'grant_ids', 'grant_amounts',
   'key_digest', 'input_digest', 'actor_id', 'reason', 'reference', 'metadata', 'hold_id', 'related_wallet_id',
   'related_sequence', 'created_at',
 ] as const
 
-/** The transfer a key was used for in a wallet. */
+/** The transfer a key was used for in a wallet, or in one whose owner was merged into this one's. */
 export function findByKey(sql: Sql, wallet_id: bigint, key_digest: Buffer): Promise<TransferRow | undefined> {
   return sql
     .selectFrom('ledger.transfers')
     .select(transferColumns)
-    .where('wallet_id', '=', wallet_id)
+    .where('wallet_id', 'in', (eb) =>
+      eb
+        .selectFrom('ledger.wallets')
+        .select('id')
+        .where((or) => or.or([or('id', '=', wallet_id), or('merged_into', '=', wallet_id)])))
     .where('key_digest', '=', key_digest)
     .executeTakeFirst()
 }
@@ -185,10 +201,27 @@ export function findRelated(sql: Sql, wallet_id: bigint, related_sequence: bigin
     .execute()
 }
 
+/** Transfers of a wallet that answer one of another wallet, e.g. the grants a gift became; oldest first. */
+export function findAnswering(
+  sql: Sql,
+  wallet_id: bigint,
+  related_wallet_id: bigint,
+  related_sequence: bigint,
+): Promise<TransferRow[]> {
+  return sql
+    .selectFrom('ledger.transfers')
+    .select(transferColumns)
+    .where('wallet_id', '=', wallet_id)
+    .where('related_sequence', '=', related_sequence)
+    .where('related_wallet_id', '=', related_wallet_id)
+    .orderBy('sequence')
+    .execute()
+}
+
 export function findWallet(sql: Sql, id: bigint): Promise<WalletRow | undefined> {
   return sql
     .selectFrom('ledger.wallets')
-    .select(['id', 'customer_id', 'unit', 'balance', 'held', 'scheduled', 'debt', 'sequence'])
+    .select(walletColumns)
     .where('id', '=', id)
     .executeTakeFirst()
 }
@@ -197,6 +230,7 @@ export function findWallet(sql: Sql, id: bigint): Promise<WalletRow | undefined>
 export async function spendOne(tx: Tx, item: SpendItem, now: Date): Promise<SpendOutcome> {
   const { rows } = await raw<{
     status: SpendOutcome['status']
+    wallet_id: bigint
     sequence: bigint
     balance: bigint
     available: bigint
@@ -204,7 +238,7 @@ export async function spendOne(tx: Tx, item: SpendItem, now: Date): Promise<Spen
     grant_amounts: bigint[]
     created_at: Date
   }>`
-    select status, sequence, balance, available, grant_ids, grant_amounts, created_at
+    select status, wallet_id, sequence, balance, available, grant_ids, grant_amounts, created_at
     from ledger.spend_rest(array[${item.wallet_id}::bigint], array[${item.amount}::bigint], ${item.key_digest},
       ${item.input_digest}, array[${item.actor_id}::text], array[${item.reason}::text],
       array[${item.reference}::text], array[${item.metadata}::jsonb], ${now}::timestamptz)`.execute(tx)
@@ -230,4 +264,60 @@ export function findCustomerWallets(
     .orderBy('w.unit')
     .limit(1_000)
     .execute()
+}
+
+/** Wallets whose balance time alone has changed since they were settled, the longest first. */
+export async function findDueWallets(sql: Sql, now: Date, limit: number): Promise<bigint[]> {
+  const rows = await sql
+    .selectFrom('ledger.wallets')
+    .select('id')
+    .where('next_expiry', '<=', now)
+    .orderBy('next_expiry')
+    .limit(limit)
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
+/** Wallets whose movements are a customer's history: his own and those merged into them. At most 50. */
+export function findHistoryWallets(
+  sql: Sql,
+  filter: { customer_id: string; unit?: string | undefined },
+): Promise<{ id: bigint; unit: string }[]> {
+  return sql
+    .selectFrom('ledger.wallets as w')
+    .select(['w.id', 'w.unit'])
+    .where((eb) =>
+      eb.or([
+        eb('w.customer_id', '=', filter.customer_id),
+        eb('w.merged_into', 'in', eb
+          .selectFrom('ledger.wallets')
+          .select('id')
+          .where('customer_id', '=', filter.customer_id)),
+      ]))
+    .$if(filter.unit !== undefined, (query) => query.where('w.unit', '=', filter.unit ?? ''))
+    .orderBy('w.id')
+    .limit(50)
+    .execute()
+}
+
+/** The last transfers of each wallet before a sequence, newest first in each; `limit` of each at most. */
+export async function findTransfersBefore(
+  sql: Sql,
+  wallets: readonly (readonly [wallet_id: bigint, before: bigint | undefined])[],
+  limit: number,
+): Promise<TransferRow[]> {
+  if (wallets.length === 0) return []
+  const befores = wallets.map(([, before]) => before ?? 2n ** 63n - 1n)
+  const { rows } = await raw<TransferRow>`
+    select t.*
+    from unnest(${wallets.map(([id]) => id)}::bigint[], ${befores}::bigint[]) w (wallet_id, before)
+    cross join lateral (
+      select ${raw.join(transferColumns.map((column) => raw.ref(column)))}
+      from ledger.transfers x
+      where x.wallet_id = w.wallet_id and x.sequence < w.before
+      order by x.sequence desc
+      limit ${limit}
+    ) t
+    order by t.wallet_id, t.sequence desc`.execute(sql)
+  return rows
 }

@@ -16,7 +16,12 @@ const id = z.object({ id: z.string().max(100) })
 const READ = { key: 'wallets:read', staff: 'wallets:read' } as const
 
 /** Adds the routes of units, wallets, grants and spends. */
-export function ledgerRoutes(app: FastifyInstance, kit: RouteKit, ledger: LedgerKit, customers: CustomerResolver): void {
+export function ledgerRoutes(
+  app: FastifyInstance,
+  kit: RouteKit,
+  ledger: LedgerKit,
+  customers: CustomerResolver,
+): void {
   unitRoutes(app, kit)
   walletRoutes(app, kit, ledger, customers)
   grantRoutes(app, kit)
@@ -26,8 +31,13 @@ export function ledgerRoutes(app: FastifyInstance, kit: RouteKit, ledger: Ledger
 function unitRoutes(app: FastifyInstance, kit: RouteKit): void {
   const WRITE = { key: 'catalog:write', staff: 'catalog:write' } as const
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/units', who: { key: 'catalog:read', staff: 'catalog:read' }, tag: 'units',
-    summary: 'List what is counted', query: schemas.unitFilter, answer: schemas.unitPage,
+    method: 'GET',
+    url: '/v1/units',
+    who: { key: 'catalog:read', staff: 'catalog:read' },
+    tag: 'units',
+    summary: 'List what is counted',
+    query: schemas.unitFilter,
+    answer: schemas.unitPage,
     read: async ({ query }) => {
       const [after] = query.cursor === undefined ? [] : kit.cursors.open('units', query.cursor)
       const rows = (await listUnits(kit.db)).filter(({ code }) => after === undefined || code > String(after))
@@ -35,36 +45,71 @@ function unitRoutes(app: FastifyInstance, kit: RouteKit): void {
     },
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/units', who: WRITE, tag: 'units', status: 201, summary: 'Make a unit',
-    body: schemas.newUnit, answer: schemas.unit, errors: { 409: ['already_exists'] },
+    method: 'POST',
+    url: '/v1/units',
+    who: WRITE,
+    tag: 'units',
+    status: 201,
+    summary: 'Make a unit',
+    body: schemas.newUnit,
+    answer: schemas.unit,
+    errors: { 409: ['already_exists'] },
     write: async (tx, { body }) => schemas.unitWire(await createUnit(tx, kit.clock, body)),
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/units/:code', who: { key: 'catalog:read', staff: 'catalog:read' }, tag: 'units',
-    summary: 'Read a unit', params: z.object({ code: unitCode }), answer: schemas.unit,
+    method: 'GET',
+    url: '/v1/units/:code',
+    who: { key: 'catalog:read', staff: 'catalog:read' },
+    tag: 'units',
+    summary: 'Read a unit',
+    params: z.object({ code: unitCode }),
+    answer: schemas.unit,
     read: async ({ params }) => schemas.unitWire(await getUnit(kit.db, params.code)),
   })
   addRoute(app, kit, {
-    method: 'PATCH', url: '/v1/units/:code', who: WRITE, tag: 'units', summary: 'Change the names of a unit',
+    method: 'PATCH',
+    url: '/v1/units/:code',
+    who: WRITE,
+    tag: 'units',
+    summary: 'Change the names of a unit',
     description: 'Code, scale and kind never change: every amount that was ever kept is read by them.',
-    params: z.object({ code: unitCode }), body: schemas.unitFacts, answer: schemas.unit,
-    write: async (tx, { params, body }) => schemas.unitWire(await updateUnit(tx, { code: params.code, ...body })),
+    params: z.object({ code: unitCode }),
+    body: schemas.unitFacts,
+    answer: schemas.unit,
+    write: async (tx, { params, body }) =>
+      schemas.unitWire(await updateUnit(tx, { code: params.code, ...body })),
   })
 }
 
-function walletRoutes(app: FastifyInstance, kit: RouteKit, ledger: LedgerKit, customers: CustomerResolver): void {
+function walletRoutes(
+  app: FastifyInstance,
+  kit: RouteKit,
+  ledger: LedgerKit,
+  customers: CustomerResolver,
+): void {
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/customers/:id/wallets', who: READ, tag: 'wallets',
-    summary: 'List the wallets of a customer', params: customer, answer: schemas.walletPage,
+    method: 'GET',
+    url: '/v1/customers/:id/wallets',
+    who: READ,
+    tag: 'wallets',
+    summary: 'List the wallets of a customer',
+    params: customer,
+    answer: schemas.walletPage,
     read: async ({ params }) => {
       const { id: customer_id } = await resolveCustomer(kit.db, params.id)
       return { items: await listWallets(kit.db, kit.clock, customer_id), next_cursor: null }
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/customers/:id/wallets/:unit', who: READ, tag: 'wallets', is_hot: true,
+    method: 'GET',
+    url: '/v1/customers/:id/wallets/:unit',
+    who: READ,
+    tag: 'wallets',
+    is_hot: true,
     summary: 'Read a wallet: balance, held, available, and its grants in the order they will be used',
-    params: customer.extend({ unit: unitCode }), answer: schemas.wallet, encode: schemas.encodeWallet,
+    params: customer.extend({ unit: unitCode }),
+    answer: schemas.wallet,
+    encode: schemas.encodeWallet,
     read: async ({ params }) => {
       const owner = customers.peek(params.id) ?? (await customers.resolve(params.id))
       return showWallet(ledger, { customer_id: owner.id, unit: params.unit })
@@ -74,17 +119,34 @@ function walletRoutes(app: FastifyInstance, kit: RouteKit, ledger: LedgerKit, cu
 
 function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/customers/:id/grants', who: { key: 'grants:write', staff: 'grants:write' }, tag: 'wallets',
-    status: 201, summary: 'Give a customer units', params: customer, body: schemas.newGrant, answer: schemas.grant,
+    method: 'POST',
+    url: '/v1/customers/:id/grants',
+    who: { key: 'grants:write', staff: 'grants:write' },
+    tag: 'wallets',
+    status: 201,
+    summary: 'Give a customer units',
+    params: customer,
+    body: schemas.newGrant,
+    answer: schemas.grant,
     write: async (tx, { params, body, actor, idempotency_key }) => {
       const owner = await resolveCustomer(tx, params.id)
-      const made = await grantOnce(tx, kit.clock, { ...body, customer_id: owner.id, actor_id: actor.id, idempotency_key })
+      const made = await grantOnce(tx, kit.clock, {
+        ...body,
+        customer_id: owner.id,
+        actor_id: actor.id,
+        idempotency_key,
+      })
       return schemas.grantWire(await getGrant(tx, made.id))
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/customers/:id/grants', who: READ, tag: 'wallets',
-    summary: 'List every grant of a customer, newest first', params: customer, query: schemas.grantFilter,
+    method: 'GET',
+    url: '/v1/customers/:id/grants',
+    who: READ,
+    tag: 'wallets',
+    summary: 'List every grant of a customer, newest first',
+    params: customer,
+    query: schemas.grantFilter,
     answer: schemas.grantPage,
     read: async ({ params, query }) => {
       const owner = await resolveCustomer(kit.db, params.id)
@@ -94,48 +156,94 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
   })
 }
 
-function spendRoutes(app: FastifyInstance, kit: RouteKit, ledger: LedgerKit, customers: CustomerResolver): void {
+function spendRoutes(
+  app: FastifyInstance,
+  kit: RouteKit,
+  ledger: LedgerKit,
+  customers: CustomerResolver,
+): void {
   const SPEND = { key: 'spends:write' } as const
   const errors = { 402: ['insufficient_funds'], 422: ['idempotency_key_reused'] }
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/spends', who: SPEND, tag: 'spends', status: 201, is_hot: true, errors,
-    summary: 'Use up units, all or nothing', body: schemas.newSpend, answer: schemas.spend, encode: schemas.encodeSpend,
+    method: 'POST',
+    url: '/v1/spends',
+    who: SPEND,
+    tag: 'spends',
+    status: 201,
+    is_hot: true,
+    errors,
+    summary: 'Use up units, all or nothing',
+    body: schemas.newSpend,
+    answer: schemas.spend,
+    encode: schemas.encodeSpend,
     read: async (call) => {
       const { body, actor, idempotency_key } = call
       const owner = customers.peek(body.customer_id) ?? (await customers.resolve(body.customer_id))
       const { unit, amount, reason, reference, metadata } = body
       const done = await spend(ledger, {
-        customer_id: owner.id, unit, amount, reason, reference, metadata, actor_id: actor.id, idempotency_key,
+        customer_id: owner.id,
+        unit,
+        amount,
+        reason,
+        reference,
+        metadata,
+        actor_id: actor.id,
+        idempotency_key,
       })
       call.is_replay = done.is_replay
       return done
     },
   })
   addRoute(app, kit, {
-    method: 'POST', url: '/v1/spends/batch', who: SPEND, tag: 'spends', errors, body_max_bytes: 1_048_576,
+    method: 'POST',
+    url: '/v1/spends/batch',
+    who: SPEND,
+    tag: 'spends',
+    errors,
+    body_max_bytes: 1_048_576,
     summary: 'Many spends in one call, each by itself: one that is refused does not stop the others',
-    body: schemas.newSpends, answer: schemas.spendResults,
+    body: schemas.newSpends,
+    answer: schemas.spendResults,
     read: async ({ body, actor, idempotency_key }) => {
-      const owners = await Promise.all(body.items.map(async (item) =>
-        customers.peek(item.customer_id) ?? customers.resolve(item.customer_id)))
-      const results = await spendMany(ledger, body.items.map((item, index) => ({
-        ...item,
-        customer_id: owners[index]?.id ?? '',
-        actor_id: actor.id,
-        idempotency_key: item.idempotency_key ?? `${idempotency_key}:${index}`,
-      })))
+      const owners = await Promise.all(
+        body.items.map(
+          async (item) => customers.peek(item.customer_id) ?? customers.resolve(item.customer_id),
+        ),
+      )
+      const results = await spendMany(
+        ledger,
+        body.items.map((item, index) => ({
+          ...item,
+          customer_id: owners[index]?.id ?? '',
+          actor_id: actor.id,
+          idempotency_key: item.idempotency_key ?? `${idempotency_key}:${index}`,
+        })),
+      )
       return {
-        items: results.map((result) => ('spend' in result
-          ? { spend: result.spend, error: null }
-          : {
-              spend: null,
-              error: { ...result.error.facts, status: result.error.status, code: result.error.code, detail: result.error.message },
-            })),
+        items: results.map((result) =>
+          'spend' in result
+            ? { spend: result.spend, error: null }
+            : {
+                spend: null,
+                error: {
+                  ...result.error.facts,
+                  status: result.error.status,
+                  code: result.error.code,
+                  detail: result.error.message,
+                },
+              },
+        ),
       }
     },
   })
   addRoute(app, kit, {
-    method: 'GET', url: '/v1/spends/:id', who: READ, tag: 'spends', summary: 'Read a spend',
-    params: id, answer: schemas.spend, read: ({ params }) => getSpend(kit.db, params.id),
+    method: 'GET',
+    url: '/v1/spends/:id',
+    who: READ,
+    tag: 'spends',
+    summary: 'Read a spend',
+    params: id,
+    answer: schemas.spend,
+    read: ({ params }) => getSpend(kit.db, params.id),
   })
 }

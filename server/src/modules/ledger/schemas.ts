@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import {
-  amount, amountOrZero, customerKey, metadata, pageOf, pageQuery, shortText, timestamp, unitCode,
+  amount,
+  amountOrZero,
+  customerKey,
+  metadata,
+  pageOf,
+  pageQuery,
+  shortText,
+  timestamp,
+  unitCode,
 } from '#http/wire'
 import type { GrantState } from './grants.ts'
 import type { Spend } from './spends.ts'
@@ -14,7 +22,9 @@ const names = z
 export const unit = z
   .object({
     code: unitCode,
-    scale: amount.describe('How many smallest parts make one unit as people read it: 60 for a minute kept in seconds.'),
+    scale: amount.describe(
+      'How many smallest parts make one unit as people read it: 60 for a minute kept in seconds.',
+    ),
     name: z.string(),
     translations: names,
     kind: z.enum(['counted', 'money']),
@@ -32,7 +42,16 @@ export const newUnit = z.strictObject({
 export const unitFacts = newUnit.pick({ name: true, translations: true, is_debt_allowed: true }).partial()
 export const unitPage = pageOf(unit)
 
-const source = z.enum(['purchase', 'subscription', 'promo', 'bonus', 'referral', 'refund', 'manual', 'transfer'])
+const source = z.enum([
+  'purchase',
+  'subscription',
+  'promo',
+  'bonus',
+  'referral',
+  'refund',
+  'manual',
+  'transfer',
+])
 
 export const walletGrant = z.object({
   id: z.string(),
@@ -53,7 +72,9 @@ export const wallet = z
     available: amountOrZero.describe('What can be spent now.'),
     debt: amountOrZero,
     next_expiry: timestamp.nullable(),
-    grants: z.array(walletGrant).describe('What is not used up, in the order it will be used; at most a hundred.'),
+    grants: z
+      .array(walletGrant)
+      .describe('What is not used up, in the order it will be used; at most a hundred.'),
     has_more_grants: z.boolean(),
   })
   .meta({ id: 'Wallet' })
@@ -80,7 +101,12 @@ export const grantPage = pageOf(grant)
 export const newGrant = z.strictObject({
   unit: unitCode,
   amount,
-  priority: z.int().min(0).max(1000).optional().describe('Lower is used up first; promo 10, bonus 20, paid 50.'),
+  priority: z
+    .int()
+    .min(0)
+    .max(1000)
+    .optional()
+    .describe('Lower is used up first; promo 10, bonus 20, paid 50.'),
   source: z.enum(['manual', 'promo', 'bonus', 'referral']).default('manual'),
   starts_at: timestamp.optional(),
   expires_at: timestamp.nullable().optional().describe('Exclusive; null or absent: never.'),
@@ -112,36 +138,55 @@ export const spend = z
   .meta({ id: 'Spend' })
 export const newSpends = z.strictObject({
   items: z
-    .array(newSpend.extend({
-      idempotency_key: z.string().min(1).max(255).optional().describe('Default: the header’s key, a colon, the position.'),
-    }))
+    .array(
+      newSpend.extend({
+        idempotency_key: z
+          .string()
+          .min(1)
+          .max(255)
+          .optional()
+          .describe('Default: the header’s key, a colon, the position.'),
+      }),
+    )
     .min(1)
     .max(200),
 })
 export const spendResults = z.object({
-  items: z.array(z.object({
-    spend: spend.nullable(),
-    error: z.object({ status: z.int(), code: z.string(), detail: z.string() }).loose().nullable(),
-  })),
+  items: z.array(
+    z.object({
+      spend: spend.nullable(),
+      error: z.object({ status: z.int(), code: z.string(), detail: z.string() }).loose().nullable(),
+    }),
+  ),
 })
 
 /** Written by hand for the hot path; a test compares it with {@link spend}. */
 export function encodeSpend(value: Spend | z.output<typeof spend>): string {
-  const slices = value.slices.map((part) => `{"grant_id":"${part.grant_id}","amount":${part.amount}}`).join(',')
-  return `{"id":"${value.id}","customer_id":"${value.customer_id}","unit":"${value.unit}","amount":${value.amount},` +
+  const slices = value.slices
+    .map((part) => `{"grant_id":"${part.grant_id}","amount":${part.amount}}`)
+    .join(',')
+  return (
+    `{"id":"${value.id}","customer_id":"${value.customer_id}","unit":"${value.unit}","amount":${value.amount},` +
     `"balance":${value.balance},"sequence":${value.sequence},"slices":[${slices}],` +
     `"created_at":"${value.created_at.toISOString()}"}`
+  )
 }
 
 /** Written by hand for the hot path; a test compares it with {@link wallet}. */
 export function encodeWallet(value: Wallet | z.output<typeof wallet>): string {
-  const grants = value.grants.map((part) =>
-    `{"id":"${part.id}","granted":${part.granted},"remaining":${part.remaining},"held":${part.held},` +
-    `"priority":${part.priority},"source":"${part.source}","expires_at":${momentOrNull(part.expires_at)},` +
-    `"created_at":"${part.created_at.toISOString()}"}`).join(',')
-  return `{"unit":"${value.unit}","scale":${value.scale},"balance":${value.balance},"held":${value.held},` +
+  const grants = value.grants
+    .map(
+      (part) =>
+        `{"id":"${part.id}","granted":${part.granted},"remaining":${part.remaining},"held":${part.held},` +
+        `"priority":${part.priority},"source":"${part.source}","expires_at":${momentOrNull(part.expires_at)},` +
+        `"created_at":"${part.created_at.toISOString()}"}`,
+    )
+    .join(',')
+  return (
+    `{"unit":"${value.unit}","scale":${value.scale},"balance":${value.balance},"held":${value.held},` +
     `"available":${value.available},"debt":${value.debt},"next_expiry":${momentOrNull(value.next_expiry)},` +
     `"grants":[${grants}],"has_more_grants":${value.has_more_grants}}`
+  )
 }
 
 function momentOrNull(moment: Date | null): string {

@@ -18,6 +18,8 @@ export interface SpendItem {
 export type SpendOutcome =
   | {
       status: 'spent' | 'replayed'
+      /** The wallet the spend is kept in: another than asked when its owner was merged after the spend. */
+      wallet_id: bigint
       sequence: bigint
       balance: bigint
       grant_ids: bigint[]
@@ -32,6 +34,7 @@ type BatchRow = [item: number, sequence: bigint, balance: bigint, grant_id: bigi
 type RestRow = [
   item: number,
   status: SpendOutcome['status'],
+  wallet_id: bigint,
   sequence: bigint,
   balance: bigint,
   available: bigint,
@@ -58,7 +61,7 @@ export function spendBatch(items: readonly SpendItem[], now: Date): QueryArrayCo
 export function spendRest(items: readonly SpendItem[], now: Date): QueryArrayConfig {
   return {
     name: 'ledger.spendRest',
-    text: `select item, status, sequence, balance, available, grant_ids, grant_amounts, created_at
+    text: `select item, status, wallet_id, sequence, balance, available, grant_ids, grant_amounts, created_at
       from ledger.spend_rest(${ARGUMENTS})`,
     values: argumentsOf(items, now),
     rowMode: 'array',
@@ -71,13 +74,15 @@ export function readBatch(rows: readonly unknown[], items: readonly SpendItem[],
   const outcomes = Array.from<SpendOutcome | undefined>({ length: items.length })
   for (const row of rows) {
     const [item, sequence, balance, grant_id] = row as BatchRow
-    const amount = items[item - 1]?.amount ?? 0n
+    const asked = items[item - 1]
+    if (!asked) continue
     outcomes[item - 1] = {
       status: 'spent',
+      wallet_id: asked.wallet_id,
       sequence,
       balance,
       grant_ids: [grant_id],
-      grant_amounts: [amount],
+      grant_amounts: [asked.amount],
       created_at: now,
     }
   }
@@ -87,10 +92,10 @@ export function readBatch(rows: readonly unknown[], items: readonly SpendItem[],
 /** The outcomes of {@link spendRest}, one for each item. */
 export function readRest(rows: readonly unknown[]): SpendOutcome[] {
   return rows.map((row) => {
-    const [, status, sequence, balance, available, grant_ids, grant_amounts, created_at] = row as RestRow
+    const [, status, wallet_id, sequence, balance, available, grant_ids, grant_amounts, created_at] = row as RestRow
     if (status === 'insufficient') return { status, available }
     if (status === 'key_reused' || status === 'unknown_wallet') return { status }
-    return { status, sequence, balance, grant_ids, grant_amounts, created_at }
+    return { status, wallet_id, sequence, balance, grant_ids, grant_amounts, created_at }
   })
 }
 

@@ -50,7 +50,10 @@ export async function spend(kit: LedgerKit, input: NewSpend): Promise<Spend> {
   const wallet_id = directory.peek(input.customer_id, input.unit)
     ?? (await directory.find(input.customer_id, input.unit))
   if (wallet_id === undefined) return refuseWithoutWallet(kit.db, input)
-  return toSpend(input, wallet_id, await kit.lanes.spend(itemOf(input, wallet_id)))
+  const outcome = await kit.lanes.spend(itemOf(input, wallet_id))
+  // A wallet that is short may be one whose owner was merged since it was remembered.
+  const moved_to = outcome.status === 'insufficient' ? await directory.findMoved(input, wallet_id) : undefined
+  return toSpend(input, moved_to === undefined ? outcome : await kit.lanes.spend(itemOf(input, moved_to)))
 }
 
 /** The answer to one of many spends. */
@@ -76,7 +79,7 @@ export async function spendWithin(tx: Tx, clock: Clock, input: NewSpend): Promis
   checkAmount(input.amount)
   const [wallet_id] = await queries.findWalletIds(tx, [input])
   if (wallet_id === undefined) return refuseWithoutWallet(tx, input)
-  return toSpend(input, wallet_id, await queries.spendOne(tx, itemOf(input, wallet_id), clock.now()))
+  return toSpend(input, await queries.spendOne(tx, itemOf(input, wallet_id), clock.now()))
 }
 
 /** A spend, or the captured part of a hold, by its id. Throws NotFound. */
@@ -120,7 +123,7 @@ function itemOf(input: NewSpend, wallet_id: bigint): SpendItem {
   }
 }
 
-function toSpend(input: NewSpend, wallet_id: bigint, outcome: SpendOutcome): Spend {
+function toSpend(input: NewSpend, outcome: SpendOutcome): Spend {
   if (outcome.status === 'insufficient') throw new InsufficientFunds(input.unit, outcome.available, input.amount)
   if (outcome.status === 'key_reused') {
     throw new IdempotencyKeyReused(
@@ -128,13 +131,13 @@ function toSpend(input: NewSpend, wallet_id: bigint, outcome: SpendOutcome): Spe
   }
   assert(outcome.status !== 'unknown_wallet', 'a wallet that was found is gone')
   return {
-    id: pairId('tr', wallet_id, outcome.sequence),
+    id: pairId('tr', outcome.wallet_id, outcome.sequence),
     customer_id: input.customer_id,
     unit: input.unit,
     amount: input.amount,
     balance: outcome.balance,
     sequence: outcome.sequence,
-    slices: slicesOf(wallet_id, slicePartsOf(outcome.grant_ids, outcome.grant_amounts)),
+    slices: slicesOf(outcome.wallet_id, slicePartsOf(outcome.grant_ids, outcome.grant_amounts)),
     created_at: outcome.created_at,
     is_replay: outcome.status === 'replayed',
   }

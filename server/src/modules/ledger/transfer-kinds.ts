@@ -17,6 +17,7 @@ export const TRANSFER_KINDS = {
   revocation: ['wallet', 'revoked'],
   scheduled_revocation: ['scheduled', 'revoked'],
   reinstatement: ['revoked', 'wallet'],
+  scheduled_reinstatement: ['revoked', 'scheduled'],
   reversal: ['consumed', 'wallet'],
   adjustment_in: ['adjustment', 'wallet'],
   adjustment_out: ['wallet', 'adjustment'],

@@ -3,12 +3,14 @@ import type { Db } from '#kernel/db'
 import { findWalletIds } from './queries.ts'
 import { findUnits } from './unit-queries.ts'
 
-/** Finds the number of a wallet, mostly from memory: the pair never changes once it is there. */
+/** Finds the number of a wallet, mostly from memory: the pair keeps it for good, unless customers are merged. */
 export interface WalletDirectory {
   /** The number if it is known at once. */
   peek(customer_id: string, unit: string): bigint | undefined
   /** The number; undefined when the customer has no wallet in this unit. What is not there is not remembered. */
   find(customer_id: string, unit: string): Promise<bigint | undefined>
+  /** The number the pair has now, when it is another than the one remembered: its owner was merged. */
+  findMoved(pair: { customer_id: string; unit: string }, remembered: bigint): Promise<bigint | undefined>
   /** A unit's scale, which never changes, if it is known at once. */
   peekScale(unit: string): bigint | undefined
   /** A unit's scale; undefined when there is no such unit. */
@@ -49,6 +51,12 @@ export function createWalletDirectory(db: Db, generation_max = GENERATION_MAX): 
       if (known !== undefined) return known
       const id = await lookups.add({ customer_id, unit })
       if (id !== undefined) remember(`${customer_id}\n${unit}`, id)
+      return id
+    },
+    findMoved: async ({ customer_id, unit }, remembered) => {
+      const id = await lookups.add({ customer_id, unit })
+      if (id === undefined || id === remembered) return undefined
+      remember(`${customer_id}\n${unit}`, id)
       return id
     },
     peekScale: (unit) => scales.get(unit),

@@ -3,7 +3,14 @@
 -- ledger.transfers; digests are hex; an object with `new_grant` (columns of ledger.grants) opens one.
 create or replace function ledger.append(p_wallet_id bigint, p_rows jsonb, p_now timestamptz) returns table (
   item int, sequence bigint, balance_after bigint, held_after bigint
-) language plpgsql as $$
+) language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_bitmapscan = off
+set jit = off
+as $$
 #variable_conflict use_column
 declare
   r record;

@@ -1,69 +1,93 @@
 -- Makes many grants in one call: what a burst of paid orders needs. Each is made once per (source, source_id),
 -- or once per idempotency key where it has one. p_grants is an array of objects: customer_id, unit, the columns of
--- ledger.grants, and of the transfer: key_digest and input_digest (hex), actor_id, reason, reference, metadata,
--- kind (grant | adjustment_in); a child names its parent by parent_source and parent_source_id, which may be
--- in the same call before it. Status of each item:
+-- ledger.grants, and of the transfer: key_digest, input_digest, actor_id, reason, reference, metadata,
+-- kind (grant | adjustment_in), digests as bytea texts; a child names its parent by parent_source and parent_source_id, which may be
+-- in the same call before it. A customer that was merged means the survivor. Status of each item:
 -- granted | existing | conflict | too_large | unknown_unit | unknown_parent. Items that are not granted change nothing.
 create or replace function ledger.grant_many(p_grants jsonb, p_now timestamptz) returns table (
   item int, status text, wallet_id bigint, grant_id bigint, balance bigint
-) language plpgsql as $$
+) language plpgsql
+-- Plans are kept from the first call, when tables may be empty: they must be the ones that fit full tables.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_bitmapscan = off
+set jit = off
+as $$
 #variable_conflict use_column
 declare
   g record;
-  new_grant ledger.grants;
-  old_grant ledger.grants;
   w ledger.wallets;
+  new_grant ledger.grants;
+  known record;
+  kind text;
+  -- Places that have no answer yet; of one name only the first goes with the batch.
+  left_over int[];
+  firsts int[];
+  wallet_ids bigint[];
+  is_family boolean;
 begin
-  -- Wallets are made in one order everywhere, for the same reason they are locked in one.
-  insert into ledger.wallets (customer_id, unit, created_at)
-  select distinct x.customer_id, x.unit, p_now
-  from jsonb_to_recordset(p_grants) x (customer_id text, unit text)
-  join ledger.units u on u.code = x.unit
-  where not exists (select 1 from ledger.wallets h where h.customer_id = x.customer_id and h.unit = x.unit)
-  order by x.customer_id, x.unit
-  on conflict do nothing;
-  perform 1
-  from ledger.wallets h
-  where (h.customer_id, h.unit) in (
-    select x.customer_id, x.unit from jsonb_to_recordset(p_grants) x (customer_id text, unit text))
-  order by h.id for no key update;
+  -- Wallets are made in one order everywhere, for the same reason they are locked in one. A customer may be merged
+  -- into another between the look and the lock: then it is another wallet, and both are done again.
+  loop
+    insert into ledger.wallets (customer_id, unit, created_at)
+    select distinct a.customer_id, a.unit, p_now
+    from ledger.asked_wallets(p_grants) a
+    join ledger.units u on u.code = a.unit
+    where a.wallet_id is null
+    order by a.customer_id, a.unit
+    on conflict do nothing;
+    wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a where a.wallet_id is not null);
+    perform 1 from ledger.wallets h where h.id = any(wallet_ids) order by h.id for no key update;
+    exit when not exists (
+      select 1 from ledger.asked_wallets(p_grants) a left join ledger.units u on u.code = a.unit
+      where a.wallet_id is not null and a.wallet_id <> all(wallet_ids)
+        or a.wallet_id is null and u.code is not null);
+  end loop;
+
+  select array_agg(a.item), bool_or(a.body ? 'parent_source') into left_over, is_family
+  from ledger.asked_wallets(p_grants) a;
+  -- Children go in a second round, when their parents are there.
+  for round in 1 .. case when is_family then 2 else 1 end loop
+    select array_agg(f.item) into firsts from (
+      select distinct on (a.body ->> 'source', a.body ->> 'source_id') a.item
+      from ledger.asked_wallets(p_grants) a
+      order by a.body ->> 'source', a.body ->> 'source_id', a.item) f
+    where f.item = any(left_over);
+    for g in select * from ledger.grant_batch(p_grants, firsts, p_now) loop
+      item := g.item; wallet_id := g.wallet_id; grant_id := g.grant_id; balance := g.balance;
+      status := 'granted';
+      left_over := array_remove(left_over, item);
+      return next;
+    end loop;
+    exit when cardinality(left_over) = 0;
+  end loop;
 
   for g in
-    select (ordinality)::int as n, value as body, x.*
-    from jsonb_array_elements(p_grants) with ordinality
-    cross join lateral jsonb_to_record(value) x (
-      customer_id text, unit text, key_digest text, input_digest text, actor_id text, reason text, reference text,
-      metadata jsonb, kind text, parent_source text, parent_source_id text)
-    order by ordinality
+    select a.*, x.*
+    from ledger.asked_wallets(p_grants) a
+    cross join lateral jsonb_to_record(a.body) x (
+      key_digest bytea, input_digest bytea, actor_id text, reason text, reference text, metadata jsonb, kind text,
+      parent_source text, parent_source_id text)
+    where a.item = any(left_over)
+    order by a.item
   loop
-    item := g.n; wallet_id := null; grant_id := null; balance := null;
-    new_grant := jsonb_populate_record(null::ledger.grants, g.body);
-    select * into w from ledger.wallets h where h.customer_id = g.customer_id and h.unit = g.unit;
-    if not found then
+    item := g.item; wallet_id := g.wallet_id; grant_id := null; balance := null;
+    if wallet_id is null then
       status := 'unknown_unit';
       return next;
       continue;
     end if;
-    wallet_id := w.id;
-    select * into old_grant from ledger.grants o
-    where o.source = new_grant.source and o.source_id = new_grant.source_id;
+    new_grant := jsonb_populate_record(null::ledger.grants, g.body);
+    select * into w from ledger.wallets h where h.id = g.wallet_id;
+    select * into known from ledger.find_grant(w, new_grant.source, new_grant.source_id, g.key_digest);
     if found then
-      grant_id := old_grant.id;
-      wallet_id := old_grant.wallet_id;
-      select case
-          when t.amount = new_grant.granted and (h.id = w.id or h.merged_into = w.id)
-            and (g.input_digest is null or t.input_digest = decode(g.input_digest, 'hex'))
-          then 'existing' else 'conflict' end, t.balance_after
-      into status, balance
-      from ledger.transfers t join ledger.wallets h on h.id = t.wallet_id
-      where t.wallet_id = old_grant.wallet_id and t.sequence = old_grant.id;
-      return next;
-      continue;
-    end if;
-    if exists (
-      select 1 from ledger.transfers t
-      where t.wallet_id = w.id and t.key_digest = decode(g.key_digest, 'hex')) then
-      status := 'conflict';
+      wallet_id := known.wallet_id; grant_id := known.sequence; balance := known.balance_after;
+      status := case
+        when known.is_same_owner and known.amount = new_grant.granted
+          and (g.input_digest is null or known.input_digest = g.input_digest)
+        then 'existing' else 'conflict' end;
       return next;
       continue;
     end if;
@@ -81,11 +105,51 @@ begin
         continue;
       end if;
     end if;
-    grant_id := ledger.open_grant(
-      w.id, case when new_grant.starts_at > p_now then 'grant_schedule' else coalesce(g.kind, 'grant') end, new_grant,
-      p_now, decode(g.key_digest, 'hex'), decode(g.input_digest, 'hex'), g.actor_id, g.reason, g.reference, g.metadata);
-    select t.balance_after into balance from ledger.transfers t where t.wallet_id = w.id and t.sequence = grant_id;
+    kind := case when new_grant.starts_at > p_now then 'grant_schedule' else coalesce(g.kind, 'grant') end;
+    grant_id := ledger.open_grant(w.id, kind, new_grant, p_now, g.key_digest, g.input_digest, g.actor_id, g.reason,
+      g.reference, g.metadata);
+    balance := (select t.balance_after from ledger.transfers t where t.wallet_id = w.id and t.sequence = grant_id);
     status := 'granted';
     return next;
   end loop;
+end $$;
+
+-- The wallets that objects with customer_id and unit mean, at their places; null where there is none yet.
+create or replace function ledger.asked_wallets(p_items jsonb) returns table (
+  item int, body jsonb, customer_id text, unit text, wallet_id bigint
+) language plpgsql stable as $$
+begin
+  return query
+    select i.ordinality::int, i.value, coalesce(m.survivor_id, i.value ->> 'customer_id'), i.value ->> 'unit', w.id
+    from jsonb_array_elements(p_items) with ordinality i
+    left join ledger.merged_customers m on m.customer_id = i.value ->> 'customer_id'
+    left join ledger.wallets w
+      on w.customer_id = coalesce(m.survivor_id, i.value ->> 'customer_id') and w.unit = i.value ->> 'unit';
+end $$;
+
+-- The transfer that made a grant of this name, or that used this key in the wallet or one merged into it.
+create or replace function ledger.find_grant(p_wallet ledger.wallets, p_source text, p_source_id text, p_key bytea)
+returns table (
+  wallet_id bigint, sequence bigint, amount bigint, balance_after bigint, input_digest bytea, is_same_owner boolean
+) language plpgsql stable as $$
+begin
+  return query
+    select t.wallet_id, t.sequence, t.amount, t.balance_after, t.input_digest,
+      h.id = p_wallet.id or coalesce(h.merged_into = p_wallet.id, false)
+    from ledger.grants g
+    join ledger.wallets h on h.id = g.wallet_id
+    join ledger.transfers t on t.wallet_id = g.wallet_id and t.sequence = g.id
+    where g.source = p_source and g.source_id = p_source_id;
+  if found or p_key is null then
+    return;
+  end if;
+  return query
+    select t.wallet_id, t.sequence, t.amount, t.balance_after, t.input_digest, true
+    from ledger.transfers t where t.wallet_id = p_wallet.id and t.key_digest = p_key;
+  if not found and p_wallet.has_merged then
+    return query
+      select t.wallet_id, t.sequence, t.amount, t.balance_after, t.input_digest, true
+      from ledger.wallets m join ledger.transfers t on t.wallet_id = m.id and t.key_digest = p_key
+      where m.merged_into = p_wallet.id;
+  end if;
 end $$;

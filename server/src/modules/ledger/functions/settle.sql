@@ -32,7 +32,14 @@ end $$;
 
 -- Locks wallets in order of id, the only order locks are ever taken in, and settles each.
 create or replace function ledger.lock_wallets(p_wallet_ids bigint[], p_now timestamptz)
-returns setof ledger.wallets language plpgsql as $$
+returns setof ledger.wallets language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_bitmapscan = off
+set jit = off
+as $$
 begin
   perform 1 from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id for no key update;
   perform ledger.settle(w.id, p_now)

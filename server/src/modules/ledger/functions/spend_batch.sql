@@ -1,5 +1,5 @@
 -- The common spends of a batch, set-based, in one commit. What it does not return was not done: replays, several
--- grants, short balance, a due expiry or start, unknown wallets. That goes to ledger.spend_rest right after.
+-- grants, short balance, a due expiry or start, wallets that others were merged into. That goes to ledger.spend_rest right after.
 -- Of one wallet it does all new spends or none, so their order of arrival is kept.
 -- p_keys and p_inputs are the digests of all items, 16 bytes each, one after another.
 create or replace function ledger.spend_batch(
@@ -35,7 +35,7 @@ begin
         order by g.priority, g.expires_at, g.is_paid, g.created_at, g.id
         limit 1
       ) first_grant
-      where w.next_expiry > p_now
+      where w.next_expiry > p_now and not w.has_merged
         -- Before the windows: a replay must not count among the new ones.
         and not exists (
           select 1 from ledger.transfers t

@@ -5,9 +5,16 @@ create or replace function ledger.spend_rest(
   p_wallet_ids bigint[], p_amounts bigint[], p_keys bytea, p_inputs bytea, p_actor_ids text[],
   p_reasons text[], p_references text[], p_metadata jsonb[], p_now timestamptz
 ) returns table (
-  item int, status text, sequence bigint, balance bigint, available bigint,
+  item int, status text, wallet_id bigint, sequence bigint, balance bigint, available bigint,
   grant_ids bigint[], grant_amounts bigint[], created_at timestamptz
-) language plpgsql as $$
+) language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_bitmapscan = off
+set jit = off
+as $$
 #variable_conflict use_column
 declare
   w ledger.wallets;
@@ -21,17 +28,23 @@ begin
     item := i;
     key := substr(p_keys, i * 16 - 15, 16);
     input := substr(p_inputs, i * 16 - 15, 16);
-    select * into t from ledger.transfers x where x.wallet_id = p_wallet_ids[i] and x.key_digest = key;
-    if found then
+    wallet_id := p_wallet_ids[i];
+    select * into w from ledger.wallets x where x.id = wallet_id;
+    select * into t from ledger.transfers x where x.wallet_id = w.id and x.key_digest = key;
+    if t.wallet_id is null and w.has_merged then
+      select x.* into t from ledger.wallets m join ledger.transfers x on x.wallet_id = m.id and x.key_digest = key
+      where m.merged_into = w.id;
+    end if;
+    if t.wallet_id is not null then
       status := case when t.input_digest = input then 'replayed' else 'key_reused' end;
+      wallet_id := t.wallet_id;
       sequence := t.sequence; balance := t.balance_after; available := null;
       grant_ids := t.grant_ids; grant_amounts := t.grant_amounts; created_at := t.created_at;
       return next;
       continue;
     end if;
     sequence := null; balance := null; available := null; grant_ids := null; grant_amounts := null; created_at := null;
-    select * into w from ledger.wallets x where x.id = p_wallet_ids[i];
-    if not found then
+    if w.id is null then
       status := 'unknown_wallet';
       return next;
       continue;
