@@ -11,10 +11,9 @@ import { createServer } from '../server/src/http/server.ts'
 import { addRoute, type RouteKit } from '../server/src/http/routing.ts'
 import { amount, metadata, shortText } from '../server/src/http/wire.ts'
 import { validatorCompiler } from '../server/src/http/validation.ts'
-import { createAuthenticator } from '../server/src/modules/identity/authenticator.ts'
-import { makeSecretKey } from '../server/src/modules/identity/secret-key.ts'
+import { createApiKey, createAuthenticator, programAsMaker } from '../server/src/modules/identity/index.ts'
 import { frozenClock } from '../server/src/kernel/clock.ts'
-import { createDb, type Db } from '../server/src/kernel/db.ts'
+import { createDb, type Db, type Tx } from '../server/src/kernel/db.ts'
 import { createLog } from '../server/src/kernel/log.ts'
 import { createCursors } from '../server/src/kernel/page.ts'
 
@@ -31,21 +30,25 @@ const body = z.strictObject({
 })
 const answer = z.object({ id: z.string(), amount, balance: amount })
 const result = (given: z.output<typeof body>) => ({ id: 'tr_1', amount: given.amount, balance: 1_000n })
-const SECRET = makeSecretKey('sandbox')
 
-type Maker = () => Promise<FastifyInstance>
+interface Made {
+  app: FastifyInstance
+  secret: string
+}
+
+type Maker = () => Promise<Made>
 
 const SERVERS: Readonly<Record<string, Maker>> = {
   'bare Fastify': async () => {
     const app = Fastify()
     app.post('/v1/spends', async () => ({ id: 'tr_1', amount: 5, balance: 1000 }))
-    return app
+    return { app, secret: 'none' }
   },
   'bare Fastify + Zod body': async () => {
     const app = Fastify()
     app.setValidatorCompiler(validatorCompiler)
     app.post('/v1/spends', { schema: { body } }, async () => ({ id: 'tr_1', amount: 5, balance: 1000 }))
-    return app
+    return { app, secret: 'none' }
   },
   'server, hot route with encode': () =>
     whole({
@@ -59,9 +62,14 @@ const SERVERS: Readonly<Record<string, Maker>> = {
 async function whole(options: {
   is_hot?: boolean
   encode?: (given: z.output<typeof answer>) => string
-}): Promise<FastifyInstance> {
+}): Promise<Made> {
   const clock = frozenClock()
-  const db = oneKeyDb()
+  const { db, tx } = oneKeyDb()
+  const { secret } = await createApiKey(tx, clock, {
+    mode: 'sandbox',
+    maker: programAsMaker('command'),
+    key: { name: 'bench', scopes: ['*'] },
+  })
   const kit: RouteKit = { db, clock, cursors: createCursors(Buffer.alloc(32)) }
   const authenticator = createAuthenticator(db, { clock, mode: 'sandbox', flush_ms: 3_600_000 })
   const app = await createServer({
@@ -81,38 +89,32 @@ async function whole(options: {
     ...options,
     read: async ({ body: given }) => result(given),
   })
-  return app
+  return { app, secret }
 }
 
 /** A database that knows one key: the edge is measured, not PostgreSQL. */
-function oneKeyDb(): Db {
-  const row = {
-    id: 'key_1',
-    secret_digest: SECRET_DIGEST,
-    mode: 'sandbox',
-    scopes: ['*'],
-    rate_limit_per_minute: null,
-    expires_at: null,
+function oneKeyDb(): { db: Db; tx: Tx } {
+  const rows: object[] = []
+  const reading = { select: () => reading, where: () => reading, execute: async () => rows }
+  const writing = {
+    values: (row: object) => {
+      rows.push(row)
+      return writing
+    },
+    returning: () => writing,
+    executeTakeFirstOrThrow: async () => rows[0],
   }
-  const query = { select: () => query, where: () => query, execute: async () => [row] }
-  return {
-    ...createDb({ url: 'postgres://none@127.0.0.1:1/none' }),
-    selectFrom: () => query,
-  } as unknown as Db
+  const closed = createDb({ url: 'postgres://none@127.0.0.1:1/none' })
+  const db = { ...closed, selectFrom: () => reading } as unknown as Db
+  return { db, tx: { insertInto: () => writing } as unknown as Tx }
 }
 
-const SECRET_TEXT = process.env['BENCH_SECRET'] ?? SECRET.secret
-const SECRET_DIGEST = process.env['BENCH_DIGEST']
-  ? Buffer.from(process.env['BENCH_DIGEST'], 'hex')
-  : SECRET.digest
-
 if (process.send) {
-  const app = await SERVERS[process.argv[2] ?? '']?.()
-  if (!app) throw new Error('no such server')
-  await app.listen({ port: 0, host: '127.0.0.1' })
-  process.on('SIGINT', () => process.exit())
+  const made = await SERVERS[process.argv[2] ?? '']?.()
+  if (!made) throw new Error('no such server')
+  await made.app.listen({ port: 0, host: '127.0.0.1' })
   process.on('message', () => process.send?.({ cpu: process.cpuUsage() }))
-  process.send({ port: (app.server.address() as AddressInfo).port })
+  process.send({ port: (made.app.server.address() as AddressInfo).port, secret: made.secret })
 } else {
   await measure(Number(process.argv[2] ?? 40_000))
 }
@@ -121,6 +123,7 @@ interface Candidate {
   name: string
   child: ChildProcess
   port: number
+  secret: string
   user_us: number[]
   system_us: number[]
   rps: number[]
@@ -129,18 +132,15 @@ interface Candidate {
 async function measure(requests: number): Promise<void> {
   const candidates: Candidate[] = []
   for (const name of Object.keys(SERVERS)) {
-    const child = fork(import.meta.filename, [name], {
-      ...(process.env['PROF'] === name ? { execArgv: ['--cpu-prof', '--cpu-prof-dir=/tmp/h/prof'] } : {}),
-      env: { ...process.env, BENCH_SECRET: SECRET.secret, BENCH_DIGEST: SECRET.digest.toString('hex') },
-    })
-    const [{ port }] = (await once(child, 'message')) as [{ port: number }]
-    candidates.push({ name, child, port, user_us: [], system_us: [], rps: [] })
+    const child = fork(import.meta.filename, [name])
+    const [{ port, secret }] = (await once(child, 'message')) as [{ port: number; secret: string }]
+    candidates.push({ name, child, port, secret, user_us: [], system_us: [], rps: [] })
   }
   for (let round = -1; round < ROUNDS; round++) {
     for (const candidate of candidates) {
       const before = await cpuOf(candidate.child)
       const begun = performance.now()
-      await load(candidate.port, requests)
+      await load(candidate, requests)
       const seconds = (performance.now() - begun) / 1000
       const after = await cpuOf(candidate.child)
       if (round < 0) continue
@@ -150,13 +150,12 @@ async function measure(requests: number): Promise<void> {
     }
   }
   for (const { name, child, user_us, system_us, rps } of candidates) {
-    child.kill(process.env['PROF'] ? 'SIGINT' : 'SIGTERM')
-    const figures = [Math.min(...user_us), median(user_us), median(system_us)].map((us) =>
+    child.kill()
+    const [least, middle, system] = [Math.min(...user_us), median(user_us), median(system_us)].map((us) =>
       us.toFixed(1).padStart(6),
     )
-    console.log(
-      `${name.padEnd(32)} user least ${figures[0]} median ${figures[1]} system ${figures[2]} µs  ${Math.round(median(rps))}/s`,
-    )
+    const rate = Math.round(median(rps))
+    console.log(`${name.padEnd(32)} user least ${least} median ${middle} system ${system} µs  ${rate}/s`)
   }
 }
 
@@ -171,7 +170,7 @@ function median(values: readonly number[]): number {
 }
 
 /** Sends requests on kept-alive connections, one at a time on each. */
-async function load(port: number, requests: number): Promise<void> {
+async function load({ port, secret }: Candidate, requests: number): Promise<void> {
   const payload = JSON.stringify({
     customer_id: 'cus_01jhy8f5t3v0q2m4n6p8r0s2t4',
     unit: 'minute',
@@ -189,8 +188,9 @@ async function load(port: number, requests: number): Promise<void> {
           return
         }
         socket.write(
-          `POST /v1/spends HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${SECRET_TEXT}\r\ncontent-type: application/json\r\n` +
-            `idempotency-key: k${left}\r\nuser-agent: bench\r\naccept: */*\r\ncontent-length: ${payload.length}\r\n\r\n${payload}`,
+          `POST /v1/spends HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${secret}\r\n` +
+            `content-type: application/json\r\nidempotency-key: k${left}\r\nuser-agent: bench\r\n` +
+            `accept: */*\r\ncontent-length: ${payload.length}\r\n\r\n${payload}`,
         )
       }
       let text = ''

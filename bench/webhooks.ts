@@ -34,7 +34,8 @@ export async function makeNotifications(
         unit_amount, amount, grants)
       select 'line_' || name, 'ord_' || name, 0, 'price_bench', 'prod_bench', 'prod_bench_1', '30 minutes',
         1, 20000, 20000,
-        '[{"unit": "${UNIT}", "amount": 1800, "validity_days": 90, "priority": 50, "source": "purchase", "is_paid": true}]'
+        jsonb_build_array(jsonb_build_object('unit', '${UNIT}', 'amount', 1800, 'validity_days', 90,
+          'priority', 50, 'source', 'purchase', 'is_paid', true))
       from numbers)
     insert into payments.payments (id, order_id, customer_id, gateway, is_test, status, amount, currency,
       external_id,

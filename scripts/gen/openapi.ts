@@ -1,8 +1,11 @@
 import { silentLog } from '../../server/src/kernel/log.ts'
 import { migrateJobs } from '../../server/src/kernel/job-queue.ts'
+import { createSecretBox } from '../../server/src/kernel/secrets.ts'
 import { startApp } from '../../server/src/app.ts'
 
-/** The OpenAPI description as a running server answers it, with no gateway set up and nothing of this machine. */
+/**
+ * The OpenAPI description as a running server answers it, with no gateway set up and nothing of this machine.
+ */
 export async function generateOpenApi(url: string): Promise<string> {
   await migrateJobs(url)
   const app = await startApp({
@@ -13,9 +16,11 @@ export async function generateOpenApi(url: string): Promise<string> {
     port: 0,
     base_url: '',
     cursor_key: Buffer.alloc(32, 1),
+    box: createSecretBox({ keys: [{ id: 'none', key: Buffer.alloc(32, 1) }] }),
     gateways: {},
     extension_folders: [],
     return_url_origins: [],
+    webhook_networks: [],
     cors_origins: [],
     trusted_proxies: [],
     anonymous_per_minute: 100,

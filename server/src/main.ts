@@ -1,6 +1,7 @@
 /**
  * Picks a command: `serve` (default), `demo`, `migrate`, `catalog`, `verify`, `doctor`, `keys`.
- * Each is one file in `commands/`, loaded only when it is asked for, so that a start loads no more than it needs.
+ * Each is one file in `commands/`, loaded only when it is asked for, so that a start loads no more than it
+ * needs.
  */
 const COMMANDS: Readonly<Record<string, { about: string; run: (words: string[]) => Promise<void> }>> = {
   serve: {
@@ -48,7 +49,9 @@ if (command) {
   process.exitCode = 2
 }
 
-/** What went wrong and what to do, without a stack: start-up errors are for the owner, not for a developer. */
+/**
+ * What went wrong and what to do, without a stack: start-up errors are for the owner, not for a developer.
+ */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const hint = 'hint' in error && typeof error.hint === 'string' ? `\n${error.hint}` : ''

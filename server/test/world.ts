@@ -5,6 +5,7 @@ import type { Emulator } from '@kopilka/emulators/emulator'
 import { startYookassaEmulator } from '@kopilka/emulators/yookassa'
 import { startApp, type App, type AppSettings } from '../src/app.ts'
 import { databaseClock } from '../src/kernel/clock.ts'
+import { moneyTablesDigest } from '../src/modules/admin/index.ts'
 import { applyCatalog } from '../src/modules/catalog/index.ts'
 import { createApiKey, programAsMaker } from '../src/modules/identity/index.ts'
 import { seedRateCards, upsertMeter } from '../src/modules/usage/index.ts'
@@ -46,6 +47,8 @@ export interface World {
   order(input: { customer_id: string; product_key: string; gateway?: string }): Promise<PlacedOrder>
   /** Waits until the condition holds; throws after `timeout_ms`. */
   eventually<T>(what: string, probe: () => Promise<T | undefined | false>, timeout_ms?: number): Promise<T>
+  /** A digest of every table that holds money or units: equal digests mean that nothing was changed. */
+  digest(): Promise<string>
   close(): Promise<void>
 }
 
@@ -92,6 +95,7 @@ export async function startWorld(
       return body
     },
     eventually,
+    digest: () => moneyTablesDigest(app.db),
     close: async () => {
       await yookassa.close()
       await app.stop()

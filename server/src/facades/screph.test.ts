@@ -143,7 +143,7 @@ describe('buying and using minutes', () => {
     expect(charged).toEqual([15, 0, 0, 0, 0, 15])
   })
 
-  it('charges once for one report sent fifty times at once, and refuses the key for another one', async () => {
+  it('charges once for one report sent fifty times, and refuses its key for another', async () => {
     const user = someone()
     await buy(user, 'minutes_30')
     const headers = { ...user, 'idempotency-key': `usage-${people}` }

@@ -14,7 +14,9 @@ export const PAGE_MAX = 200
 export interface Cursors {
   /** Seals where the next page starts. `list` binds the cursor to one list, so it fits no other. */
   seal(list: string, position: readonly (string | number)[]): string
-  /** Opens a cursor. Throws {@link InvalidRequest} when it was altered, made up, or belongs to another list. */
+  /**
+   * Opens a cursor. Throws {@link InvalidRequest} when it was altered, made up, or belongs to another list.
+   */
   open(list: string, cursor: string): (string | number)[]
 }
 

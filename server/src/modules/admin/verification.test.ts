@@ -119,7 +119,8 @@ describe('the verification of the books', () => {
     [
       'inbox_drained',
       () => [
-        `insert into payments.inbox (gateway, external_event_id, type, trust, event, next_attempt_at, received_at)
+        `insert into payments.inbox (gateway, external_event_id, type, trust, event, next_attempt_at,
+          received_at)
         values ('stuck', 'e1', 't', 'signed', '{}', 'infinity', now() - interval '6 minutes')`,
       ],
       () => [`delete from payments.inbox where gateway = 'stuck'`],
@@ -128,7 +129,8 @@ describe('the verification of the books', () => {
     [
       'inbox_without_failures',
       () => [
-        `insert into payments.inbox (gateway, external_event_id, type, trust, event, next_attempt_at, received_at,
+        `insert into payments.inbox (gateway, external_event_id, type, trust, event, next_attempt_at,
+          received_at,
         status) values ('poison', 'e1', 't', 'signed', '{}', now(), now(), 'failed')`,
       ],
       () => [`delete from payments.inbox where gateway = 'poison'`],

@@ -28,8 +28,8 @@ export function quoteRefund(grants: readonly GrantState[], now: Date): QuotedGra
 }
 
 /**
- * Which part of a refund each grant bears: first what the grants are still worth, in order; what goes beyond it is
- * borne in order up to each price. Adds up to the amount as far as the prices reach. Pure.
+ * Which part of a refund each grant bears: first what the grants are still worth, in order; what goes beyond
+ * it is borne in order up to each price. Adds up to the amount as far as the prices reach. Pure.
  */
 export function splitRefund(amount: bigint, grants: readonly QuotedGrant[]): bigint[] {
   let left = amount

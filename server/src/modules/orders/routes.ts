@@ -38,6 +38,12 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
       },
     },
   })
+  readingRoutes(app, kit)
+  cancelRoute(app, kit)
+  refundRoute(app, kit, orders)
+}
+
+function readingRoutes(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
     method: 'GET',
     url: '/v1/orders/:id',
@@ -80,6 +86,9 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
       )
     },
   })
+}
+
+function cancelRoute(app: FastifyInstance, kit: RouteKit): void {
   addRoute(app, kit, {
     method: 'POST',
     url: '/v1/orders/:id/cancel',
@@ -95,7 +104,6 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
       return schemas.orderWire(found.order, found.lines, found.payment)
     },
   })
-  refundRoute(app, kit, orders)
 }
 
 function refundRoute(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): void {

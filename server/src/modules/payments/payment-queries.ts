@@ -47,6 +47,7 @@ export async function findPayment(sql: Sql, id: string): Promise<PaymentRow | un
   return row
 }
 
+/** Every attempt to pay an order, newest first; at most fifty. */
 export async function findPaymentsOfOrder(sql: Sql, order_id: string): Promise<PaymentRow[]> {
   const rows = await sql
     .selectFrom('payments.payments')

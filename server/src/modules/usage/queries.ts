@@ -26,6 +26,7 @@ export async function listMeters(sql: Sql, limit: number, after: string | undefi
     .execute()
 }
 
+/** Sets what a use costs; the same again changes nothing. */
 export async function upsertMeter(
   tx: Tx,
   meter: Omit<MeterRow, 'created_at' | 'updated_at'>,
@@ -160,9 +161,8 @@ export async function lockEventName(
   tx: Tx,
   key: { customer_id: string; meter: string; event_id: string },
 ): Promise<void> {
-  await raw`select pg_advisory_xact_lock(hashtextextended(${`${key.customer_id} ${key.meter} ${key.event_id}`}, 7))`.execute(
-    tx,
-  )
+  const name = `${key.customer_id} ${key.meter} ${key.event_id}`
+  await raw`select pg_advisory_xact_lock(hashtextextended(${name}, 7))`.execute(tx)
 }
 
 export async function insertEvent(tx: Tx, event: MeterEventRow): Promise<void> {

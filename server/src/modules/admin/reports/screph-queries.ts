@@ -39,6 +39,7 @@ export interface PanelPackage {
   currency: string
 }
 
+/** What sold best, by revenue. */
 export async function panelPackages(sql: Sql, limit: number): Promise<PanelPackage[]> {
   const { rows } = await raw<PanelPackage>`
     select l.name, sum(l.quantity)::bigint as sold, sum(l.amount)::bigint as revenue, o.currency
@@ -60,6 +61,7 @@ export interface PanelPayment {
   created_at: Date
 }
 
+/** The newest payments. */
 export async function panelPayments(sql: Sql, limit: number): Promise<PanelPayment[]> {
   const { rows } = await raw<PanelPayment>`
     select id, customer_id, gateway, status, amount, refunded_amount, currency, created_at
