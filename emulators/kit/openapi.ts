@@ -16,6 +16,8 @@ export interface Problem {
 /** A vendor's published shapes. Paths are the file's own, e.g. `/payments/{payment_id}`. */
 export interface Spec {
   checkBody: (method: string, path: string, body: unknown) => Problem[]
+  /** As `checkBody` for a form, whose values are texts: they are turned into the types wanted, in place. */
+  checkForm: (method: string, path: string, form: unknown) => Problem[]
   /** Values are strings and are coerced. A name the file does not know is a problem of keyword `unknown`. */
   checkQuery: (method: string, path: string, query: Readonly<Record<string, unknown>>) => Problem[]
   /** For tests: does the emulator answer in the vendor's shape? */
@@ -67,6 +69,11 @@ export function createSpec(document: Node): Spec {
       const schema = () => bodySchema(operation(method, path).operation['requestBody'], document)
       const check = validator(`body ${method} ${path}`, schema, ajv)
       return !check || check(body) ? [] : problems(check.errors)
+    },
+    checkForm(method, path, form) {
+      const schema = () => bodySchema(operation(method, path).operation['requestBody'], document)
+      const check = validator(`form ${method} ${path}`, schema, coercing)
+      return !check || check(form) ? [] : problems(check.errors)
     },
     checkQuery(method, path, query) {
       const found = operation(method, path)
