@@ -5,27 +5,43 @@ import type { RouteKit } from '#http/routing'
 import { databaseClock, type Clock } from '#kernel/clock'
 import { createCoalescer } from '#kernel/coalesce'
 import { createDb, type Db } from '#kernel/db'
-import { createEvents } from '#kernel/events'
+import { createEvents, type Events } from '#kernel/events'
 import { deleteOldKeys } from '#kernel/idempotency-queries'
 import { createJobQueue } from '#kernel/job-queue'
 import type { JobQueue } from '#kernel/jobs'
 import type { Log } from '#kernel/log'
 import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
+import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
 import { adminRoutes } from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
-import { createCustomerResolver, customerRoutes, type CustomerResolver } from '#modules/customers'
+import {
+  createCustomerResolver,
+  customerRoutes,
+  organizationRoutes,
+  type CustomerResolver,
+  type SharedBooks,
+} from '#modules/customers'
 import { auditWriter, createAuthenticator, identityRoutes } from '#modules/identity'
 import {
   createLedgerKit,
   ledgerRoutes,
+  listWallets,
+  spendWithin,
   startLedger,
   stopLedger,
   sweepExpiries,
   sweepHolds,
   type LedgerKit,
 } from '#modules/ledger'
+import {
+  createDispatcher,
+  forgetOldEvents,
+  notificationRoutes,
+  type Dispatcher,
+  type NotificationsKit,
+} from '#modules/notifications'
 import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
 import {
   checkPayments,
@@ -43,6 +59,7 @@ import { usageRoutes } from '#modules/usage'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
 import { screphRoutes } from './facades/screph.ts'
 import { wireReactions } from './reactions.ts'
+import { createWebhookSender } from './transports/webhook.ts'
 
 export type Role = 'api' | 'worker'
 
@@ -57,9 +74,13 @@ export interface AppSettings {
   base_url: string
   /** 32 bytes that sign cursors. */
   cursor_key: Buffer
+  /** Seals secrets that lie in the database. */
+  box: SecretBox
   gateways: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   extension_folders: readonly string[]
   return_url_origins: readonly string[]
+  /** Networks outgoing webhooks may reach although they are not public. */
+  webhook_networks: readonly string[]
   cors_origins: readonly string[]
   trusted_proxies: readonly string[]
   anonymous_per_minute: number
@@ -82,6 +103,8 @@ export interface App {
   payments: PaymentsKit
   orders: OrdersKit
   jobs: JobQueue
+  /** Adds every route of the program to another server; for tests of who may call what. */
+  addRoutes: (http: FastifyInstance) => void
   /** Handles every notification that waits; for tests and drills. */
   drain: () => Promise<void>
   stop(): Promise<void>
@@ -102,26 +125,11 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const jobs = createJobQueue({ db, clock, log })
   const events = createEvents(jobs)
   const address = { base_url: settings.base_url }
-  const gateways = createGateways(await loadGatewayFiles(settings.extension_folders), {
-    clock,
-    mode: settings.mode,
-    base_url: () => address.base_url,
-    log_refused: (gateway, reason) => log.warn({ gateway, reason }, 'a gateway is not used'),
-  })
-  for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
-  const payments: PaymentsKit = {
-    clock,
-    events,
-    gateways,
-    notice: (message, facts) => log.warn(facts, message),
-  }
-  const orders: OrdersKit = {
-    clock,
-    payments,
-    fiscal: settings.fiscal,
-    isReturnUrlAllowed: returnUrlCheck(settings),
-  }
-  wireReactions(events, { orders })
+  const payments = await paymentsKit(settings, { clock, events, address })
+  const orders = ordersKit(settings, payments)
+  const outgoing = createNotifications(settings, db, { clock, events })
+  const notifications = outgoing.kit
+  wireReactions(events, { orders, notifications })
   const ledger = createLedgerKit(db, clock, {
     lanes: settings.spend_lanes,
     batch_max: settings.spend_batch_max,
@@ -135,30 +143,23 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const resolver = createCustomerResolver(db)
   const inbox_loop = inboxLoop(db, payments, log)
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
-  const http = await createServer({
-    kit,
-    authenticate: authenticator.authenticate,
-    log,
-    version: settings.version,
-    base_url: settings.base_url,
-    cors_origins: settings.cors_origins,
-    trusted_proxies: settings.trusted_proxies,
-    anonymous_per_minute: settings.anonymous_per_minute,
-    metrics_token: settings.metrics_token,
-  })
-  addRoutes(http, kit, {
+  const http = await openHttp(settings, kit, authenticator.authenticate)
+  const parts = {
     mode: settings.mode,
     ledger,
     payments,
     orders,
+    notifications,
     store: inbox.store,
     resolver,
-  })
-  await wireJobs(jobs, { db, clock, ledger, payments, kit })
+  }
+  addRoutes(http, kit, parts)
+  await wireJobs(jobs, { db, clock, ledger, payments, notifications, kit })
   await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
   if (settings.roles.includes('worker')) {
     await events.startWorkers(jobs)
     inbox_loop.start()
+    outgoing.dispatcher.start()
   }
   if (settings.roles.includes('api')) {
     const listening = await http.listen({ host: settings.host, port: settings.port })
@@ -170,6 +171,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     await inbox.stop()
     await inbox_loop.stop()
     await jobs.stop()
+    await outgoing.dispatcher.stop()
     await stopLedger(ledger)
     await authenticator.stop()
     resolver.close()
@@ -185,6 +187,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     payments,
     orders,
     jobs,
+    addRoutes: (other) => addRoutes(other, kit, parts),
     drain: async () => {
       while ((await drainInbox(db, payments)) > 0);
     },
@@ -192,27 +195,78 @@ export async function startApp(settings: AppSettings): Promise<App> {
   }
 }
 
+/** Loads every gateway file and sets up those that have settings. */
+async function paymentsKit(
+  settings: AppSettings,
+  { clock, events, address }: { clock: Clock; events: Events; address: { base_url: string } },
+): Promise<PaymentsKit> {
+  const { log, mode } = settings
+  const gateways = createGateways(await loadGatewayFiles(settings.extension_folders), {
+    clock,
+    mode,
+    base_url: () => address.base_url,
+    log_refused: (gateway, reason) => log.warn({ gateway, reason }, 'a gateway is not used'),
+  })
+  for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
+  return { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
+}
+
+function ordersKit(settings: AppSettings, payments: PaymentsKit): OrdersKit {
+  const isReturnUrlAllowed = returnUrlCheck(settings)
+  return { clock: payments.clock, payments, fiscal: settings.fiscal, isReturnUrlAllowed }
+}
+
+function openHttp(
+  settings: AppSettings,
+  kit: RouteKit,
+  authenticate: Parameters<typeof createServer>[0]['authenticate'],
+): Promise<FastifyInstance> {
+  return createServer({
+    kit,
+    authenticate,
+    log: settings.log,
+    version: settings.version,
+    base_url: settings.base_url,
+    cors_origins: settings.cors_origins,
+    trusted_proxies: settings.trusted_proxies,
+    anonymous_per_minute: settings.anonymous_per_minute,
+    metrics_token: settings.metrics_token,
+  })
+}
+
 interface Parts {
   mode: 'sandbox' | 'live'
   ledger: LedgerKit
   payments: PaymentsKit
   orders: OrdersKit
+  notifications: NotificationsKit
   store: StoreEvents
   resolver: CustomerResolver
 }
 
+/** Every route there is, but those the HTTP edge adds itself. */
 function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   identityRoutes(http, kit, { mode: parts.mode })
   customerRoutes(http, kit)
+  organizationRoutes(http, kit, sharedBooks(kit.clock))
   ledgerRoutes(http, kit, parts.ledger, parts.resolver)
   catalogRoutes(http, kit)
   paymentRoutes(http, kit, parts.payments, parts.store)
   sandboxRoutes(http, kit, parts.payments, parts.store)
   orderRoutes(http, kit, parts.orders)
   usageRoutes(http, kit)
+  notificationRoutes(http, kit, parts.notifications)
   adminRoutes(http, kit, { mode: parts.mode })
   screphRoutes(http, kit, { orders: parts.orders, payments: parts.payments, store: parts.store })
   screphAdminRoutes(http, kit)
+}
+
+/** Organizations share a customer's wallets; the books are above them. */
+function sharedBooks(clock: Clock): SharedBooks {
+  return {
+    listWallets: (sql, customer_id) => listWallets(sql, clock, customer_id),
+    spend: (tx, input) => spendWithin(tx, clock, input),
+  }
 }
 
 /**
@@ -244,6 +298,28 @@ function inboxLoop(db: Db, payments: PaymentsKit, log: Log): Loop {
   })
 }
 
+/** What tells the owner's app; the dispatcher sends where there is a worker. */
+function createNotifications(
+  { mode, webhook_networks, box, log }: AppSettings,
+  db: Db,
+  { clock, events }: Pick<NotificationsKit, 'clock' | 'events'>,
+): { kit: NotificationsKit; dispatcher: Dispatcher } {
+  const transport = createWebhookSender({ may_use_http: mode === 'sandbox', networks: webhook_networks })
+  const kit: NotificationsKit = {
+    clock,
+    events,
+    box,
+    transport,
+    realTime: Date.now,
+    wake: () => dispatcher.wake(),
+    notice: (message, facts) => log.warn(facts, message),
+  }
+  const dispatcher = createDispatcher(db, kit, {
+    on_error: (error) => log.error({ error }, 'webhooks could not be delivered'),
+  })
+  return { kit, dispatcher }
+}
+
 async function wireJobs(
   jobs: JobQueue,
   {
@@ -251,8 +327,16 @@ async function wireJobs(
     clock,
     ledger,
     payments,
+    notifications,
     kit,
-  }: { db: Db; clock: Clock; ledger: LedgerKit; payments: PaymentsKit; kit: RouteKit },
+  }: {
+    db: Db
+    clock: Clock
+    ledger: LedgerKit
+    payments: PaymentsKit
+    notifications: NotificationsKit
+    kit: RouteKit
+  },
 ): Promise<void> {
   await jobs.every('payments.check', 2, async () => {
     await checkPayments(db, payments)
@@ -273,6 +357,9 @@ async function wireJobs(
     // Sixty days: twice what is promised, and no ledger key is among them.
     const before = new Date(kit.clock.now_ms() - 60 * 86_400_000)
     while (!signal.aborted && (await db.transact((tx) => deleteOldKeys(tx, before, 5000))) > 0);
+  })
+  await jobs.schedule('webhooks.forget', '37 3 * * *', async (signal) => {
+    while (!signal.aborted && (await db.transact((tx) => forgetOldEvents(tx, notifications, 5000))) > 0);
   })
 }
 

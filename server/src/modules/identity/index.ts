@@ -11,7 +11,15 @@ export { auditWriter, identityInvariants, listAudit, writeAudit } from './audit.
 export type { AuditFilter, AuditRecord, NewAuditRecord } from './audit.ts'
 export { BUILT_IN_ROLES, isPermission, PERMISSIONS } from './staff-permissions.ts'
 export type { Permission } from './staff-permissions.ts'
-export { createRole, deleteRole, getRole, listRoles, permissionsOf, permissionsOfMany, updateRole } from './roles.ts'
+export {
+  createRole,
+  deleteRole,
+  getRole,
+  listRoles,
+  permissionsOf,
+  permissionsOfMany,
+  updateRole,
+} from './roles.ts'
 export type { Granter, Role, RoleFacts } from './roles.ts'
 export { appointStaff, dismissStaff, getStaff, listStaff, personBehind, retireStaff } from './staff.ts'
 export type { StaffMember } from './staff.ts'
