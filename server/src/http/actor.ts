@@ -30,7 +30,9 @@ export interface UserActor {
   impersonator_id?: string
 }
 
-/** Whoever sends no credential. `network` is the address (IPv6: its /64) limits and keys are counted under. */
+/**
+ * Whoever sends no credential. `network` is the address (IPv6: its /64) limits and keys are counted under.
+ */
 export function anonymousActor(network: string): AnonymousActor {
   return { kind: 'anonymous', id: `ip:${network}` }
 }
@@ -54,5 +56,8 @@ export function checkWho(actor: Actor, who: Who): void {
   }
   if (who.user) return
   if (who.staff !== undefined && actor.permissions.has(who.staff)) return
-  throw new MissingScope('Your role does not allow this.', who.staff === undefined ? {} : { permission: who.staff })
+  throw new MissingScope(
+    'Your role does not allow this.',
+    who.staff === undefined ? {} : { permission: who.staff },
+  )
 }

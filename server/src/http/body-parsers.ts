@@ -12,8 +12,8 @@ const FORM_FIELDS_MAX = 100
 const JSON_TYPE = /^application\/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?[ \t]*$/i
 
 /**
- * What bodies this server reads: JSON; forms on routes with `config.is_form`; any bytes at all, untouched, on routes
- * with `config.raw_body` (signatures are over bytes). Everything else is 415.
+ * What bodies this server reads: JSON; forms on routes with `config.is_form`; any bytes at all, untouched,
+ * on routes with `config.raw_body` (signatures are over bytes). Everything else is 415.
  */
 export function addBodyParsers(app: FastifyInstance): void {
   const parseJson = app.getDefaultJsonParser('error', 'error')
@@ -21,19 +21,25 @@ export function addBodyParsers(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
     if (keepRaw(request, bytes, done)) return
     const { 'content-type': type, 'content-encoding': encoding } = request.headers
-    if ((type !== 'application/json' && !JSON_TYPE.test(type ?? '')) || encoding !== undefined) return unsupported(done)
+    if ((type !== 'application/json' && !JSON_TYPE.test(type ?? '')) || encoding !== undefined)
+      return unsupported(done)
     // No body at all: a route that needs one says which members are missing.
     if (bytes.length === 0) return done(null)
     if (!isUtf8(bytes)) return malformed(done, 'is not UTF-8')
     const text = bytes.toString('utf8')
-    if (text.length > DEPTH_MAX * 2 && isDeeperThan(text, DEPTH_MAX)) return malformed(done, `nests deeper than ${DEPTH_MAX} levels`)
+    if (text.length > DEPTH_MAX * 2 && isDeeperThan(text, DEPTH_MAX))
+      return malformed(done, `nests deeper than ${DEPTH_MAX} levels`)
     void parseJson(request, text, done)
   })
-  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
-    if (keepRaw(request, bytes, done)) return
-    if (!request.routeOptions.config.is_form) return unsupported(done)
-    done(null, { ...parseQuery(bytes.toString('utf8'), '&', '=', { maxKeys: FORM_FIELDS_MAX }) })
-  })
+  app.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'buffer' },
+    (request, bytes: Buffer, done) => {
+      if (keepRaw(request, bytes, done)) return
+      if (!request.routeOptions.config.is_form) return unsupported(done)
+      done(null, { ...parseQuery(bytes.toString('utf8'), '&', '=', { maxKeys: FORM_FIELDS_MAX }) })
+    },
+  )
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
     if (!keepRaw(request, bytes, done)) unsupported(done)
   })
@@ -66,7 +72,8 @@ function isDeeperThan(text: string, depth_max: number): boolean {
     if (code === QUOTE) is_inside_string = !is_inside_string
     else if (is_inside_string) {
       if (code === BACKSLASH) at++
-      // 91 and 123 open an array and an object, 93 and 125 close them: both pairs differ in the bits 0x20 only.
+      // 91 and 123 open an array and an object, 93 and 125 close them: both pairs differ in the bits 0x20
+      // only.
     } else if ((code | 0x20) === 123) {
       if (++depth > depth_max) return true
     } else if ((code | 0x20) === 125) depth--

@@ -2,8 +2,8 @@ import { isIP } from 'node:net'
 import { addressCheck } from '@kopilka/extension'
 
 /**
- * What limits are counted under: an IPv4 address, or the /64 network of an IPv6 address, since whoever has one
- * such address has 2^64 of them. An IPv4 address written as IPv6 is the IPv4 address.
+ * What limits are counted under: an IPv4 address, or the /64 network of an IPv6 address, since whoever has
+ * one such address has 2^64 of them. An IPv4 address written as IPv6 is the IPv4 address.
  */
 export function addressKey(address: string): string {
   const version = isIP(address)
@@ -27,5 +27,12 @@ export function addressKey(address: string): string {
 
 /** Loopback and the private networks of RFC 1918, RFC 4193 and link-local: machines of the same owner. */
 export const isPrivateAddress = addressCheck([
-  '127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', '::1', 'fc00::/7', 'fe80::/10',
+  '127.0.0.0/8',
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '169.254.0.0/16',
+  '::1',
+  'fc00::/7',
+  'fe80::/10',
 ])

@@ -2,6 +2,7 @@ import type { Actor } from './actor.ts'
 import type { DrainState } from './shutdown.ts'
 import type { Metrics } from './metrics.ts'
 import type { Failure } from './problem.ts'
+import type { LoggedRoute } from './request-log.ts'
 import type { Who } from './who.ts'
 
 declare module 'fastify' {
@@ -18,6 +19,9 @@ declare module 'fastify' {
     raw_body?: Buffer
     /** What went wrong, once something did; for the log. */
     failure: Failure | null
+    /** When the request came in, on `performance.now()`. */
+    begun_at: number
+    logged: LoggedRoute | null
   }
   interface FastifyContextConfig {
     who?: Who
@@ -30,6 +34,7 @@ declare module 'fastify' {
     is_hot?: boolean
     /** Asked by machines that watch this one; answered under any load. */
     is_probe?: boolean
+    logged?: LoggedRoute
     /** Takes an Idempotency-Key. */
     is_keyed?: boolean
     /** What the audit log calls it, when it is kept there. */

@@ -3,23 +3,28 @@ import { AssertionFailed, OperationalError, TooManyRequests, Unauthenticated } f
 import { createRateLimiter } from '#kernel/rate-limiter'
 import { type Actor, anonymousActor, checkWho } from './actor.ts'
 import { addressKey } from './client-address.ts'
+import type { LoggedRoute } from './request-log.ts'
 import type { Who } from './who.ts'
 
 /**
- * Says who sent a request by its credentials; `undefined` when it carries none. Answers at once when it knows the
- * credential, else a promise. Throws (or rejects with) Unauthenticated for a credential that is not valid.
+ * Says who sent a request by its credentials; `undefined` when it carries none. Answers at once when it
+ * knows the credential, else a promise. Throws (or rejects with) Unauthenticated for a credential that is
+ * not valid.
  */
 export type Authenticate = (request: FastifyRequest) => Actor | undefined | Promise<Actor | undefined>
 
 export interface Guard {
   /**
-   * Gives a route the hook that says who calls, counts the call and refuses whoever may not. It runs last of the
-   * route's `onRequest` hooks and before the body is read. A facade whose product has credentials of its own sets
-   * `request.actor` in an earlier hook and is then only checked. Throws AssertionFailed when the route does not
-   * declare `config.who`.
+   * Gives a route the hook that says who calls, counts the call and refuses whoever may not. It runs last
+   * of the route's `onRequest` hooks and before the body is read. A facade whose product has credentials of
+   * its own sets `request.actor` in an earlier hook and is then only checked. Throws AssertionFailed when
+   * the route does not declare `config.who`.
    */
   addTo(route: RouteOptions): void
-  /** Counts a request to an address that does not exist, as an anonymous one. Throws TooManyRequests, OperationalError. */
+  /**
+   * Counts a request to an address that does not exist, as an anonymous one. Throws TooManyRequests,
+   * OperationalError.
+   */
   countUnknownRoute(request: FastifyRequest): void
 }
 
@@ -33,7 +38,10 @@ export interface GuardOptions {
   isOverloaded: () => boolean
 }
 
-/** The one place that decides about identity and rate of every request. No promise is made when the caller is known. */
+/**
+ * The one place that decides about identity and rate of every request. No promise is made when the caller
+ * is known.
+ */
 export function createGuard(options: GuardOptions): Guard {
   const limiter = createRateLimiter()
   const { authenticate, draining, isOverloaded } = options
@@ -62,34 +70,46 @@ export function createGuard(options: GuardOptions): Guard {
     return wait_ms > 0 ? tooMany(per_minute, wait_ms) : error
   }
 
+  const enter = (
+    request: FastifyRequest,
+    route: GuardedRoute,
+    actor: Actor | undefined,
+    done: (error?: Error) => void,
+  ): void => {
+    try {
+      admit(request, actor ?? anonymousOf(request), route)
+    } catch (error) {
+      done(error as Error)
+      return
+    }
+    done()
+  }
+
   const hookFor = (route: GuardedRoute): onRequestHookHandler =>
     function guard(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+      request.logged = route.logged
       if (draining.is_draining) reply.header('connection', 'close')
       if (isOverloaded() && !route.is_probe) {
         done(overloaded())
         return
       }
-      const enter = (actor: Actor | undefined): void => {
-        try {
-          admit(request, actor ?? anonymousOf(request), route)
-        } catch (error) {
-          done(error as Error)
-          return
-        }
-        done()
-      }
-      const refuse = (error: unknown): void => done(refusal(request, error) as Error)
       let caller: Actor | undefined | Promise<Actor | undefined> = request.actor ?? undefined
       if (caller === undefined && route.who.proof === undefined) {
         try {
           caller = authenticate(request)
         } catch (error) {
-          refuse(error)
+          done(refusal(request, error) as Error)
           return
         }
       }
-      if (caller instanceof Promise) caller.then(enter, refuse)
-      else enter(caller)
+      if (caller instanceof Promise) {
+        caller.then(
+          (actor) => enter(request, route, actor, done),
+          (error: unknown) => done(refusal(request, error) as Error),
+        )
+      } else {
+        enter(request, route, caller, done)
+      }
     }
 
   return {
@@ -106,6 +126,7 @@ export function createGuard(options: GuardOptions): Guard {
 
 interface GuardedRoute {
   who: Who
+  logged: LoggedRoute | null
   is_probe: boolean
   per_minute: number
   bucket: string
@@ -116,9 +137,11 @@ function guardedRoute(route: RouteOptions, common_per_minute: number): GuardedRo
   if (who === undefined || Object.keys(who).length === 0) {
     throw new AssertionFailed(`${String(route.method)} ${route.url} does not say who may call it`)
   }
-  const own_limit = route.config?.anonymous_per_minute ?? (who.proof === undefined ? undefined : Number.POSITIVE_INFINITY)
+  const own_limit =
+    route.config?.anonymous_per_minute ?? (who.proof === undefined ? undefined : Number.POSITIVE_INFINITY)
   return {
     who,
+    logged: route.config?.logged ?? null,
     is_probe: route.config?.is_probe === true,
     per_minute: own_limit ?? common_per_minute,
     bucket: own_limit === undefined ? '' : `${route.url} `,
@@ -131,7 +154,9 @@ function anonymousOf(request: FastifyRequest): Actor {
 }
 
 function overloaded(): OperationalError {
-  return new OperationalError('overloaded', 'The server has more to do than it can.', { retry_after_seconds: 5 })
+  return new OperationalError('overloaded', 'The server has more to do than it can.', {
+    retry_after_seconds: 5,
+  })
 }
 
 function tooMany(per_minute: number, wait_ms: number): TooManyRequests {

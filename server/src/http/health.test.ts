@@ -27,13 +27,16 @@ describe('/readyz', () => {
     lab = await openLab(undefined, { db: database.db, readiness: [{ name: 'jobs', check: () => true }] })
     const answer = await ask('/readyz')
     expect([answer.statusCode, answer.json()]).toEqual([
-      200, { status: 'ready', checks: { database: 'ok', migrations: 'ok', jobs: 'ok' } },
+      200,
+      { status: 'ready', checks: { database: 'ok', migrations: 'ok', jobs: 'ok' } },
     ])
   })
 
   test('is not ready while the schema is of another version', async () => {
     lab = await openLab(undefined, { db: database.db })
-    await database.db.pool.query(`insert into kernel.migrations (number, name, digest) values (9999, '9999_later.sql', 'x')`)
+    await database.db.pool.query(
+      `insert into kernel.migrations (number, name, digest) values (9999, '9999_later.sql', 'x')`,
+    )
     const newer = await ask('/readyz')
     await database.db.pool.query('delete from kernel.migrations where number = 9999')
     expect([newer.statusCode, newer.json().checks]).toEqual([503, { database: 'ok', migrations: 'failed' }])
@@ -46,7 +49,12 @@ describe('/readyz', () => {
     const readiness = [
       { name: 'no', check: () => false },
       { name: 'throws', check: () => Promise.reject(new Error('secret detail')) },
-      { name: 'throws_at_once', check: () => { throw new Error('secret detail') } },
+      {
+        name: 'throws_at_once',
+        check: () => {
+          throw new Error('secret detail')
+        },
+      },
       { name: 'silent', check: () => new Promise<boolean>(() => undefined) },
     ]
     lab = await openLab(undefined, { db: database.db, readiness })
@@ -54,7 +62,15 @@ describe('/readyz', () => {
     const answer = await ask('/readyz')
     expect(performance.now() - begun).toBeLessThan(1_500)
     expect([answer.statusCode, answer.json().checks]).toEqual([
-      503, { database: 'ok', migrations: 'ok', no: 'failed', throws: 'failed', throws_at_once: 'failed', silent: 'failed' },
+      503,
+      {
+        database: 'ok',
+        migrations: 'ok',
+        no: 'failed',
+        throws: 'failed',
+        throws_at_once: 'failed',
+        silent: 'failed',
+      },
     ])
     expect(answer.body).not.toContain('secret')
   })
@@ -63,12 +79,15 @@ describe('/readyz', () => {
     lab = await openLab(undefined, { db: database.db })
     lab.app.drain.is_draining = true
     const answer = await ask('/readyz')
-    expect([answer.statusCode, answer.json()]).toEqual([503, { status: 'not_ready', checks: { draining: 'failed' } }])
+    expect([answer.statusCode, answer.json()]).toEqual([
+      503,
+      { status: 'not_ready', checks: { draining: 'failed' } },
+    ])
     expect(answer.headers['connection']).toBe('close')
     expect((await ask('/healthz')).statusCode).toBe(200)
   })
 
-  test('answers within a second when the database hangs, and asks it one question however many probes come', async () => {
+  test('answers in a second when the database hangs, and asks it one question for many probes', async () => {
     const sockets: Socket[] = []
     const hole: Server = createTcpServer((socket) => sockets.push(socket))
     await new Promise<void>((resolve) => hole.listen(0, '127.0.0.1', resolve))
@@ -96,8 +115,14 @@ describe('/metrics', () => {
     await ask('/readyz')
     for (const ip of ['127.0.0.1', '10.0.0.5', '::1', 'fd12::1']) {
       const answer = await ask('/metrics', { ip })
-      expect([ip, answer.statusCode, answer.headers['content-type']]).toEqual([ip, 200, expect.stringContaining('text/plain')])
-      expect(answer.body).toContain('kopilka_http_request_duration_seconds_count{method="GET",route="/readyz",status="200"} 1')
+      expect([ip, answer.statusCode, answer.headers['content-type']]).toEqual([
+        ip,
+        200,
+        expect.stringContaining('text/plain'),
+      ])
+      expect(answer.body).toContain(
+        'kopilka_http_request_duration_seconds_count{method="GET",route="/readyz",status="200"} 1',
+      )
       expect(answer.body).toMatch(/kopilka_database_connections\{state="idle"\} \d/)
     }
   })
@@ -106,12 +131,15 @@ describe('/metrics', () => {
     lab = await openLab(undefined, { db: database.db, metrics_token: TOKEN })
     const stranger = await ask('/metrics', { ip: '203.0.113.1' })
     const nothing = await ask('/nothing', { ip: '203.0.113.1' })
-    const shape = (answer: typeof stranger) => ({ ...answer.json(), instance: '' })
+    const shape = (answer: typeof stranger) => ({ ...answer.json<Record<string, unknown>>(), instance: '' })
     expect([stranger.statusCode, shape(stranger)]).toEqual([404, shape(nothing)])
     for (const authorization of ['Bearer wrong', 'Bearer ', `Basic ${TOKEN}`, TOKEN]) {
       expect((await ask('/metrics', { ip: '203.0.113.1', headers: { authorization } })).statusCode).toBe(404)
     }
-    expect((await ask('/metrics', { ip: '203.0.113.1', headers: { authorization: `Bearer ${TOKEN}` } })).statusCode).toBe(200)
+    expect(
+      (await ask('/metrics', { ip: '203.0.113.1', headers: { authorization: `Bearer ${TOKEN}` } }))
+        .statusCode,
+    ).toBe(200)
   })
 
   test('does not take a proxy that is not known for a neighbour', async () => {
@@ -127,7 +155,9 @@ describe('/metrics', () => {
 
   test('an empty token opens nothing', async () => {
     lab = await openLab(undefined, { db: database.db, metrics_token: '' })
-    expect((await ask('/metrics', { ip: '203.0.113.1', headers: { authorization: 'Bearer ' } })).statusCode).toBe(404)
+    expect(
+      (await ask('/metrics', { ip: '203.0.113.1', headers: { authorization: 'Bearer ' } })).statusCode,
+    ).toBe(404)
   })
 
   test('takes counters and gauges of other parts', async () => {

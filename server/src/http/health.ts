@@ -33,16 +33,17 @@ const REMEMBER_MS = 250
 export function addHealthRoutes(app: FastifyInstance, options: HealthOptions): void {
   const ready = createReadiness(options)
   const probe = { who: { proof: 'nothing is told' }, is_probe: true, is_hot: true }
-  app.get('/healthz', { config: probe, schema: { hide: true } }, (_request, reply) => reply.send({ status: 'ok' }))
+  app.get('/healthz', { config: probe, schema: { hide: true } }, (_request, reply) =>
+    reply.send({ status: 'ok' }),
+  )
   app.get('/readyz', { config: probe, schema: { hide: true } }, async (_request, reply) => {
     const checks = app.drain.is_draining ? { draining: false } : await ready()
     const is_ready = Object.values(checks).every(Boolean)
-    const words = Object.entries(checks).map(([name, is_fine]) => [name, is_fine ? 'ok' : 'failed'])
+    const words = Object.entries(checks).map(([name, is_fine]) => [name, is_fine ? 'ok' : 'failed'] as const)
     if (!is_ready) reply.header('retry-after', '1')
-    return reply.status(is_ready ? 200 : 503).send({
-      status: is_ready ? 'ready' : 'not_ready',
-      checks: Object.fromEntries(words),
-    })
+    return reply
+      .status(is_ready ? 200 : 503)
+      .send({ status: is_ready ? 'ready' : 'not_ready', checks: Object.fromEntries(words) })
   })
   const metrics = { who: { proof: 'a private address or the metrics token' }, is_probe: true, is_hot: true }
   app.get('/metrics', { config: metrics, schema: { hide: true } }, async (request, reply) => {
@@ -68,7 +69,9 @@ function createReadiness(options: HealthOptions): () => Promise<Record<string, b
     ...options.readiness,
   ]
   const run = async (): Promise<Record<string, boolean>> => {
-    const results = await Promise.all(checks.map(async ({ name, check }) => [name, await inTime(check)] as const))
+    const results = await Promise.all(
+      checks.map(async ({ name, check }) => [name, await inTime(check)] as const),
+    )
     return Object.fromEntries(results)
   }
   let latest: Promise<Record<string, boolean>> | undefined

@@ -14,5 +14,7 @@ export function idempotencyKeyOf(request: FastifyRequest): string {
   const header = request.headers['idempotency-key']
   if (header === undefined) return newId('req')
   if (typeof header === 'string' && FORM.test(header)) return header
-  throw new InvalidRequest([{ pointer: '/headers/idempotency-key', detail: 'must be 1 to 255 visible ASCII characters, once' }])
+  throw new InvalidRequest([
+    { pointer: '/headers/idempotency-key', detail: 'must be 1 to 255 visible ASCII characters, once' },
+  ])
 }

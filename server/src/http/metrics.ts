@@ -1,4 +1,5 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import { createRequestCounts, type RequestCounts } from './request-counts.ts'
 
 /** The figures of one process, in Prometheus' words. Parts of the server add theirs here. */
 export interface Metrics {
@@ -6,30 +7,29 @@ export interface Metrics {
   /** A figure that only grows. `name` ends in `_total`. Ask once and keep it. */
   counter<Label extends string>(name: string, help: string, labels?: readonly Label[]): Counter<Label>
   /** A figure that is read when somebody looks: one number, or one per value of a label. */
-  gauge(name: string, help: string, read: () => number | Readonly<Record<string, number>>, label?: string): void
-  /** Notes one answered request. */
-  countRequest(method: string, route: string, status: number, seconds: number): void
+  gauge(
+    name: string,
+    help: string,
+    read: () => number | Readonly<Record<string, number>>,
+    label?: string,
+  ): void
+  readonly requests: RequestCounts
   /** What `/metrics` answers. */
   text(): Promise<string>
 }
 
-/** From a cached read to the longest a vendor may take. */
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 40]
-
-/** Makes the figures of a process. `has_process_metrics` false leaves out memory, CPU and event loop (tests). */
+/**
+ * Makes the figures of a process. `has_process_metrics` false leaves out memory, CPU and event loop
+ * (tests).
+ */
 export function createMetrics(has_process_metrics = true): Metrics {
   const registry = new Registry()
   if (has_process_metrics) collectDefaultMetrics({ register: registry })
-  const requests = new Histogram({
-    name: 'kopilka_http_request_duration_seconds',
-    help: 'How long requests took, by route and status.',
-    labelNames: ['method', 'route', 'status'],
-    buckets: SECONDS,
-    registers: [registry],
-  })
+  const requests = createRequestCounts()
   return {
     registry,
-    counter: (name, help, labels = []) => new Counter({ name, help, labelNames: labels, registers: [registry] }),
+    counter: (name, help, labels = []) =>
+      new Counter({ name, help, labelNames: labels, registers: [registry] }),
     gauge: (name, help, read, label) => {
       const gauge: Gauge = new Gauge({
         name,
@@ -39,12 +39,13 @@ export function createMetrics(has_process_metrics = true): Metrics {
         collect: () => {
           const now = read()
           if (typeof now === 'number') gauge.set(now)
-          else for (const [value, amount] of Object.entries(now)) gauge.set({ [label ?? 'name']: value }, amount)
+          else
+            for (const [value, amount] of Object.entries(now)) gauge.set({ [label ?? 'name']: value }, amount)
         },
       })
     },
-    countRequest: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
-    text: () => registry.metrics(),
+    requests,
+    text: async () => `${await registry.metrics()}\n${requests.text()}`,
   }
 }
 
@@ -58,5 +59,10 @@ export function addPoolMetrics(
     busy: pool.totalCount - pool.idleCount,
     waiting: pool.waitingCount,
   })
-  metrics.gauge('kopilka_database_connections', 'Connections of the pool and those who wait for one.', read, 'state')
+  metrics.gauge(
+    'kopilka_database_connections',
+    'Connections of the pool and those who wait for one.',
+    read,
+    'state',
+  )
 }

@@ -15,7 +15,7 @@ export interface OpenApiOptions {
 
 const DESCRIPTION = `Sell prepaid units and subscriptions, take the money, keep an exact ledger.
 
-- Amounts are integers in the smallest part: cents for money, whole stars for XTR, a unit's smallest part for units.
+- Amounts are integers in the smallest part: cents for money, whole stars for XTR, seconds for minutes.
 - Lists answer \`items\` and \`next_cursor\`.
 - Errors are RFC 9457 problems with a stable \`code\`.
 - Send an \`Idempotency-Key\` with every write: the same key answers the same, whatever the network did.`
@@ -28,15 +28,16 @@ const KEY_PARAMETER = {
       minLength: 1,
       maxLength: 255,
       description:
-        'The caller’s name for this one intent; the same key answers the same. Without it a retry is a new intent.',
+        'The caller’s name for this one intent; the same key answers the same. ' +
+        'Without it a retry is a new intent.',
     },
   },
 }
 
 /**
  * Describes every route as OpenAPI 3.1 at `/openapi.json`. To be awaited before the first route is added.
- * Both directions show a schema's wire side: codecs are decoded on the way in and encoded on the way out, so an
- * amount is an integer in requests and in answers.
+ * Both directions show a schema's wire side: codecs are decoded on the way in and encoded on the way out,
+ * so an amount is an integer in requests and in answers.
  */
 export async function addOpenApi(app: FastifyInstance, options: OpenApiOptions): Promise<void> {
   const components = new Map<string, Schema>()
@@ -52,8 +53,16 @@ export async function addOpenApi(app: FastifyInstance, options: OpenApiOptions):
       servers: [{ url: options.base_url === '' ? '/' : options.base_url }],
       components: {
         securitySchemes: {
-          api_key: { type: 'http', scheme: 'bearer', description: 'A secret API key: `sk_live_…` or `sk_test_…`.' },
-          api_key_basic: { type: 'http', scheme: 'basic', description: 'The secret API key as user name, no password.' },
+          api_key: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'A secret API key: `sk_live_…` or `sk_test_…`.',
+          },
+          api_key_basic: {
+            type: 'http',
+            scheme: 'basic',
+            description: 'The secret API key as user name, no password.',
+          },
         },
       },
     },
@@ -92,7 +101,8 @@ function describer(components: Map<string, Schema>): SwaggerTransform {
     }
     for (const part of ['params', 'querystring', 'body'] as const) {
       const one = parts[part]
-      if (one instanceof z.ZodType) described[part] = part === 'body' ? toSchema(one, components) : inline(one, components)
+      if (one instanceof z.ZodType)
+        described[part] = part === 'body' ? toSchema(one, components) : inline(one, components)
     }
     if (config.is_keyed === true) described.headers = KEY_PARAMETER
     return { schema: described, url }
@@ -114,11 +124,14 @@ function answersOf(response: unknown, components: Map<string, Schema>): Record<s
   for (const [status, schema] of Object.entries((response ?? {}) as Record<string, unknown>)) {
     if (!(schema instanceof z.ZodType)) continue
     const is_problem = isProblem(schema)
-    const description = (schema === problem ? undefined : schema.description) ?? (is_problem ? 'A problem.' : 'Done.')
+    const description =
+      (schema === problem ? undefined : schema.description) ?? (is_problem ? 'A problem.' : 'Done.')
     const type = is_problem ? 'application/problem+json' : 'application/json'
     described[status] = {
       description,
-      content: { [type]: { schema: is_problem ? toSchema(problem, components) : toSchema(schema, components) } },
+      content: {
+        [type]: { schema: is_problem ? toSchema(problem, components) : toSchema(schema, components) },
+      },
     }
   }
   return described
@@ -159,13 +172,14 @@ function tidy(value: unknown): Schema {
     if (typeof node !== 'object' || node === null) return node
     const copy: JsonSchema = {}
     for (const [name, member] of Object.entries(node)) {
-      if (name === '$ref' && typeof member === 'string') copy[name] = member.replace('#/$defs/', '#/components/schemas/')
+      if (name === '$ref' && typeof member === 'string')
+        copy[name] = member.replace('#/$defs/', '#/components/schemas/')
       else copy[name] = walk(member)
     }
     return copy
   }
   const { $schema: _schema, id: _id, ...rest } = walk(value) as JsonSchema
-  return rest as Schema
+  return rest
 }
 
 type Document = Parameters<NonNullable<swagger.FastifyDynamicSwaggerOptions['transformObject']>>[0]
@@ -176,11 +190,15 @@ function withComponents(document: Document, components: ReadonlyMap<string, Sche
   const sorted = [...components].toSorted(([a], [b]) => (a < b ? -1 : 1))
   return {
     ...openapiObject,
-    paths: Object.fromEntries(Object.entries(openapiObject.paths ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    paths: Object.fromEntries(
+      Object.entries(openapiObject.paths ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    ),
     components: { ...openapiObject.components, schemas: Object.fromEntries(sorted) },
   } as OpenAPIV3_1.Document
 }
 
-function assertOpenApi(document: Document): asserts document is Extract<Document, { openapiObject: unknown }> {
+function assertOpenApi(
+  document: Document,
+): asserts document is Extract<Document, { openapiObject: unknown }> {
   if (!('openapiObject' in document)) throw new TypeError('swagger was set up for another format')
 }

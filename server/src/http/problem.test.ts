@@ -1,6 +1,13 @@
 import { GatewayMisconfigured, GatewayUnavailable } from '@kopilka/extension'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { AssertionFailed, DomainError, InvalidRequest, OperationalError, TooManyRequests, Unauthenticated } from '#kernel/errors'
+import {
+  AssertionFailed,
+  DomainError,
+  InvalidRequest,
+  OperationalError,
+  TooManyRequests,
+  Unauthenticated,
+} from '#kernel/errors'
 import { productErrors, toProblem } from './problem.ts'
 import { openLab, type Lab } from './server.fixtures/lab.ts'
 
@@ -12,7 +19,11 @@ class TooPoor extends DomainError {
 
 describe('toProblem', () => {
   test('shows a domain error with its facts and its code’s address', () => {
-    const error = new TooPoor('the wallet holds 3, 10 required', { available: 3n, required: 10n, note: undefined })
+    const error = new TooPoor('the wallet holds 3, 10 required', {
+      available: 3n,
+      required: 10n,
+      note: undefined,
+    })
     const { problem, headers, fault } = toProblem(error, 'req_1', 'https://pay.example.com')
     expect(problem).toEqual({
       type: 'https://pay.example.com/errors/insufficient_funds',
@@ -29,8 +40,15 @@ describe('toProblem', () => {
   })
 
   test('facts never take the place of the standard members', () => {
-    const { problem } = toProblem(new TooPoor('x', { status: 200, code: 'fine', type: '/', title: 'ok' }), 'req_1')
-    expect(problem).toMatchObject({ status: 402, code: 'insufficient_funds', type: '/errors/insufficient_funds' })
+    const { problem } = toProblem(
+      new TooPoor('x', { status: 200, code: 'fine', type: '/', title: 'ok' }),
+      'req_1',
+    )
+    expect(problem).toMatchObject({
+      status: 402,
+      code: 'insufficient_funds',
+      type: '/errors/insufficient_funds',
+    })
   })
 
   test('says when to come back, in whole seconds and at least one', () => {
@@ -38,7 +56,12 @@ describe('toProblem', () => {
     expect(toProblem(new TooManyRequests('x', 7), 'req_1').headers).toEqual({ 'retry-after': '7' })
     const busy = new OperationalError('vendor_slow', 'later', { retry_after_seconds: 30 })
     const { problem, headers, fault } = toProblem(busy, 'req_1')
-    expect([problem.status, problem.code, headers['retry-after'], fault]).toEqual([503, 'vendor_slow', '30', 'world'])
+    expect([problem.status, problem.code, headers['retry-after'], fault]).toEqual([
+      503,
+      'vendor_slow',
+      '30',
+      'world',
+    ])
     expect(problem).not.toHaveProperty('retry_after_seconds')
   })
 
@@ -49,14 +72,25 @@ describe('toProblem', () => {
       new Error('Connection terminated unexpectedly'),
     ]) {
       const { problem, headers } = toProblem(error, 'req_1')
-      expect([problem.status, problem.code, headers['retry-after']]).toEqual([503, 'database_unavailable', '1'])
+      expect([problem.status, problem.code, headers['retry-after']]).toEqual([
+        503,
+        'database_unavailable',
+        '1',
+      ])
       expect(JSON.stringify(problem)).not.toContain(error.message)
     }
   })
 
   test('gateways that fail or refuse our settings are 503 without their words', () => {
-    const down = toProblem(new GatewayUnavailable('secret-looking reason', { retry_after_ms: 2_500 }), 'req_1')
-    expect([down.problem.status, down.problem.code, down.headers['retry-after']]).toEqual([503, 'gateway_unavailable', '3'])
+    const down = toProblem(
+      new GatewayUnavailable('secret-looking reason', { retry_after_ms: 2_500 }),
+      'req_1',
+    )
+    expect([down.problem.status, down.problem.code, down.headers['retry-after']]).toEqual([
+      503,
+      'gateway_unavailable',
+      '3',
+    ])
     const wrong = toProblem(new GatewayMisconfigured('bad shop password'), 'req_1')
     expect([wrong.problem.status, wrong.problem.code]).toEqual([503, 'gateway_misconfigured'])
     expect(JSON.stringify([down.problem, wrong.problem])).not.toMatch(/secret-looking|shop password/)
@@ -67,12 +101,20 @@ describe('toProblem', () => {
       new AssertionFailed('balance of cus_1 is below zero'),
       new TypeError('x of undefined'),
       Object.assign(new Error('duplicate key'), { code: '23505', detail: 'Key (email)=(a@b.c)' }),
-      'a thrown text', undefined, null, 7, { code: 'FST_ERR_CTP_BODY_TOO_LARGE' },
+      'a thrown text',
+      undefined,
+      null,
+      7,
+      { code: 'FST_ERR_CTP_BODY_TOO_LARGE' },
     ]
     for (const error of mistakes) {
       const { problem, fault } = toProblem(error, 'req_1')
       expect(problem).toEqual({
-        type: '/errors/internal_error', title: 'A mistake on our side.', status: 500, code: 'internal_error', instance: 'req_1',
+        type: '/errors/internal_error',
+        title: 'A mistake on our side.',
+        status: 500,
+        code: 'internal_error',
+        instance: 'req_1',
       })
       expect(fault).toBe('ours')
     }
@@ -83,40 +125,49 @@ describe('errors over HTTP', () => {
   let lab: Lab
   const open = { config: { who: { anonymous: true } } } as const
   beforeAll(async () => {
-    lab = await openLab(async (app) => {
-      app.get('/poor', open, () => {
-        throw new TooPoor('short', { available: 3n, required: 9_007_199_254_740_993n })
-      })
-      app.get('/bug', open, () => {
-        throw new Error('the password is hunter2')
-      })
-      app.get('/late-bug', open, async () => {
-        await new Promise((resolve) => setTimeout(resolve, 1))
-        throw new Error('the password is hunter2')
-      })
-      app.get('/who', open, () => {
-        throw new Unauthenticated('no')
-      })
-      app.get('/after-etag', open, (_request, reply) => {
-        reply.header('etag', '"1"').header('cache-control', 'public, max-age=60').status(201)
-        throw new InvalidRequest([{ pointer: '/x', detail: 'is bad' }])
-      })
-      await app.register(async (scope) => {
-        productErrors(scope, (problem) => ({ body: { error: problem.detail ?? problem.title, code: problem.code } }))
-        scope.get('/product/poor', open, () => {
-          throw new TooPoor('short')
+    lab = await openLab(
+      async (app) => {
+        app.get('/poor', open, () => {
+          throw new TooPoor('short', { available: 3n, required: 9_007_199_254_740_993n })
         })
-        scope.get('/product/bug', open, () => {
+        app.get('/bug', open, () => {
           throw new Error('the password is hunter2')
         })
-      })
-      await app.register(async (scope) => {
-        productErrors(scope, () => ({ body: 'bad sign', status: 200, content_type: 'text/plain; charset=utf-8' }))
-        scope.get('/vendor', open, () => {
-          throw new TooPoor('short')
+        app.get('/late-bug', open, async () => {
+          await new Promise((resolve) => setTimeout(resolve, 1))
+          throw new Error('the password is hunter2')
         })
-      })
-    }, { base_url: 'https://pay.example.com/' })
+        app.get('/who', open, () => {
+          throw new Unauthenticated('no')
+        })
+        app.get('/after-etag', open, (_request, reply) => {
+          reply.header('etag', '"1"').header('cache-control', 'public, max-age=60').status(201)
+          throw new InvalidRequest([{ pointer: '/x', detail: 'is bad' }])
+        })
+        await app.register(async (scope) => {
+          productErrors(scope, (problem) => ({
+            body: { error: problem.detail ?? problem.title, code: problem.code },
+          }))
+          scope.get('/product/poor', open, () => {
+            throw new TooPoor('short')
+          })
+          scope.get('/product/bug', open, () => {
+            throw new Error('the password is hunter2')
+          })
+        })
+        await app.register(async (scope) => {
+          productErrors(scope, () => ({
+            body: 'bad sign',
+            status: 200,
+            content_type: 'text/plain; charset=utf-8',
+          }))
+          scope.get('/vendor', open, () => {
+            throw new TooPoor('short')
+          })
+        })
+      },
+      { base_url: 'https://pay.example.com/' },
+    )
   })
   afterAll(() => lab.close())
 
@@ -128,7 +179,11 @@ describe('errors over HTTP', () => {
     const problem = answer.json()
     expect(problem.type).toBe('https://pay.example.com/errors/insufficient_funds')
     expect(problem.instance).toBe(answer.headers['x-request-id'])
-    expect(lab.lines.at(-1)?.fields).toMatchObject({ request_id: problem.instance, code: 'insufficient_funds', status: 402 })
+    expect(lab.lines.at(-1)?.fields).toMatchObject({
+      request_id: problem.instance,
+      code: 'insufficient_funds',
+      status: 402,
+    })
   })
 
   test('amounts in facts are integers while JSON readers keep them exact, else digits', async () => {
@@ -166,7 +221,11 @@ describe('errors over HTTP', () => {
     expect([answer.statusCode, answer.json()]).toEqual([402, { error: 'short', code: 'insufficient_funds' }])
     expect(answer.headers['content-type']).toBe('application/json; charset=utf-8')
     const vendor = await lab.app.inject('/vendor')
-    expect([vendor.statusCode, vendor.body, vendor.headers['content-type']]).toEqual([200, 'bad sign', 'text/plain; charset=utf-8'])
+    expect([vendor.statusCode, vendor.body, vendor.headers['content-type']]).toEqual([
+      200,
+      'bad sign',
+      'text/plain; charset=utf-8',
+    ])
     expect((await lab.app.inject('/poor')).headers['content-type']).toContain('problem+json')
   })
 })

@@ -44,9 +44,15 @@ interface Facts {
 
 /** Fastify's own refusals by their codes; everything else of its 4xx is a malformed request. */
 const EDGE_ERRORS: Readonly<Record<string, { status: number; code: string; title: string }>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: { status: 413, code: 'body_too_large', title: 'The body is larger than this route takes.' },
+  FST_ERR_CTP_BODY_TOO_LARGE: {
+    status: 413,
+    code: 'body_too_large',
+    title: 'The body is larger than this route takes.',
+  },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
-    status: 415, code: 'unsupported_media_type', title: 'This route does not take that content type.',
+    status: 415,
+    code: 'unsupported_media_type',
+    title: 'This route does not take that content type.',
   },
   FST_ERR_MAX_PARAM_LENGTH: { status: 414, code: 'path_too_long', title: 'A part of the path is too long.' },
 }
@@ -59,8 +65,8 @@ const MALFORMED: Readonly<Record<string, string>> = {
 }
 
 /**
- * Turns whatever was thrown into a problem. Only texts written for callers are shown: of our own mistakes nothing
- * but the request's id.
+ * Turns whatever was thrown into a problem. Only texts written for callers are shown: of our own mistakes
+ * nothing but the request's id.
  */
 export function toProblem(error: unknown, request_id: string, base_url = ''): Rendered {
   const facts = factsOf(asOperational(error))
@@ -77,7 +83,8 @@ export function toProblem(error: unknown, request_id: string, base_url = ''): Re
     if (value !== undefined && !(name in problem)) problem[name] = value
   }
   const headers: Record<string, string> = {}
-  if (typeof retry_after_seconds === 'number') headers['retry-after'] = String(Math.max(1, Math.ceil(retry_after_seconds)))
+  if (typeof retry_after_seconds === 'number')
+    headers['retry-after'] = String(Math.max(1, Math.ceil(retry_after_seconds)))
   if (facts.status === 401) headers['www-authenticate'] = 'Bearer realm="kopilka"'
   return { problem, headers, fault: facts.fault }
 }
@@ -89,12 +96,26 @@ function factsOf(error: unknown): Facts {
   }
   if (error instanceof OperationalError) {
     const { code, status, message, retry_after_seconds } = error
-    return { code, status, title: UNAVAILABLE, detail: message, facts: { retry_after_seconds }, fault: 'world' }
+    return {
+      code,
+      status,
+      title: UNAVAILABLE,
+      detail: message,
+      facts: { retry_after_seconds },
+      fault: 'world',
+    }
   }
   if (error instanceof GatewayUnavailable) {
     const retry_after_seconds = (error.retry_after_ms ?? 1000) / 1000
     const detail = 'The payment gateway does not answer now.'
-    return { code: error.code, status: 503, title: UNAVAILABLE, detail, facts: { retry_after_seconds }, fault: 'world' }
+    return {
+      code: error.code,
+      status: 503,
+      title: UNAVAILABLE,
+      detail,
+      facts: { retry_after_seconds },
+      fault: 'world',
+    }
   }
   if (error instanceof GatewayMisconfigured) {
     const detail = 'The payment gateway refuses the settings of this installation; its owner has to act.'
@@ -104,9 +125,22 @@ function factsOf(error: unknown): Facts {
   const state = sqlState(error)
   if (state === '22021' || state === '22P05') {
     const detail = 'A text holds a character that cannot be kept.'
-    return { code: 'invalid_request', status: 400, title: 'The request is malformed.', detail, fault: 'caller' }
+    return {
+      code: 'invalid_request',
+      status: 400,
+      title: 'The request is malformed.',
+      detail,
+      fault: 'caller',
+    }
   }
-  return edgeFacts(error) ?? { code: 'internal_error', status: 500, title: 'A mistake on our side.', fault: 'ours' }
+  return (
+    edgeFacts(error) ?? {
+      code: 'internal_error',
+      status: 500,
+      title: 'A mistake on our side.',
+      fault: 'ours',
+    }
+  )
 }
 
 const UNAVAILABLE = 'Something this request needs does not work now; nothing was lost.'
@@ -117,7 +151,8 @@ function edgeFacts(error: unknown): Facts | undefined {
   if (known) return { ...known, fault: 'caller' }
   // A client that went away while it sent its body: nobody reads the answer.
   const is_gone = error.code === 'ECONNRESET' && 'statusCode' in error && error.statusCode === 400
-  const is_malformed = error.code in MALFORMED || (error.code.startsWith('FST_ERR_CTP_') && statusOf(error) === 400)
+  const is_malformed =
+    error.code in MALFORMED || (error.code.startsWith('FST_ERR_CTP_') && statusOf(error) === 400)
   if (!is_malformed && !is_gone) return undefined
   const detail = MALFORMED[error.code] ?? 'cannot be read'
   const { code, status, title, message, facts } = new InvalidRequest([{ pointer: '', detail }])
@@ -137,9 +172,17 @@ export function problemText(body: unknown): string {
 }
 
 /** Sends an error as `application/problem+json` and notes it for the log line of the request. */
-export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply, base_url: string): void {
+export function sendProblem(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  base_url: string,
+): void {
   const { problem, headers } = noted(error, request, base_url)
-  send(reply, problem.status, headers, { content_type: 'application/problem+json; charset=utf-8', body: problem })
+  send(reply, problem.status, headers, {
+    content_type: 'application/problem+json; charset=utf-8',
+    body: problem,
+  })
 }
 
 /** How a product's own interface says that something went wrong. Members left out are as in a problem. */
@@ -167,7 +210,8 @@ export function productErrors(
 
 function noted(error: unknown, request: FastifyRequest, base_url: string): Rendered {
   const rendered = toProblem(error, request.id, base_url)
-  // A person's browser asks for the key, which is then the user name; a program's request must not open a dialog.
+  // A person's browser asks for the key, which is then the user name; a program's request must not open a
+  // dialog.
   if (rendered.problem.status === 401 && request.headers.accept?.includes('text/html')) {
     rendered.headers['www-authenticate'] += ', Basic realm="kopilka", charset="UTF-8"'
   }

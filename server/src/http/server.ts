@@ -3,7 +3,12 @@ import { getHeapStatistics } from 'node:v8'
 import cors from '@fastify/cors'
 import underPressure from '@fastify/under-pressure'
 import { addressCheck } from '@kopilka/extension'
-import Fastify, { type FastifyInstance, type FastifyHttpOptions } from 'fastify'
+import Fastify, {
+  type FastifyHttpOptions,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify'
 import { serializerCompiler } from 'fastify-type-provider-zod'
 import { NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
@@ -20,7 +25,10 @@ import { securityHeaders } from './security-headers.ts'
 import { watchConnections } from './shutdown.ts'
 import { validatorCompiler } from './validation.ts'
 
-/** Limits of a connection, all in milliseconds. The defaults suit clients from slow phones to vendors' servers. */
+/**
+ * Limits of a connection, all in milliseconds. The defaults suit clients from slow phones to vendors'
+ * servers.
+ */
 export interface Timeouts {
   /** Until the head of a request is complete. */
   headers_ms: number
@@ -35,7 +43,11 @@ export interface Timeouts {
 }
 
 const TIMEOUTS: Timeouts = {
-  headers_ms: 10_000, request_ms: 20_000, silence_ms: 65_000, keep_alive_ms: 72_000, check_ms: 2_000,
+  headers_ms: 10_000,
+  request_ms: 20_000,
+  silence_ms: 65_000,
+  keep_alive_ms: 72_000,
+  check_ms: 2_000,
 }
 
 export interface ServerOptions {
@@ -63,7 +75,10 @@ export interface ServerOptions {
 const BODY_MAX_BYTES = 65_536
 const HEADERS_MAX_BYTES = 16_384
 const HEADERS_MAX = 100
-/** A customer key of 220 letters may be three times as long in percent encoding, and twelve times in Cyrillic. */
+/**
+ * A customer key of 220 letters may be three times as long in percent encoding, and twelve times in
+ * Cyrillic.
+ */
 const PARAMETER_MAX = 2_640
 /** The event loop answers nobody for this long: better to turn some away than to let all wait. */
 const LOOP_DELAY_MAX_MS = 1_000
@@ -71,17 +86,29 @@ const ANONYMOUS_PER_MINUTE = 100
 
 /**
  * Makes the HTTP server with everything around the routes: limits, identity, errors, log, metrics, health,
- * `/openapi.json` and `/docs`. Routes are added to what it answers, then `listen` is called. Every route must say
- * `config.who`, or adding it throws AssertionFailed.
+ * `/openapi.json` and `/docs`. Routes are added to what it answers, then `listen` is called. Every route
+ * must say `config.who`, or adding it throws AssertionFailed.
  */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
   const base_url = (options.base_url ?? '').replace(/\/+$/, '')
   const trusted_proxies = options.trusted_proxies ?? []
   const drain = { is_draining: false }
   const metrics = options.metrics ?? createMetrics()
+  const request_log = createRequestLog(options.log, metrics)
+  const headers = Object.entries(securityHeaders(base_url))
+  const begin = (request: FastifyRequest, reply: FastifyReply): void => {
+    request.begun_at = performance.now()
+    for (const [name, value] of headers) reply.header(name, value)
+    reply.header('x-request-id', request.id)
+  }
   const app = Fastify({
     ...fastifyOptions(options, trusted_proxies),
-    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply, base_url),
+    // An address that cannot be read reaches no route and no hook.
+    frameworkErrors: (error, request, reply) => {
+      begin(request, reply)
+      sendProblem(error, request, reply, base_url)
+      request_log.note(request, reply)
+    },
   })
   const timeouts = { ...TIMEOUTS, ...options.timeouts }
   app.server.headersTimeout = timeouts.headers_ms
@@ -93,15 +120,15 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   app.decorate('drain', drain)
   app.decorateRequest('actor')
   app.decorateRequest('failure', null)
+  app.decorateRequest('begun_at', 0)
+  app.decorateRequest('logged', null)
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, base_url))
   addBodyParsers(app)
 
-  const headers = Object.entries(securityHeaders(base_url))
   app.addHook('onRequest', (request, reply, done) => {
-    for (const [name, value] of headers) reply.header(name, value)
-    reply.header('x-request-id', request.id)
+    begin(request, reply)
     done()
   })
   const guard = createGuard({
@@ -112,8 +139,14 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   })
   // Before the guard's hook: the plugin's own route answers preflights and needs no guard.
   await addCors(app, options.cors_origins ?? [])
-  app.addHook('onResponse', createRequestLog(options.log, metrics))
-  app.addHook('onRoute', (route) => guard.addTo(route))
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    request_log.note(request, reply)
+    done()
+  })
+  app.addHook('onRoute', (route) => {
+    request_log.addTo(route)
+    guard.addTo(route)
+  })
   app.setNotFoundHandler((request) => {
     guard.countUnknownRoute(request)
     throw new NotFound('There is nothing at this address.')
@@ -130,7 +163,10 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   return app
 }
 
-function fastifyOptions(options: ServerOptions, trusted_proxies: readonly string[]): FastifyHttpOptions<Server> {
+function fastifyOptions(
+  options: ServerOptions,
+  trusted_proxies: readonly string[],
+): FastifyHttpOptions<Server> {
   const timeouts = { ...TIMEOUTS, ...options.timeouts }
   return {
     logger: false,
@@ -185,7 +221,8 @@ function idCounter(): () => string {
       beginning = newId('req').slice(0, -3)
       count = 0
     }
-    const end = ID_LETTERS.charAt(count >> 10) + ID_LETTERS.charAt((count >> 5) & 31) + ID_LETTERS.charAt(count & 31)
+    const end =
+      ID_LETTERS.charAt(count >> 10) + ID_LETTERS.charAt((count >> 5) & 31) + ID_LETTERS.charAt(count & 31)
     count++
     return beginning + end
   }
@@ -217,13 +254,23 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: BrokenSoc
 type Broken = readonly [status: number, reason: string, code: string, title: string]
 const BROKEN_OTHERWISE: Broken = [400, 'Bad Request', 'invalid_request', 'The request is malformed.']
 const BROKEN: Readonly<Record<string, Broken>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'request_timeout', 'The request did not arrive in time.'],
-  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large', 'headers_too_large', 'The headers are too large.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    408,
+    'Request Timeout',
+    'request_timeout',
+    'The request did not arrive in time.',
+  ],
+  HPE_HEADER_OVERFLOW: [
+    431,
+    'Request Header Fields Too Large',
+    'headers_too_large',
+    'The headers are too large.',
+  ],
 }
 
 /**
- * Answers whether this process has more to do than it can. The plugin lives in a scope of its own, because its hook
- * reads every route's options for every request; here one comparison is enough.
+ * Answers whether this process has more to do than it can. The plugin lives in a scope of its own, because
+ * its hook reads every route's options for every request; here one comparison is enough.
  */
 async function watchLoad(app: FastifyInstance): Promise<() => boolean> {
   let isOverloaded = (): boolean => false

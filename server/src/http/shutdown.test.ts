@@ -25,7 +25,9 @@ async function start(...args: string[]): Promise<Running> {
   const [port] = (await once(child, 'message')) as [number]
   let told_at = 0
   const ended = once(child, 'exit').then(([code, signal]) => ({
-    code: code as number | null, signal: signal as string | null, after_ms: performance.now() - told_at,
+    code: code as number | null,
+    signal: signal as string | null,
+    after_ms: performance.now() - told_at,
   }))
   const terminate = (): void => {
     told_at = performance.now()
@@ -42,32 +44,43 @@ interface Outcome {
 function ask(port: number, agent: Agent, ms: number, n: number): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const body = JSON.stringify({ n })
-    const outgoing = request({
-      host: '127.0.0.1', port, agent, method: 'POST', path: `/work/${ms}`,
-      headers: { authorization: 'Bearer root', 'content-type': 'application/json', 'content-length': body.length },
-    }, (answer) => {
-      let text = ''
-      answer.on('data', (chunk: Buffer) => {
-        text += chunk.toString()
-      })
-      answer.on('error', reject)
-      answer.on('end', () => {
-        if (text !== `{"n":${n}}`) reject(new Error(`${answer.statusCode} ${text}`))
-        else resolve({ status: answer.statusCode ?? 0, is_last: answer.headers.connection === 'close' })
-      })
-    })
+    const outgoing = request(
+      {
+        host: '127.0.0.1',
+        port,
+        agent,
+        method: 'POST',
+        path: `/work/${ms}`,
+        headers: {
+          authorization: 'Bearer root',
+          'content-type': 'application/json',
+          'content-length': body.length,
+        },
+      },
+      (answer) => {
+        let text = ''
+        answer.on('data', (chunk: Buffer) => {
+          text += chunk.toString()
+        })
+        answer.on('error', reject)
+        answer.on('end', () => {
+          if (text !== `{"n":${n}}`) reject(new Error(`${answer.statusCode} ${text}`))
+          else resolve({ status: answer.statusCode ?? 0, is_last: answer.headers.connection === 'close' })
+        })
+      },
+    )
     outgoing.on('error', reject)
     outgoing.end(body)
   })
 }
 
-test('under load, none of the requests on open connections is lost when the process is told to end', async () => {
+test('under load, no request on an open connection is lost when the process is told to end', async () => {
   const server = await start()
   let done = 0
   let told = false
   const failures: unknown[] = []
-  // Forty clients, each on a connection of its own, each sending the next request as soon as it has an answer,
-  // some with pauses, until an answer says that the connection ends.
+  // Forty clients, each on a connection of its own, each sending the next request as soon as it has an
+  // answer, some with pauses, until an answer says that the connection ends.
   const clients = Array.from({ length: 40 }, async (_, client) => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     for (let n = 0; ; n++) {
@@ -113,7 +126,7 @@ test('a request that takes its time is finished, and nobody new is let in', asyn
   expect(end.after_ms).toBeLessThan(6_000)
 })
 
-test('with a grace, connections are accepted while load balancers learn of the end, and answers say goodbye', async () => {
+test('with a grace, connections are accepted for a while longer, and answers say goodbye', async () => {
   const server = await start('20000', '800')
   server.terminate()
   await new Promise((resolve) => setTimeout(resolve, 300))

@@ -15,13 +15,18 @@ interface Connection {
 export interface DrainOptions {
   /** After this long open requests are cut off. */
   timeout_ms?: number
-  /** How long to go on accepting connections after `/readyz` began to fail, for load balancers that poll it. */
+  /**
+   * How long to go on accepting connections after `/readyz` began to fail, for load balancers that poll it.
+   */
   grace_ms?: number
   /** Connections on which nothing was sent for this long are closed. */
   quiet_ms?: number
 }
 
-/** The connections of a server, kept from its start: an idle one must not be cut while a request is on its way. */
+/**
+ * The connections of a server, kept from its start: an idle one must not be cut while a request is on its
+ * way.
+ */
 export function watchConnections(app: FastifyInstance): void {
   const connections = new Set<Connection>()
   app.server.on('connection', (socket) => {
@@ -34,9 +39,10 @@ export function watchConnections(app: FastifyInstance): void {
 const known = new WeakMap<FastifyInstance, Set<Connection>>()
 
 /**
- * Stops an HTTP server so that no request that reached it is lost: `/readyz` fails, no connection is accepted any
- * more, running requests finish, every answer from now on says `connection: close`, and a kept-alive connection is
- * closed only when nothing has come in anywhere for `quiet_ms`. What is left after `timeout_ms` is cut off.
+ * Stops an HTTP server so that no request that reached it is lost: `/readyz` fails, no connection is
+ * accepted any more, running requests finish, every answer from now on says `connection: close`, and a
+ * kept-alive connection is closed only when nothing has come in anywhere for `quiet_ms`. What is left after
+ * `timeout_ms` is cut off.
  */
 export async function drainServer(app: FastifyInstance, options: DrainOptions = {}): Promise<void> {
   const { timeout_ms = 20_000, grace_ms = 0, quiet_ms = 1_000 } = options
@@ -47,7 +53,10 @@ export async function drainServer(app: FastifyInstance, options: DrainOptions = 
   await app.close()
 }
 
-async function stopListening(app: FastifyInstance, limits: { deadline: number; quiet_ms: number }): Promise<void> {
+async function stopListening(
+  app: FastifyInstance,
+  limits: { deadline: number; quiet_ms: number },
+): Promise<void> {
   const connections = known.get(app) ?? new Set()
   let is_closed = false
   const { server } = app
@@ -67,7 +76,10 @@ async function stopListening(app: FastifyInstance, limits: { deadline: number; q
       server.closeAllConnections()
       return
     }
-    const read_now = [...connections].reduce((sum, connection) => sum + connection.bytesRead, connections.size)
+    const read_now = [...connections].reduce(
+      (sum, connection) => sum + connection.bytesRead,
+      connections.size,
+    )
     if (read_now !== read_before) quiet_since = now
     read_before = read_now
     if (now - quiet_since < limits.quiet_ms) continue

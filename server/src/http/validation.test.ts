@@ -4,8 +4,14 @@ import { InvalidRequest } from '#kernel/errors'
 import { validatorCompiler } from './validation.ts'
 import { amount } from './wire.ts'
 
-function complaints(schema: z.ZodType, data: unknown, httpPart = 'body'): { pointer: string; detail: string }[] {
-  const result = validatorCompiler({ schema, method: 'POST', url: '/', httpPart })(data) as { error?: unknown }
+function complaints(
+  schema: z.ZodType,
+  data: unknown,
+  httpPart = 'body',
+): { pointer: string; detail: string }[] {
+  const result = validatorCompiler({ schema, method: 'POST', url: '/', httpPart })(data) as {
+    error?: unknown
+  }
   if (!(result.error instanceof InvalidRequest)) return []
   return result.error.facts['errors'] as { pointer: string; detail: string }[]
 }
@@ -18,7 +24,13 @@ const order = z.strictObject({
 })
 
 test('every wrong member is named by a JSON pointer', () => {
-  const body = { customer_id: 7, lines: [{ price_id: 'p', quantity: 0 }, { price_id: 'p', quantity: 1.5 }] }
+  const body = {
+    customer_id: 7,
+    lines: [
+      { price_id: 'p', quantity: 0 },
+      { price_id: 'p', quantity: 1.5 },
+    ],
+  }
   expect(pointers(order, body)).toEqual(['/customer_id', '/lines/0/quantity', '/lines/1/quantity'])
 })
 
@@ -30,7 +42,12 @@ test('a missing member is called missing', () => {
 })
 
 test('unknown members are named one by one', () => {
-  const body = { customer_id: 'c', lines: [{ price_id: 'p', quantity: 1, price: 1 }], user_id: 1, discount: 2 }
+  const body = {
+    customer_id: 'c',
+    lines: [{ price_id: 'p', quantity: 1, price: 1 }],
+    user_id: 1,
+    discount: 2,
+  }
   expect(pointers(order, body)).toEqual(['/lines/0/price', '/user_id', '/discount'])
 })
 
@@ -60,15 +77,23 @@ test('headers are named as such, members of a query as they are', () => {
 })
 
 test('of several shapes the complaint is about the one that was meant', () => {
-  const either = z.union([z.strictObject({ seconds: z.int() }), z.strictObject({ minutes: z.int(), note: z.string() })])
+  const either = z.union([
+    z.strictObject({ seconds: z.int() }),
+    z.strictObject({ minutes: z.int(), note: z.string() }),
+  ])
   expect(pointers(either, { seconds: 'x' })).toEqual(['/seconds'])
   expect(pointers(z.object({ value: z.union([z.int(), z.boolean()]) }), { value: 'x' })).toEqual(['/value'])
-  const kinds = z.discriminatedUnion('kind', [z.object({ kind: z.literal('a') }), z.object({ kind: z.literal('b') })])
+  const kinds = z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('a') }),
+    z.object({ kind: z.literal('b') }),
+  ])
   expect(pointers(z.object({ item: kinds }), { item: { kind: 'c' } })).toEqual(['/item/kind'])
 })
 
 test('inherited members are no members', () => {
-  expect(complaints(z.object({ toString: z.string() }), {})).toEqual([{ pointer: '/toString', detail: 'is missing' }])
+  expect(complaints(z.object({ toString: z.string() }), {})).toEqual([
+    { pointer: '/toString', detail: 'is missing' },
+  ])
 })
 
 test('an answer to a body made to be wrong stays short', () => {
@@ -81,7 +106,21 @@ test('an answer to a body made to be wrong stays short', () => {
 test('amounts are integers from 1 to 2^53 − 1 and nothing like it', () => {
   const schema = z.strictObject({ amount })
   for (const good of [1, 9_007_199_254_740_991]) expect(pointers(schema, { amount: good })).toEqual([])
-  for (const bad of [0, -1, 1.5, 9_007_199_254_740_992, 1e21, '5', '1e3', null, true, [5], {}, NaN, Infinity]) {
+  for (const bad of [
+    0,
+    -1,
+    1.5,
+    9_007_199_254_740_992,
+    1e21,
+    '5',
+    '1e3',
+    null,
+    true,
+    [5],
+    {},
+    NaN,
+    Infinity,
+  ]) {
     expect(pointers(schema, { amount: bad })).toEqual(['/amount'])
   }
 })

@@ -15,9 +15,9 @@ const COMPLAINTS_MAX = 20
 const POINTER_MAX = 200
 
 /**
- * Checks the parts of a request with their Zod schemas. Pointers of a body's and a query's members stand alone
- * (`/lines/0/quantity`, `/limit`), those of headers start with `/headers`. A body that is not there counts as an
- * empty object where the schema insists on one, so that its missing members are named.
+ * Checks the parts of a request with their Zod schemas. Pointers of a body's and a query's members stand
+ * alone (`/lines/0/quantity`, `/limit`), those of headers start with `/headers`. A body that is not there
+ * counts as an empty object where the schema insists on one, so that its missing members are named.
  */
 export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
   const prefix = httpPart === 'headers' ? '/headers' : ''
@@ -41,21 +41,18 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
 function complaintsOf(issues: readonly $ZodIssue[], data: unknown, prefix = ''): Complaint[] {
   return issues.flatMap((issue) => {
     const at = prefix + issue.path.map((part) => `/${escapePointer(String(part))}`).join('')
-    switch (issue.code) {
-      case 'unrecognized_keys':
-        return issue.keys.map((key) => complaint(`${at}/${escapePointer(key)}`, 'is not a member this takes'))
-      case 'invalid_union': {
-        const branch = likeliestBranch(issue.errors)
-        return branch ? complaintsOf(branch, valueAt(data, issue.path), at) : [complaint(at, issue.message)]
-      }
-      case 'invalid_element':
-      case 'invalid_key':
-        return complaintsOf(issue.issues, issue.code === 'invalid_key' ? undefined : valueAt(data, issue.path), at)
-      case 'invalid_type':
-        return [complaint(at, valueAt(data, issue.path) === undefined ? 'is missing' : issue.message)]
-      default:
-        return [complaint(at, issue.message)]
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => complaint(`${at}/${escapePointer(key)}`, 'is not a member this takes'))
     }
+    if (issue.code === 'invalid_union') {
+      const branch = likeliestBranch(issue.errors)
+      if (branch) return complaintsOf(branch, valueAt(data, issue.path), at)
+    }
+    if (issue.code === 'invalid_element' || issue.code === 'invalid_key') {
+      return complaintsOf(issue.issues, valueAt(data, issue.path), at)
+    }
+    const is_missing = issue.code === 'invalid_type' && valueAt(data, issue.path) === undefined
+    return [complaint(at, is_missing ? 'is missing' : issue.message)]
   })
 }
 
@@ -63,9 +60,14 @@ function complaint(pointer: string, detail: string): Complaint {
   return { pointer: pointer.slice(0, POINTER_MAX), detail }
 }
 
-/** Of several shapes the one the caller probably meant: it went wrong deepest inside, with the fewest complaints. */
+/**
+ * Of several shapes the one the caller probably meant: it went wrong deepest inside, with the fewest
+ * complaints.
+ */
 function likeliestBranch(branches: readonly (readonly $ZodIssue[])[]): readonly $ZodIssue[] | undefined {
-  const inside = branches.filter((issues) => issues.length > 0 && issues.every((issue) => issue.path.length > 0))
+  const inside = branches.filter(
+    (issues) => issues.length > 0 && issues.every((issue) => issue.path.length > 0),
+  )
   return inside.toSorted((a, b) => a.length - b.length)[0]
 }
 

@@ -5,17 +5,29 @@ const MAX = Number.MAX_SAFE_INTEGER
 
 /** A positive amount in the smallest part: an integer in JSON, a bigint in code. */
 export const amount = z
-  .codec(z.int().min(1).max(MAX), z.bigint(), { decode: (number) => BigInt(number), encode: (value) => Number(value) })
+  .codec(z.int().min(1).max(MAX), z.bigint(), {
+    decode: (number) => BigInt(number),
+    encode: (value) => Number(value),
+  })
   .meta({ id: 'Amount', description: 'Integer in the smallest part of the unit or currency, 1 to 2^53−1.' })
 
 /** An amount that may be zero. */
 export const amountOrZero = z
-  .codec(z.int().min(0).max(MAX), z.bigint(), { decode: (number) => BigInt(number), encode: (value) => Number(value) })
-  .meta({ id: 'AmountOrZero', description: 'Integer in the smallest part of the unit or currency, 0 to 2^53−1.' })
+  .codec(z.int().min(0).max(MAX), z.bigint(), {
+    decode: (number) => BigInt(number),
+    encode: (value) => Number(value),
+  })
+  .meta({
+    id: 'AmountOrZero',
+    description: 'Integer in the smallest part of the unit or currency, 0 to 2^53−1.',
+  })
 
 /** An amount with a sign, for corrections. */
 export const signedAmount = z
-  .codec(z.int().min(-MAX).max(MAX), z.bigint(), { decode: (number) => BigInt(number), encode: (value) => Number(value) })
+  .codec(z.int().min(-MAX).max(MAX), z.bigint(), {
+    decode: (number) => BigInt(number),
+    encode: (value) => Number(value),
+  })
   .meta({ id: 'SignedAmount', description: 'Integer in the smallest part, −(2^53−1) to 2^53−1.' })
 
 /** A moment: ISO 8601 with a zone in JSON, a Date in code; answers are in UTC with milliseconds. */

@@ -1,8 +1,8 @@
 /** Counts how often things happen under a key, in this process. */
 export interface RateLimiter {
   /**
-   * Takes one request from the key's allowance of `per_minute`. Answers 0 when it may pass, otherwise after how
-   * many milliseconds the next one may. `Infinity` always passes. A refused request takes nothing.
+   * Takes one request from the key's allowance of `per_minute`. Answers 0 when it may pass, otherwise after
+   * how many milliseconds the next one may. `Infinity` always passes. A refused request takes nothing.
    */
   take(key: string, per_minute: number, now_ms: number): number
   /** As {@link RateLimiter.take} without taking: how long this key has to wait now. */
@@ -14,9 +14,10 @@ export interface RateLimiter {
 const MINUTE_MS = 60_000
 
 /**
- * A limiter by the generic cell rate algorithm: a minute's allowance at once, then one by one as it refills.
- * Per key it keeps one number. At most `keys_max` keys are remembered; beyond that the one used longest ago is
- * forgotten, which gives it a full allowance again: the limit is a bound per key, not on the number of keys.
+ * A limiter by the generic cell rate algorithm: a minute's allowance at once, then one by one as it
+ * refills. Per key it keeps one number. At most `keys_max` keys are remembered; beyond that the one used
+ * longest ago is forgotten, which gives it a full allowance again: the limit is a bound per key, not on the
+ * number of keys.
  */
 export function createRateLimiter(keys_max = 50_000): RateLimiter {
   // When the key would be empty again. A key moves to the end of the map whenever it takes.

@@ -20,7 +20,9 @@ export interface Lab {
   app: FastifyInstance
   kit: RouteKit
   lines: LogLine[]
-  /** `text` on a socket; answers everything that came back until the other side closed, or `wait_ms` passed. */
+  /**
+   * `text` on a socket; answers everything that came back until the other side closed, or `wait_ms` passed.
+   */
   send(text: string | Buffer, wait_ms?: number): Promise<string>
   port(): number
   close(): Promise<void>

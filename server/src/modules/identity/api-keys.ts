@@ -10,7 +10,10 @@ import { type KeyMode, makeSecretKey } from './secret-key.ts'
 /** A secret key without its secret. `last_used_at` may be a minute behind. */
 export type ApiKey = queries.ApiKeyRow
 
-/** Who makes a key: an actor with its scopes, or the program itself (`setup`, `command`), which may give any. */
+/**
+ * Who makes a key: an actor with its scopes, or the program itself (`setup`, `command`), which may give
+ * any.
+ */
 export interface KeyMaker {
   id: string
   scopes: ReadonlySet<string>
@@ -31,8 +34,8 @@ export function programAsMaker(id: 'setup' | 'command'): KeyMaker {
 }
 
 /**
- * Makes a key. The secret is in the answer and nowhere else. Throws {@link MissingScope} for a scope its maker does
- * not hold: nobody can raise himself by making a key.
+ * Makes a key. The secret is in the answer and nowhere else. Throws {@link MissingScope} for a scope its
+ * maker does not hold: nobody can raise himself by making a key.
  */
 export async function createApiKey(
   tx: Tx,
@@ -63,8 +66,8 @@ export async function createApiKey(
 }
 
 /**
- * Ends a key for good: in this process from the commit on, in others within five seconds. A repeat changes nothing.
- * Throws {@link NotFound}.
+ * Ends a key for good: in this process from the commit on, in others within five seconds. A repeat changes
+ * nothing. Throws {@link NotFound}.
  */
 export async function revokeApiKey(tx: Tx, clock: Clock, id: string): Promise<ApiKey> {
   const key = await queries.revokeKey(tx, id, clock.now())
@@ -91,7 +94,14 @@ export async function listApiKeys(
     limit: page.limit,
     before: before === undefined ? undefined : String(before),
   })
-  return toPage(rows, page.limit, cursors, 'api_keys', (row) => [row.id], (row) => row)
+  return toPage(
+    rows,
+    page.limit,
+    cursors,
+    'api_keys',
+    (row) => [row.id],
+    (row) => row,
+  )
 }
 
 function unknownKey(id: string): NotFound {

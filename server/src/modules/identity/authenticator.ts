@@ -8,7 +8,9 @@ import { createLoop } from '#kernel/loop'
 import { findKeysByDigest, type KeyRow, markUsed } from './queries.ts'
 import { type KeyMode, readSecretKey } from './secret-key.ts'
 
-/** The owner of a secret key, as the HTTP edge wants its actors. One object per key, shared by its requests. */
+/**
+ * The owner of a secret key, as the HTTP edge wants its actors. One object per key, shared by its requests.
+ */
 export interface KeyIdentity {
   kind: 'key'
   id: string
@@ -23,9 +25,10 @@ export interface Credentials {
 
 export interface Authenticator {
   /**
-   * Who sent this: `undefined` without an Authorization header. The key stands in `Bearer sk_…`, or in Basic as the
-   * user name without a password. A key seen in the last five seconds is answered at once, others by a promise.
-   * Throws (or rejects with) Unauthenticated; OperationalError when the database does not answer.
+   * Who sent this: `undefined` without an Authorization header. The key stands in `Bearer sk_…`, or in
+   * Basic as the user name without a password. A key seen in the last five seconds is answered at once,
+   * others by a promise. Throws (or rejects with) Unauthenticated; OperationalError when the database does
+   * not answer.
    */
   authenticate(request: Credentials): KeyIdentity | undefined | Promise<KeyIdentity>
   /** Writes what is known of keys' last use and looks nothing up any more. Repeatable. */
@@ -70,7 +73,10 @@ export function keyChanged(id: string): void {
   for (const listener of listeners) listener(id)
 }
 
-/** Knows who a secret key belongs to. Holds digests of secrets, and of the secrets themselves the one seen last. */
+/**
+ * Knows who a secret key belongs to. Holds digests of secrets, and of the secrets themselves the one seen
+ * last.
+ */
 export function createAuthenticator(db: Db, options: AuthenticatorOptions): Authenticator {
   const { clock, mode, on_error = () => undefined, keys_max = KEYS_MAX, flush_ms = FLUSH_MS } = options
   const now_ms = options.now_ms ?? (() => performance.now())
@@ -110,7 +116,8 @@ export function createAuthenticator(db: Db, options: AuthenticatorOptions): Auth
     }
     const identity = identityOf(row)
     const expires_ms = row.expires_at?.getTime() ?? Number.POSITIVE_INFINITY
-    if (is_current) keep(keys, digest, { identity, read_at: now_ms(), expires_ms, is_refreshing: false }, keys_max)
+    if (is_current)
+      keep(keys, digest, { identity, read_at: now_ms(), expires_ms, is_refreshing: false }, keys_max)
     if (expires_ms <= clock.now_ms()) throw expired()
     used.set(identity.id, clock.now_ms())
     return identity
@@ -125,7 +132,8 @@ export function createAuthenticator(db: Db, options: AuthenticatorOptions): Auth
   const refresh = (digest: string, key: Remembered): void => {
     key.is_refreshing = true
     lookUp(digest).catch((error: unknown) => {
-      // Revoked or expired is told to the next request; a database that does not answer, when the TTL is over.
+      // Revoked or expired is told to the next request; a database that does not answer, when the TTL is
+      // over.
       key.is_refreshing = false
       if (!(error instanceof Unauthenticated)) on_error(error)
     })
@@ -133,9 +141,15 @@ export function createAuthenticator(db: Db, options: AuthenticatorOptions): Auth
 
   const writeUses = async (): Promise<void> => {
     if (used.size === 0) return
-    const uses = [...used].map(([id, used_ms]) => ({ id, used_at: new Date(used_ms) }))
+    const taken = [...used]
     used.clear()
-    await db.transact((tx) => markUsed(tx, uses))
+    const uses = taken.map(([id, used_ms]) => ({ id, used_at: new Date(used_ms) }))
+    try {
+      await db.transact((tx) => markUsed(tx, uses))
+    } catch (error) {
+      for (const [id, used_ms] of taken) if (!used.has(id)) used.set(id, used_ms)
+      throw error
+    }
   }
   const flusher = createLoop({
     work: async () => {
@@ -151,7 +165,8 @@ export function createAuthenticator(db: Db, options: AuthenticatorOptions): Auth
     listeners.delete(forget)
     await flusher.stop()
     await reader.stop()
-    await writeUses()
+    // Nobody's stop fails for the sake of a moment of last use.
+    await writeUses().catch(on_error)
   }
 
   return {
@@ -207,7 +222,8 @@ function secretOf(authorization: string): string {
     throw new Unauthenticated('Send the secret API key as `Authorization: Bearer sk_…`.')
   }
   const [user = '', ...rest] = Buffer.from(value, 'base64').toString('utf8').split(':')
-  if (rest.join('') !== '') throw new Unauthenticated('The secret API key is the user name; there is no password.')
+  if (rest.join('') !== '')
+    throw new Unauthenticated('The secret API key is the user name; there is no password.')
   return user
 }
 

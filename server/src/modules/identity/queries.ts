@@ -13,8 +13,17 @@ export type KeyRow = Pick<Row, 'id' | 'secret_digest' | 'scopes' | 'rate_limit_p
 }
 
 const COLUMNS = [
-  'id', 'name', 'hint', 'mode', 'scopes', 'rate_limit_per_minute', 'created_by', 'created_at', 'expires_at',
-  'revoked_at', 'last_used_at',
+  'id',
+  'name',
+  'hint',
+  'mode',
+  'scopes',
+  'rate_limit_per_minute',
+  'created_by',
+  'created_at',
+  'expires_at',
+  'revoked_at',
+  'last_used_at',
 ] as const
 
 export async function insertKey(
@@ -39,10 +48,16 @@ export async function findKey(sql: Sql, id: string): Promise<ApiKeyRow | undefin
 }
 
 /** Keys newest first, revoked ones too; one row more than the limit. Ids ascend with time. */
-export async function listKeys(sql: Sql, page: { limit: number; before?: string | undefined }): Promise<ApiKeyRow[]> {
+export async function listKeys(
+  sql: Sql,
+  page: { limit: number; before?: string | undefined },
+): Promise<ApiKeyRow[]> {
   let query = sql.selectFrom('identity.api_keys').select(COLUMNS)
   if (page.before !== undefined) query = query.where('id', '<', page.before)
-  return query.orderBy('id', 'desc').limit(page.limit + 1).execute()
+  return query
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .execute()
 }
 
 /** The keys with these digests that are not revoked. */
@@ -69,7 +84,10 @@ export async function hasAdminKey(sql: Sql, mode: KeyMode, now: Date): Promise<b
   return row !== undefined
 }
 
-/** Writes when keys were last used; an earlier moment never replaces a later one. Rows are locked in id order. */
+/**
+ * Writes when keys were last used; an earlier moment never replaces a later one. Rows are locked in id
+ * order.
+ */
 export async function markUsed(tx: Tx, uses: readonly { id: string; used_at: Date }[]): Promise<void> {
   const ids = uses.map((use) => use.id)
   const moments = uses.map((use) => use.used_at)
@@ -82,7 +100,9 @@ export async function markUsed(tx: Tx, uses: readonly { id: string; used_at: Dat
       order by key.id
       for update of key
     )
-    update identity.api_keys as key set last_used_at = used.used_at from used where key.id = used.id`.execute(tx)
+    update identity.api_keys as key set last_used_at = used.used_at from used where key.id = used.id`.execute(
+    tx,
+  )
 }
 
 /** Puts a new set-up token in the place of every one that was not used. */

@@ -2,14 +2,25 @@ import { z } from 'zod'
 import { SCOPES } from '#http/who'
 import { pageOf, shortText, timestamp } from '#http/wire'
 
-const scope = z.enum(['*', ...SCOPES]).meta({ id: 'Scope', description: 'What a key may do; `*` is everything.' })
+const scope = z
+  .enum(['*', ...SCOPES])
+  .meta({ id: 'Scope', description: 'What a key may do; `*` is everything.' })
 
 /** Body of `POST /v1/api_keys`. */
 export const newApiKey = z
   .strictObject({
     name: shortText.describe('What people recognise the key by.'),
-    scopes: z.array(scope).min(1).max(SCOPES.length + 1),
-    rate_limit_per_minute: z.int().min(1).max(10_000_000).nullable().optional().describe('Null is without a limit.'),
+    scopes: z
+      .array(scope)
+      .min(1)
+      .max(SCOPES.length + 1),
+    rate_limit_per_minute: z
+      .int()
+      .min(1)
+      .max(10_000_000)
+      .nullable()
+      .optional()
+      .describe('Null is without a limit.'),
     expires_at: timestamp.nullable().optional(),
   })
   .meta({ id: 'NewApiKey' })
@@ -29,11 +40,16 @@ const facts = {
 }
 
 /** A key as every answer shows it. */
-export const apiKey = z.object(facts).meta({ id: 'ApiKey', description: 'A secret API key without its secret.' })
+export const apiKey = z
+  .object(facts)
+  .meta({ id: 'ApiKey', description: 'A secret API key without its secret.' })
 
 /** A key just made: the only answer that holds a secret. */
 export const apiKeyWithSecret = z
-  .object({ ...facts, secret: z.string().nullable().describe('Shown once; null when the answer is a replay.') })
+  .object({
+    ...facts,
+    secret: z.string().nullable().describe('Shown once; null when the answer is a replay.'),
+  })
   .meta({ id: 'ApiKeyWithSecret' })
 
 export const apiKeyPage = pageOf(apiKey)

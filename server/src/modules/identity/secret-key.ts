@@ -28,12 +28,13 @@ export function makeSecretKey(mode: KeyMode): NewSecret {
 }
 
 /**
- * The mode of a text that can be a secret key; `undefined` when it was mistyped, cut or made up without knowing the
- * checksum. Spares the database a look, and proves nothing.
+ * The mode of a text that can be a secret key; `undefined` when it was mistyped, cut or made up without
+ * knowing the checksum. Spares the database a look, and proves nothing.
  */
 export function readSecretKey(text: string): KeyMode | undefined {
   const word = FORM.exec(text)?.[1]
-  if (word === undefined || checksum(text.slice(0, -CHECKSUM_LENGTH)) !== text.slice(-CHECKSUM_LENGTH)) return undefined
+  if (word === undefined || checksum(text.slice(0, -CHECKSUM_LENGTH)) !== text.slice(-CHECKSUM_LENGTH))
+    return undefined
   return word === WORDS.live ? 'live' : 'sandbox'
 }
 

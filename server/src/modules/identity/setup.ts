@@ -46,6 +46,10 @@ export async function redeemSetupToken(
   }
   const key = { name: 'First admin key', scopes: ['*'] }
   const made = await createApiKey(tx, clock, { mode: input.mode, maker: programAsMaker('setup'), key })
-  await writeAudit(tx, clock, { actor: { kind: 'program', id: 'setup' }, action: 'api_key.created', subject_id: made.id })
+  await writeAudit(tx, clock, {
+    actor: { kind: 'program', id: 'setup' },
+    action: 'api_key.created',
+    subject_id: made.id,
+  })
   return made
 }
