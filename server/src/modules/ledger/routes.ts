@@ -6,6 +6,7 @@ import { toPage } from '#kernel/page'
 import { resolveCustomer, type CustomerResolver } from '#modules/customers'
 import { getGrant, grantOnce, listGrants } from './grants.ts'
 import type { LedgerKit } from './kit.ts'
+import { movementRoutes } from './movement-routes.ts'
 import * as schemas from './schemas.ts'
 import { getSpend, spend, spendMany } from './spends.ts'
 import { createUnit, getUnit, listUnits, updateUnit } from './units.ts'
@@ -15,7 +16,7 @@ const customer = z.object({ id: customerKey })
 const id = z.object({ id: z.string().max(100) })
 const READ = { key: 'wallets:read', staff: 'wallets:read' } as const
 
-/** Adds the routes of units, wallets, grants and spends. */
+/** Adds every route of the ledger: what moves units otherwise than by a spend is in movement-routes.ts. */
 export function ledgerRoutes(
   app: FastifyInstance,
   kit: RouteKit,
@@ -26,6 +27,7 @@ export function ledgerRoutes(
   walletRoutes(app, kit, ledger, customers)
   grantRoutes(app, kit)
   spendRoutes(app, kit, ledger, customers)
+  movementRoutes(app, kit)
 }
 
 function unitRoutes(app: FastifyInstance, kit: RouteKit): void {
