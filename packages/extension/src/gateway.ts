@@ -91,6 +91,24 @@ export interface Gateway<Config = unknown> {
     range: { from: Date; to: Date; cursor?: string },
     context: GatewayContext,
   ): Promise<ListPage<VendorRefund>>
+  /** The vendor's word on a subscription it keeps itself; `undefined` when it knows none. */
+  getSubscription?(
+    config: Config,
+    reference: SubscriptionReference,
+    context: GatewayContext,
+  ): Promise<VendorSubscription | undefined>
+  /** Ends the renewal; what was paid stays usable. Already ended is success. */
+  cancelSubscription?(
+    config: Config,
+    reference: SubscriptionReference,
+    context: GatewayContext,
+  ): Promise<VendorSubscription | undefined>
+  /** Lets a subscription renew again that was canceled and has not ended, where the vendor can. */
+  resumeSubscription?(
+    config: Config,
+    reference: SubscriptionReference,
+    context: GatewayContext,
+  ): Promise<VendorSubscription | undefined>
   /** A cheap call that shows whether the credentials work; for `doctor` and the circuit breaker's probe. */
   checkHealth?(config: Config, context: GatewayContext): Promise<{ ok: boolean; detail: string }>
 }
@@ -247,6 +265,35 @@ export interface VendorDispute {
   amount: bigint
   currency: string
   reason: string
+  is_test?: boolean
+}
+
+/** How a vendor's own subscription is named to the vendor. */
+export interface SubscriptionReference {
+  external_id: string
+  /** The vendor's product, where the vendor asks by it. */
+  product_code?: string
+  /** The payer, where the vendor asks by him. */
+  telegram_id?: string
+}
+
+/** A subscription the vendor keeps and renews itself, as it tells it. */
+export interface VendorSubscription {
+  external_id: string
+  product_code?: string
+  /** True while the buyer may use what was paid for, by the vendor's rules and the call's moment. */
+  is_active: boolean
+  will_renew: boolean
+  is_trial?: boolean
+  started_at?: Date
+  expires_at?: Date
+  /** Of one period, in the currency's minor unit. */
+  amount?: bigint
+  currency?: string
+  /** Whom the app bought it for, in the app's word; bind it to a customer before anything is given. */
+  account_id?: string
+  payment_id?: string
+  order_id?: string
   is_test?: boolean
 }
 

@@ -17,11 +17,13 @@ export type {
   RefundInput,
   RefundReference,
   SavedMethod,
+  SubscriptionReference,
   VendorDispute,
   VendorEvent,
   VendorPayment,
   VendorPaymentStatus,
   VendorRefund,
+  VendorSubscription,
   WebhookRequest,
   WebhookResult,
 } from './gateway.ts'

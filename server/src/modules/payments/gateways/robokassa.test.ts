@@ -275,9 +275,7 @@ describe('ResultURL', () => {
         },
       ],
     })
-    expect(
-      JSON.stringify(result, (_key, value: unknown) => (typeof value === 'bigint' ? '' : value)),
-    ).not.toMatch(/fee/)
+    expect(inspect(result, { depth: 5 })).not.toMatch(/fee/)
   })
 
   it.each([
