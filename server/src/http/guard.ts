@@ -32,8 +32,6 @@ export interface GuardOptions {
   authenticate: Authenticate
   /** Requests a minute for one address without a credential. */
   anonymous_per_minute: number
-  /** True while the server says goodbye: every answer then asks for the connection to be closed. */
-  draining: { readonly is_draining: boolean }
   /** True while this process has more to do than it can; only probes are answered then. */
   isOverloaded: () => boolean
 }
@@ -43,85 +41,95 @@ export interface GuardOptions {
  * is known.
  */
 export function createGuard(options: GuardOptions): Guard {
-  const limiter = createRateLimiter()
-  const { authenticate, draining, isOverloaded } = options
-
-  /** Counts and throws when there were too many. `bucket` keeps a route with a limit of its own apart. */
-  const count = (bucket: string, per_minute: number): void => {
-    const wait_ms = limiter.take(bucket, per_minute, performance.now())
-    if (wait_ms > 0) throw tooMany(per_minute, wait_ms)
-  }
-
-  const admit = (request: FastifyRequest, actor: Actor, route: GuardedRoute): void => {
-    request.actor = actor
-    if (actor.kind === 'key') {
-      if (actor.rate_limit_per_minute !== undefined) count(actor.id, actor.rate_limit_per_minute)
-    } else if (actor.kind === 'anonymous' && route.per_minute !== Number.POSITIVE_INFINITY) {
-      count(route.bucket + actor.id, route.per_minute)
-    }
-    checkWho(actor, route.who)
-  }
-
-  /** Wrong credentials count as anonymous calls, and at the limit are told so instead: guessing is slow. */
-  const refusal = (request: FastifyRequest, error: unknown): unknown => {
-    if (!(error instanceof Unauthenticated)) return error
-    const per_minute = options.anonymous_per_minute
-    const wait_ms = limiter.take(anonymousOf(request).id, per_minute, performance.now())
-    return wait_ms > 0 ? tooMany(per_minute, wait_ms) : error
-  }
-
-  const enter = (
-    request: FastifyRequest,
-    route: GuardedRoute,
-    actor: Actor | undefined,
-    done: (error?: Error) => void,
-  ): void => {
-    try {
-      admit(request, actor ?? anonymousOf(request), route)
-    } catch (error) {
-      done(error as Error)
-      return
-    }
-    done()
-  }
-
-  const hookFor = (route: GuardedRoute): onRequestHookHandler =>
-    function guard(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
-      request.logged = route.logged
-      if (draining.is_draining) reply.header('connection', 'close')
-      if (isOverloaded() && !route.is_probe) {
-        done(overloaded())
-        return
-      }
-      let caller: Actor | undefined | Promise<Actor | undefined> = request.actor ?? undefined
-      if (caller === undefined && route.who.proof === undefined) {
-        try {
-          caller = authenticate(request)
-        } catch (error) {
-          done(refusal(request, error) as Error)
-          return
-        }
-      }
-      if (caller instanceof Promise) {
-        caller.then(
-          (actor) => enter(request, route, actor, done),
-          (error: unknown) => done(refusal(request, error) as Error),
-        )
-      } else {
-        enter(request, route, caller, done)
-      }
-    }
-
+  const limits = createLimits(options.anonymous_per_minute)
   return {
     addTo: (route) => {
       const own = route.onRequest === undefined ? [] : [route.onRequest].flat()
-      route.onRequest = [...own, hookFor(guardedRoute(route, options.anonymous_per_minute))]
+      const guarded = guardedRoute(route, options.anonymous_per_minute)
+      route.onRequest = [...own, guardHook(options, limits, guarded)]
     },
     countUnknownRoute: (request) => {
-      if (isOverloaded()) throw overloaded()
-      count(anonymousOf(request).id, options.anonymous_per_minute)
+      if (options.isOverloaded()) throw overloaded()
+      limits.count(anonymousOf(request).id, options.anonymous_per_minute)
     },
   }
+}
+
+interface Limits {
+  /** Counts and throws when there were too many. */
+  count(bucket: string, per_minute: number): void
+  /** Wrong credentials count as anonymous calls, and at the limit are told so instead: guessing is slow. */
+  refusal(request: FastifyRequest, error: unknown): unknown
+}
+
+function createLimits(anonymous_per_minute: number): Limits {
+  const limiter = createRateLimiter()
+  return {
+    count: (bucket, per_minute) => {
+      const wait_ms = limiter.take(bucket, per_minute, performance.now())
+      if (wait_ms > 0) throw tooMany(per_minute, wait_ms)
+    },
+    refusal: (request, error) => {
+      if (!(error instanceof Unauthenticated)) return error
+      const wait_ms = limiter.take(anonymousOf(request).id, anonymous_per_minute, performance.now())
+      return wait_ms > 0 ? tooMany(anonymous_per_minute, wait_ms) : error
+    },
+  }
+}
+
+type Done = (error?: Error) => void
+
+function guardHook(
+  { authenticate, isOverloaded }: GuardOptions,
+  limits: Limits,
+  route: GuardedRoute,
+): onRequestHookHandler {
+  return function guard(request: FastifyRequest, _reply: FastifyReply, done: Done): void {
+    request.logged = route.logged
+    if (isOverloaded() && !route.is_probe) {
+      done(overloaded())
+      return
+    }
+    let caller: Actor | undefined | Promise<Actor | undefined> = request.actor ?? undefined
+    if (caller === undefined && route.who.proof === undefined) {
+      try {
+        caller = authenticate(request)
+      } catch (error) {
+        done(limits.refusal(request, error) as Error)
+        return
+      }
+    }
+    if (caller instanceof Promise) {
+      caller.then(
+        (actor) => admit(limits, request, { actor, route, done }),
+        (error: unknown) => done(limits.refusal(request, error) as Error),
+      )
+    } else {
+      admit(limits, request, { actor: caller, route, done })
+    }
+  }
+}
+
+function admit(
+  limits: Limits,
+  request: FastifyRequest,
+  entry: { actor: Actor | undefined; route: GuardedRoute; done: Done },
+): void {
+  const { route, done } = entry
+  const actor = entry.actor ?? anonymousOf(request)
+  request.actor = actor
+  try {
+    if (actor.kind === 'key') {
+      if (actor.rate_limit_per_minute !== undefined) limits.count(actor.id, actor.rate_limit_per_minute)
+    } else if (actor.kind === 'anonymous' && route.per_minute !== Number.POSITIVE_INFINITY) {
+      limits.count(route.bucket + actor.id, route.per_minute)
+    }
+    checkWho(actor, route.who)
+  } catch (error) {
+    done(error as Error)
+    return
+  }
+  done()
 }
 
 interface GuardedRoute {
@@ -129,6 +137,7 @@ interface GuardedRoute {
   logged: LoggedRoute | null
   is_probe: boolean
   per_minute: number
+  /** Keeps a route with a limit of its own apart; empty for the common limit. */
   bucket: string
 }
 

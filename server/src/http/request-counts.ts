@@ -21,8 +21,8 @@ interface Series {
 }
 
 /**
- * Counts without looking anything up by labels: prom-client's histogram joins and hashes its labels for every request,
- * which takes as long as checking a small body.
+ * Counts without looking anything up by labels: prom-client's histogram joins and hashes its labels for
+ * every request, which takes as long as checking a small body.
  */
 export function createRequestCounts(): RequestCounts {
   const routes = new Map<string, Map<number, Series>>()

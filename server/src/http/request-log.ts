@@ -21,8 +21,8 @@ export interface RequestLog {
   /** Prepares what a route's requests are counted and logged as, in `config.logged`. */
   addTo(route: RouteOptions): void
   /**
-   * To be called with every answer as it is sent: one line in the log and one count. Lines hold the path without
-   * its query, which may carry tokens, and no header and no body.
+   * To be called with every answer as it is sent: one line in the log and one count. Lines hold the path
+   * without its query, which may carry tokens, and no header and no body.
    */
   note(request: FastifyRequest, reply: FastifyReply): void
 }
@@ -31,7 +31,10 @@ export interface RequestLog {
 const HOT_SAMPLE = 100
 const PATH_MAX = 300
 
-/** The log of requests. It hangs on sending, not on Fastify's `onResponse`, which costs two listeners a request. */
+/**
+ * The log of requests. It hangs on sending, not on Fastify's `onResponse`, which costs two listeners a
+ * request.
+ */
 export function createRequestLog(log: ServerLog, metrics: Metrics): RequestLog {
   const unmatched: LoggedRoute = {
     pattern: 'unmatched',

@@ -100,6 +100,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     request.begun_at = performance.now()
     for (const [name, value] of headers) reply.header(name, value)
     reply.header('x-request-id', request.id)
+    if (drain.is_draining) reply.header('connection', 'close')
   }
   const app = Fastify({
     ...fastifyOptions(options, trusted_proxies),
@@ -115,13 +116,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   app.server.maxHeadersCount = HEADERS_MAX
   watchConnections(app)
 
-  app.decorate('base_url', base_url)
-  app.decorate('metrics', metrics)
-  app.decorate('drain', drain)
-  app.decorateRequest('actor')
-  app.decorateRequest('failure', null)
-  app.decorateRequest('begun_at', 0)
-  app.decorateRequest('logged', null)
+  decorate(app, { base_url, metrics, drain })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, base_url))
@@ -134,7 +129,6 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   const guard = createGuard({
     authenticate: options.authenticate,
     anonymous_per_minute: options.anonymous_per_minute ?? ANONYMOUS_PER_MINUTE,
-    draining: drain,
     isOverloaded: await watchLoad(app),
   })
   // Before the guard's hook: the plugin's own route answers preflights and needs no guard.
@@ -161,6 +155,16 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   await addOpenApi(app, { version: options.version, base_url })
   addDocsPage(app)
   return app
+}
+
+function decorate(app: FastifyInstance, own: Pick<FastifyInstance, 'base_url' | 'metrics' | 'drain'>): void {
+  app.decorate('base_url', own.base_url)
+  app.decorate('metrics', own.metrics)
+  app.decorate('drain', own.drain)
+  app.decorateRequest('actor')
+  app.decorateRequest('failure', null)
+  app.decorateRequest('begun_at', 0)
+  app.decorateRequest('logged', null)
 }
 
 function fastifyOptions(

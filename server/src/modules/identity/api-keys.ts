@@ -3,7 +3,7 @@ import { afterCommit, type Sql, type Tx } from '#kernel/db'
 import { MissingScope, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { type Cursors, type Page, toPage } from '#kernel/page'
-import { keyChanged } from './authenticator.ts'
+import { keyChanged } from './key-memory.ts'
 import * as queries from './queries.ts'
 import { type KeyMode, makeSecretKey } from './secret-key.ts'
 

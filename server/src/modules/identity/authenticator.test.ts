@@ -5,7 +5,8 @@ import { createDb, type Db } from '#kernel/db'
 import { OperationalError, Unauthenticated } from '#kernel/errors'
 import { testDatabase, type TestDatabase } from '../../../test/db.ts'
 import { createApiKey, type NewApiKey, programAsMaker, revokeApiKey } from './api-keys.ts'
-import { type Authenticator, createAuthenticator, type KeyIdentity } from './authenticator.ts'
+import { type Authenticator, createAuthenticator } from './authenticator.ts'
+import type { KeyIdentity } from './key-memory.ts'
 import { makeSecretKey } from './secret-key.ts'
 
 let database: TestDatabase
@@ -171,9 +172,12 @@ describe('the memory of keys', () => {
   test('fifty requests with one unknown key ask once', async () => {
     const authenticator = open()
     const { id, secret } = await make()
-    const answers = Array.from({ length: 50 }, () => authenticator.authenticate(bearer(secret)))
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => authenticator.authenticate(bearer(secret))),
+    )
+    // One row read makes one object.
     expect(new Set(answers).size).toBe(1)
-    expect(await answers[0]).toMatchObject({ id })
+    expect(answers[0]).toMatchObject({ id })
   })
 
   test('a revocation in this process counts from its commit on', async () => {
@@ -211,8 +215,11 @@ describe('the memory of keys', () => {
     const looking = slow.authenticate(bearer(secret)) as Promise<KeyIdentity>
     await held.arrived
     await db.transact((tx) => revokeApiKey(tx, clock, id))
+    // Whoever asks after the commit does not share the look that began before it.
+    const late = refusal(() => slow.authenticate(bearer(secret)))
     held.release()
     await looking
+    expect(await late).toBeInstanceOf(Unauthenticated)
     expect(await looks(slow, bearer(secret))).toBe('refused')
     await slow.stop()
     await held.close()

@@ -1,6 +1,6 @@
 import type { Clock } from '#kernel/clock'
 import { afterCommit, type Tx } from '#kernel/db'
-import { keyChanged } from './authenticator.ts'
+import { keyChanged } from './key-memory.ts'
 import { scopesWithin } from './staff-permissions.ts'
 import { endSessions } from './sessions.ts'
 import { revokeKeysBeyond } from './staff-queries.ts'
