@@ -1,0 +1,395 @@
+import type { LightMyRequestResponse, RouteOptions } from 'fastify'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SCOPES, type Who } from '../src/http/who.ts'
+import { BUILT_IN_ROLES, PERMISSIONS } from '../src/modules/identity/index.ts'
+import { type Caller, type Method, type PeopleLab, startPeopleLab } from './people-lab.ts'
+import { startWorld, type World } from './world.ts'
+
+/**
+ * Every route of the program, as Fastify knows it, called by everybody, and compared with what it declares. Nothing
+ * here is listed by hand but what a request needs to reach its verb, so a new route is in the matrix by itself.
+ */
+interface Route {
+  method: Method
+  url: string
+  who: Who
+}
+
+let world: World
+let lab: PeopleLab
+const routes: Route[] = []
+const undeclared: string[] = []
+const people: Record<string, `usr_${string}`> = {}
+/** Ids of things that exist, by the path they are read at. */
+const existing: Record<string, Readonly<Record<string, string>>> = {}
+
+beforeAll(async () => {
+  world = await startWorld()
+  lab = await startPeopleLab(world, (http) => http.addHook('onRoute', collect))
+  for (const role of ['user', 'other', ...Object.keys(BUILT_IN_ROLES)]) {
+    const is_staff = role in BUILT_IN_ROLES
+    people[role] = (await lab.user(is_staff ? role : undefined)) as `usr_${string}`
+  }
+  await furnish()
+}, 120_000)
+afterAll(async () => {
+  await lab?.close()
+  await world?.close()
+})
+
+function collect(route: RouteOptions): void {
+  for (const method of [route.method].flat()) {
+    if (method === 'HEAD' || method === 'OPTIONS') continue
+    const who = route.config?.who
+    if (who === undefined) undeclared.push(`${method} ${route.url}`)
+    else routes.push({ method: method as Method, url: route.url, who })
+  }
+}
+
+/** One thing of every kind that can be read by its id. */
+async function furnish(): Promise<void> {
+  const id = async (method: string, url: string, body: unknown): Promise<string> => {
+    const answer = await world.call<{ id: string }>(method, url, body)
+    if (answer.status >= 300) throw new Error(`${method} ${url}: ${answer.text}`)
+    return answer.body.id
+  }
+  const customer = await world.customer()
+  const reason = 'for the matrix'
+  await id('POST', `/v1/customers/${customer}/grants`, { unit: 'minute', amount: 100, reason })
+  const spend = await id('POST', '/v1/spends', { customer_id: customer, unit: 'minute', amount: 1 })
+  const products = await world.call<{ items: { id: string; key: string }[] }>('GET', '/v1/products')
+  const prices = await world.call<{ items: { id: string }[] }>('GET', '/v1/prices')
+  const order = await world.order({ customer_id: customer, product_key: products.body.items[0]?.key ?? '' })
+  const key = await id('POST', '/v1/api_keys', { name: 'matrix', scopes: ['orders:read'] })
+  const made = await lab.call(people['user'] as Caller, 'POST', '/v1/organizations', { name: 'Matrix' })
+  Object.assign(existing, {
+    '/v1/api_keys/:id': { id: key },
+    '/v1/roles/:code': { code: 'support' },
+    '/v1/staff/:user_id': { user_id: people['owner'] },
+    '/v1/customers/:id': { id: customer, unit: 'minute' },
+    '/v1/organizations/:id': { id: made.json<{ id: string }>().id },
+    '/v1/units/:code': { code: 'minute' },
+    '/v1/spends/:id': { id: spend },
+    '/v1/products/:id': { id: products.body.items[0]?.id },
+    '/v1/prices/:id': { id: prices.body.items[0]?.id },
+    '/v1/payments/:id': { id: order.payment.id },
+    '/v1/orders/:id': { id: order.id },
+  })
+}
+
+/** Bodies with which a request is well-formed, where an empty one is not. */
+const BODIES: Readonly<Record<string, unknown>> = {
+  'PATCH /v1/roles/:code': { name: 'x', permissions: [] },
+  'PUT /v1/staff/:user_id': { role: 'support' },
+  'PATCH /v1/customers/:id': { name: 'x' },
+  'POST /v1/customers/:id/grants': { unit: 'minute', amount: 1, reason: 'x' },
+  'PATCH /v1/organizations/:id': { name: 'x' },
+  'PATCH /v1/organizations/:id/members/:member_id': { role: 'viewer' },
+  'PUT /v1/organizations/:id/members/:member_id/limits/:unit': { amount: 1, period: 'day' },
+  'POST /v1/organizations/:id/invitations': { role: 'viewer' },
+  'POST /v1/organizations/:id/spends': { unit: 'minute', amount: 1 },
+  'PATCH /v1/units/:code': { name: 'x' },
+  'PATCH /v1/products/:id': { name: 'x' },
+  'PATCH /v1/prices/:id': { is_active: false },
+  'POST /v1/payments/:id/refunds': { reason: 'x' },
+}
+/** Ways that make what is not there, or speak of what is no object of ours. */
+const MAKES = new Set(['PUT /v1/meters/:code'])
+
+const nameOf = ({ method, url }: Route): string => `${method} ${url}`
+const isOpen = ({ who }: Route): boolean => who.anonymous === true || who.proof !== undefined
+
+/** A path whose parameters name nothing that exists; well-formed, so that only existence is judged. */
+function absentPath(url: string): string {
+  return url.replaceAll(/:(\w+)/g, (_whole, name: string) => (name === 'unit' ? 'absent' : `absent_${name}`))
+}
+
+/** The path of something that exists; undefined when this matrix has none. */
+function existingPath(url: string): string | undefined {
+  const known = Object.keys(existing).find((path) => url === path || url.startsWith(`${path}/`))
+  const values = known === undefined ? undefined : existing[known]
+  let is_known = true
+  const path = url.replaceAll(/:(\w+)/g, (_whole, name: string) => {
+    const value = values?.[name]
+    if (value === undefined) is_known = false
+    return value ?? ''
+  })
+  return is_known ? path : undefined
+}
+
+function call(route: Route, as: Caller, path: string): Promise<LightMyRequestResponse> {
+  const body = route.method === 'GET' || route.method === 'DELETE' ? undefined : (BODIES[nameOf(route)] ?? {})
+  return lab.call(as, route.method, path, body)
+}
+
+type Verdict = 401 | 403 | 'allowed'
+/** What a declaration says of a caller, read a second time and independently of the server. */
+function declared({ who }: Route, caller: { kind: string; holds: ReadonlySet<string> }): Verdict {
+  if (who.anonymous || who.proof !== undefined) return 'allowed'
+  if (caller.kind === 'anonymous') return 401
+  if (caller.kind === 'key') {
+    const is_held = who.key !== undefined && (caller.holds.has(who.key) || caller.holds.has('*'))
+    return who.key === 'any' || is_held ? 'allowed' : 403
+  }
+  const is_staff = who.staff !== undefined && caller.holds.has(who.staff)
+  return who.user || is_staff ? 'allowed' : 403
+}
+
+function verdictOf(answer: LightMyRequestResponse): Verdict {
+  if (answer.statusCode === 401 || answer.statusCode === 403) return answer.statusCode
+  return 'allowed'
+}
+
+/** Differences between declaration and answer, in words; none is what is right. */
+async function differences(
+  caller: { kind: string; holds: ReadonlySet<string> },
+  as: (route: Route) => Caller,
+): Promise<string[]> {
+  const found: string[] = []
+  for (const route of routes) {
+    const want = declared(route, caller)
+    const answer = await call(route, as(route), absentPath(route.url))
+    // A route may ask for a proof of its own and find none: that is its answer, not the guard's.
+    if (isOpen(route) ? answer.statusCode >= 500 : verdictOf(answer) !== want || answer.statusCode >= 500) {
+      found.push(
+        `${nameOf(route)}: declared ${want}, answered ${answer.statusCode} ${answer.body.slice(0, 120)}`,
+      )
+    }
+  }
+  return found
+}
+
+/** What the HTTP edge adds by itself; who may see it is told by its own tests. */
+const EDGE = [
+  '/healthz',
+  '/readyz',
+  '/metrics',
+  '/openapi.json',
+  '/docs',
+  '/docs/start.js',
+  '/docs/reference.js',
+]
+
+describe('declarations', () => {
+  test('are there for every route of the server', () => {
+    expect(undeclared).toEqual([])
+    const served = servedRoutes(lab.http.printRoutes({ commonPrefix: false }))
+    const known = new Set([...routes.map(nameOf), ...EDGE.map((url) => `GET ${url}`)])
+    expect(served.filter((name) => !known.has(name))).toEqual([])
+    expect(served.length).toBeGreaterThan(80)
+    expect(routes.length).toBe(served.length - EDGE.length)
+  })
+
+  test('use words that exist', () => {
+    const scopes = new Set<string>([...SCOPES, 'any'])
+    const wrong = routes.filter(
+      ({ who }) =>
+        (who.key !== undefined && !scopes.has(who.key)) ||
+        (who.staff !== undefined && !Object.hasOwn(PERMISSIONS, who.staff)),
+    )
+    expect(wrong.map(nameOf)).toEqual([])
+  })
+
+  test('let nobody without a name change anything but by a proof or at sign-up and sign-in', () => {
+    const open = routes.filter((route) => route.method !== 'GET' && route.who.anonymous && !route.who.proof)
+    const expected = /^\/(v1\/)?(setup|auth|invitations)(\/|$)|^\/api\/auth\//
+    expect(open.map((route) => route.url).filter((url) => !expected.test(url))).toEqual([])
+  })
+})
+
+describe('the matrix: what is declared is what is answered', () => {
+  const holding = (...words: string[]): ReadonlySet<string> => new Set(words)
+
+  test('for nobody', async () => {
+    expect(await differences({ kind: 'anonymous', holds: holding() }, () => '')).toEqual([])
+  })
+
+  test('for a key without any scope', async () => {
+    expect(await differences({ kind: 'key', holds: holding() }, () => ({ scopes: [] }))).toEqual([])
+  })
+
+  test('for a key with every scope but the declared one', async () => {
+    const found: string[] = []
+    for (const route of routes.filter(
+      ({ who }) => who.key !== undefined && who.key !== 'any' && !who.anonymous,
+    )) {
+      const scopes = SCOPES.filter((scope) => scope !== route.who.key)
+      const answer = await call(route, { scopes }, absentPath(route.url))
+      if (answer.statusCode !== 403) found.push(`${nameOf(route)}: ${answer.statusCode}`)
+    }
+    expect(found).toEqual([])
+  })
+
+  test('for a key with only the declared scope', async () => {
+    const found: string[] = []
+    for (const route of routes.filter(({ who }) => who.key !== undefined && !who.anonymous)) {
+      const answer = await call(route, { scopes: [route.who.key ?? ''] }, absentPath(route.url))
+      if (verdictOf(answer) !== 'allowed' || answer.statusCode >= 500) {
+        found.push(`${nameOf(route)}: ${answer.statusCode} ${answer.body.slice(0, 120)}`)
+      }
+    }
+    expect(found).toEqual([])
+  })
+
+  test('for a key with everything', async () => {
+    expect(await differences({ kind: 'key', holds: holding('*') }, () => ({ scopes: ['*'] }))).toEqual([])
+  })
+
+  test.each(['user', 'read_only', 'support', 'finance', 'developer', 'admin', 'owner'])(
+    'for %s',
+    async (role) => {
+      const user = await lab.user(role === 'user' ? undefined : role)
+      const caller = { kind: 'user', holds: holding(...(BUILT_IN_ROLES[role] ?? [])) }
+      expect(await differences(caller, () => user as Caller)).toEqual([])
+    },
+  )
+
+  test('and roles are what their names say', () => {
+    const may = (role: string, name: string): boolean => {
+      const route = routes.find((one) => nameOf(one) === name)
+      if (!route) throw new Error(`there is no ${name}`)
+      return declared(route, { kind: 'user', holds: holding(...(BUILT_IN_ROLES[role] ?? [])) }) === 'allowed'
+    }
+    const who = (name: string) => Object.keys(BUILT_IN_ROLES).filter((role) => may(role, name))
+    expect(who('POST /v1/payments/:id/refunds')).toEqual(['owner', 'admin', 'support', 'finance'])
+    expect(who('POST /v1/api_keys')).toEqual(['owner', 'admin', 'developer'])
+    expect(who('PUT /v1/staff/:user_id')).toEqual(['owner', 'admin'])
+    expect(who('PATCH /v1/prices/:id')).toEqual(['owner', 'admin', 'developer'])
+    expect(who('GET /v1/audit_log')).toEqual(['owner', 'admin', 'finance'])
+    expect(who('GET /v1/customers/:id')).toHaveLength(6)
+    // POSTs that ask and change nothing say so by their own word.
+    const changes = routes.filter((route) => route.method !== 'GET' && !route.who.user && !isOpen(route))
+    expect(
+      changes.filter(
+        (route) => route.who.staff?.endsWith(':write') === true && may('read_only', nameOf(route)),
+      ),
+    ).toEqual([])
+  })
+})
+
+describe('somebody else’s and absent are the same (A21)', () => {
+  test('what does not exist is 404 for whoever may ask, on every route with an id', async () => {
+    const found: string[] = []
+    for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
+      if (MAKES.has(nameOf(route))) continue
+      const as: Caller = route.who.key === undefined ? (people['owner'] as Caller) : { scopes: ['*'] }
+      const { statusCode: status, body } = await call(route, as, absentPath(route.url))
+      // Where the matrix knows no body yet, a refusal of the body is as good; success and failure never are.
+      const is_right =
+        status === 404 || (status === 400 && route.method !== 'GET' && !(nameOf(route) in BODIES))
+      if (!is_right) found.push(`${nameOf(route)}: ${status} ${body.slice(0, 160)}`)
+    }
+    expect(found).toEqual([])
+  })
+
+  test('what exists is read by whoever may', async () => {
+    const read: string[] = []
+    for (const route of routes.filter(
+      (one) => one.method === 'GET' && one.url.includes(':') && !isOpen(one),
+    )) {
+      const path = existingPath(route.url)
+      if (path === undefined) continue
+      const as: Caller =
+        route.who.key === undefined ? (people['owner'] as Caller) : { scopes: [route.who.key] }
+      const answer = await call(route, as, path)
+      expect([nameOf(route), answer.statusCode]).toEqual([nameOf(route), 200])
+      read.push(nameOf(route))
+    }
+    expect(read.length).toBeGreaterThan(15)
+  })
+
+  test('what is a user’s own is nothing to another user, word for word as if it were absent', async () => {
+    const own = routes.filter((one) => one.who.user === true && one.url.includes(':id'))
+    expect(own.length).toBeGreaterThan(10)
+    const plain = (answer: LightMyRequestResponse, id: string) => {
+      const { status, code, detail } = answer.json<{ status: number; code: string; detail: string }>()
+      return { status, code, detail: detail.replaceAll(id, 'ID') }
+    }
+    for (const route of own) {
+      const path = existingPath('/v1/organizations/:id')
+      if (!route.url.startsWith('/v1/organizations/:id') || path === undefined) continue
+      const id = path.split('/').at(-1) ?? ''
+      const [foreign, absent] = ['', 'org_00000000000000000000000000'].map((other) =>
+        absentPath(route.url.replace(':id', 'PLACE')).replace('PLACE', other || id),
+      )
+      const other = people['other'] as Caller
+      const answers = [
+        await call(route, other, foreign ?? ''),
+        await call(route, other, absent ?? ''),
+      ] as const
+      expect([nameOf(route), plain(answers[0], id)]).toEqual([
+        nameOf(route),
+        plain(answers[1], 'org_00000000000000000000000000'),
+      ])
+      expect(answers[0].statusCode).toBe(404)
+    }
+  })
+})
+
+describe('only what is declared is served (A22)', () => {
+  test('no other method, letter case, slash or override header reaches a verb', async () => {
+    const names = new Set(routes.map(nameOf))
+    const found: string[] = []
+    const judge = async (what: string, method: Method, path: string, headers = {}): Promise<void> => {
+      const answer = await lab.http.inject({
+        method,
+        url: path,
+        headers: { authorization: 'key *', ...headers },
+      })
+      if (answer.statusCode !== 404) found.push(`${what}: ${method} ${path} ${answer.statusCode}`)
+    }
+    for (const { method, url } of routes) {
+      const path = absentPath(url)
+      const other = url.endsWith('/') ? url.slice(0, -1) : `${url}/`
+      // `/x/` may be the parameter route `/x/:id` with nothing in its place; then it is refused by that route.
+      const is_route =
+        names.has(`${method} ${other}`) || routes.some((one) => one.url.startsWith(`${other}:`))
+      if (!is_route && other !== '') await judge('slash', method, absentPath(other))
+      await judge('double slash', method, `/${path}`)
+      await judge('letter case', method, path.toUpperCase())
+      if (path.lastIndexOf('/') > 0) await judge('encoded slash', method, path.replace(/(?<=.)\//, '%2f'))
+      for (const wrong of ['PUT', 'PATCH', 'DELETE'] as const) {
+        const is_served = routes.some((one) => one.method === wrong && fits(one.url, path))
+        if (!is_served) await judge('method', wrong, path)
+        if (method === 'GET' && !is_served) {
+          const headers = { 'x-http-method-override': wrong, 'x-method-override': wrong }
+          const plain = await lab.http.inject({ method, url: path, headers: { authorization: 'key *' } })
+          const overridden = await lab.http.inject({
+            method,
+            url: path,
+            headers: { authorization: 'key *', ...headers },
+          })
+          if (plain.statusCode !== overridden.statusCode)
+            found.push(`override: ${nameOf({ method, url, who: {} })}`)
+        }
+      }
+    }
+    expect(found).toEqual([])
+  }, 60_000)
+})
+
+test('nothing of all this was a mistake of ours', () => {
+  expect(lab.failures).toEqual([])
+})
+
+function fits(url: string, path: string): boolean {
+  const [a, b] = [url.split('/'), path.split('/')]
+  return a.length === b.length && a.every((part, index) => part.startsWith(':') || part === b[index])
+}
+
+/** The routes of Fastify's own drawing of its table, as `GET /v1/things/:id`. */
+function servedRoutes(drawing: string): string[] {
+  const path: string[] = []
+  const found: string[] = []
+  for (const line of drawing.split('\n')) {
+    const match = /^((?:[│ ] {3})*)[├└]── (\S+?)(?: \(([A-Z, ]+)\))?$/.exec(line)
+    if (!match) continue
+    const depth = (match[1] ?? '').length / 4
+    path.length = depth
+    path.push(match[2] ?? '')
+    for (const method of (match[3] ?? '').split(', ')) {
+      if (method !== '' && method !== 'HEAD' && method !== 'OPTIONS') found.push(`${method} ${path.join('')}`)
+    }
+  }
+  return found
+}
