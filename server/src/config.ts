@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { isAddressEntry } from '@kopilka/extension'
+import { addressCheck, isAddressEntry } from '@kopilka/extension'
 import { z } from 'zod'
 
 /** One setting: where it comes from, what it may be, what it is for. */
@@ -92,6 +92,13 @@ const SETTINGS = {
     'KOPILKA_RETURN_URL_ORIGINS',
     origins,
     'Origins buyers may be sent back to after paying; empty allows any https address.',
+  ),
+  webhook_networks: setting(
+    'KOPILKA_WEBHOOK_NETWORKS',
+    list
+      .pipe(z.array(z.string().refine(isAddressEntry, 'must be an address or a network such as 10.0.0.0/8')))
+      .default(none),
+    'Private addresses and networks that outgoing webhooks may reach, also by plain http, by commas.',
   ),
   anonymous_per_minute: setting(
     'KOPILKA_ANONYMOUS_PER_MINUTE',
@@ -288,6 +295,8 @@ function readSecret(env: Environment, variable: string): { text: string | undefi
   }
 }
 
+const isLoopback = addressCheck(['127.0.0.0/8', '::1'])
+
 /** What is allowed by itself and wrong together. */
 function contradictions(values: Values): string[] {
   const problems: string[] = []
@@ -295,6 +304,11 @@ function contradictions(values: Values): string[] {
     problems.push(
       'KOPILKA_BASE_URL: a live installation needs its https address. Vendors send notifications there.',
     )
+  }
+  const opensLoopback = (entry: string): boolean =>
+    ['127.0.0.1', '::1'].some(addressCheck([entry])) || isLoopback(entry.replace(/\/.*/, ''))
+  if (values.mode === 'live' && values.webhook_networks.some(opensLoopback)) {
+    problems.push('KOPILKA_WEBHOOK_NETWORKS: this machine itself is reached in the sandbox only.')
   }
   return problems
 }

@@ -4,7 +4,7 @@ import { startEmbeddedPostgres } from '#kernel/embedded-postgres'
 import { createLog, type Log } from '#kernel/log'
 import { migrateJobs } from '#kernel/job-queue'
 import { migrate } from '#kernel/migrate'
-import { createSecretBox } from '#kernel/secrets'
+import { createSecretBox, type SecretBox } from '#kernel/secrets'
 import { loadSecretKeys } from '#kernel/secret-keys'
 import { loadConfig, secretValues, type Config } from '../config.ts'
 import type { AppSettings } from '../app.ts'
@@ -46,7 +46,7 @@ export async function boot(change: (config: Config) => Config = (same) => same):
     log,
     database,
     is_data_moved: given.data_directory !== DEFAULT_DATA_DIRECTORY,
-    settings: settingsOf(config, database.url, box.deriveKey('cursors'), log),
+    settings: settingsOf(config, database.url, box, log),
   }
 }
 
@@ -58,7 +58,7 @@ export async function startDatabase(config: Config): Promise<BootedDatabase> {
   return { url, stop }
 }
 
-function settingsOf(config: Config, database_url: string, cursor_key: Buffer, log: Log): AppSettings {
+function settingsOf(config: Config, database_url: string, box: SecretBox, log: Log): AppSettings {
   return {
     database_url,
     mode: config.mode,
@@ -66,10 +66,12 @@ function settingsOf(config: Config, database_url: string, cursor_key: Buffer, lo
     host: config.host,
     port: config.port,
     base_url: config.base_url ?? '',
-    cursor_key,
+    cursor_key: box.deriveKey('cursors'),
+    box,
     gateways: config.gateways,
     extension_folders: config.extension_folders,
     return_url_origins: config.return_url_origins,
+    webhook_networks: config.webhook_networks,
     cors_origins: config.cors_origins,
     trusted_proxies: config.trusted_proxies,
     anonymous_per_minute: config.anonymous_per_minute,

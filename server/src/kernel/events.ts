@@ -13,9 +13,18 @@ export interface EventType<Payload> {
   readonly payload?: Payload
 }
 
+const declared = new Map<string, EventType<unknown>>()
+
 /** Declares a kind of event; lives in the `events.ts` of the module that knows. */
 export function eventType<Payload>(name: string, description: string): EventType<Payload> {
-  return { name, description }
+  const type: EventType<Payload> = { name, description }
+  declared.set(name, type)
+  return type
+}
+
+/** Every kind of event of the modules that are loaded, by name. */
+export function eventTypes(): EventType<unknown>[] {
+  return [...declared.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 /** Runs in the publisher's transaction, on all events published together: both, or neither. No network. */

@@ -1,0 +1,7 @@
+export { createDispatcher } from './dispatcher.ts'
+export type { Dispatcher, DispatcherOptions } from './dispatcher.ts'
+export { forgetOldEvents, recordWebhookEvents } from './deliveries.ts'
+export { resealEndpointSecrets } from './endpoints.ts'
+export * as notificationEvents from './events.ts'
+export type { NotificationsKit, SendResult, WebhookTransport } from './kit.ts'
+export { notificationRoutes } from './routes.ts'
