@@ -92,6 +92,8 @@ export interface AppSettings {
   log: Log
   /** For tests: a clock of their own instead of the database's. */
   clock?: Clock
+  /** Work to be done before anybody is answered, e.g. filling a shop. */
+  prepare?: (parts: Pick<App, 'db' | 'kit' | 'http'>) => Promise<void>
 }
 
 export interface App {
@@ -161,6 +163,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     inbox_loop.start()
     outgoing.dispatcher.start()
   }
+  await settings.prepare?.({ db, kit, http })
   if (settings.roles.includes('api')) {
     const listening = await http.listen({ host: settings.host, port: settings.port })
     if (address.base_url === '') address.base_url = listening

@@ -29,6 +29,12 @@ export async function demo(): Promise<void> {
   }))
   const shop = { shop_id: '100500', secret_key: `test_${randomBytes(18).toString('base64url')}` }
   const yookassa = await startYookassaEmulator({ settings: shop })
+  const { host, port } = booted.settings
+  let credentials = {
+    base_url: `http://${host}:${port}`,
+    secret_key: '',
+    emulators: { yookassa: yookassa.base_url },
+  }
   const app = await startApp({
     ...booted.settings,
     gateways: {
@@ -36,21 +42,24 @@ export async function demo(): Promise<void> {
       yookassa: { ...shop, base_url: `${yookassa.base_url}/v3`, extra_ips: ['127.0.0.1'] },
       sandbox: { secret: randomBytes(24).toString('base64url') },
     },
+    // Whoever waits until the server answers finds the shop, the key and the file.
+    prepare: async (parts) => {
+      await seedShop(parts)
+      credentials = { ...credentials, secret_key: await secretKey(booted, parts) }
+      keepCredentials(booted, credentials)
+    },
   })
+  credentials = { ...credentials, base_url: app.base_url }
+  const file = keepCredentials(booted, credentials)
   yookassa.control.settings({ webhook_url: `${app.base_url}/webhooks/payments/yookassa` })
   endWell(booted, app, () => yookassa.close())
-  const credentials = {
-    base_url: app.base_url,
-    secret_key: await secretKey(booted, app),
-    emulators: { yookassa: yookassa.base_url },
-  }
-  await seedShop(app)
-  const file = keepCredentials(booted, credentials)
   process.stdout.write(tour(credentials, yookassa, path.relative(process.cwd(), file)))
 }
 
+type Parts = Pick<App, 'db' | 'kit' | 'http'>
+
 /** Puts the shop in; a second start changes nothing. */
-async function seedShop(app: App): Promise<void> {
+async function seedShop(app: Parts): Promise<void> {
   const {
     db,
     kit: { clock },
@@ -82,7 +91,7 @@ function credentialsFile({ config }: Boot): string {
 }
 
 /** The key of the last start is kept, so that a script written yesterday works today. */
-async function secretKey(booted: Boot, app: App): Promise<string> {
+async function secretKey(booted: Boot, app: Parts): Promise<string> {
   const file = credentialsFile(booted)
   if (existsSync(file)) {
     const { secret_key } = JSON.parse(readFileSync(file, 'utf8')) as Credentials
@@ -109,7 +118,8 @@ function keepCredentials(booted: Boot, credentials: Credentials): string {
   const text = `${JSON.stringify(credentials, null, 2)}\n`
   writeFileSync(file, text, { mode: 0o600 })
   // Who moved the data may look for the file in the very directory that was named.
-  if (booted.is_data_moved) writeFileSync(path.join(path.dirname(file), '..', 'credentials.json'), text, { mode: 0o600 })
+  if (booted.is_data_moved)
+    writeFileSync(path.join(path.dirname(file), '..', 'credentials.json'), text, { mode: 0o600 })
   return file
 }
 

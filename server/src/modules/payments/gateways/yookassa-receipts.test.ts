@@ -116,7 +116,10 @@ describe('fiscal receipts', () => {
     expect(lab.sentTo('/v3/payments')[0]?.body).not.toHaveProperty('receipt')
     const needs = yookassa.needs?.receipt_contact
     expect(typeof needs === 'function' && needs(lab.configOf({ receipts: false }))).toBe(false)
-    expect(typeof needs === 'function' && needs(lab.configOf())).toBe(true)
+    const live = lab.configOf({ secret_key: 'live_key_of_a_real_shop' })
+    expect(typeof needs === 'function' && needs(live)).toBe(true)
+    // A test shop registers none: it takes a receipt and does not ask for one.
+    expect(typeof needs === 'function' && needs(lab.configOf())).toBe(false)
   })
 })
 
