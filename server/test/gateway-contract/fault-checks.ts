@@ -45,8 +45,10 @@ export function checkFaults<Config>(objects: VendorObjects, lab: () => VendorLab
     const payment = newPayment()
     await vendor.fault(fault, count)
     for (let turn = 0; turn < count; turn++) {
-      const { error } = await outcomeOf(lab().create(payment, { timeout_ms: SHORT_TIMEOUT_MS }))
-      expect(error).toBeInstanceOf(GatewayUnavailable)
+      const { value, error } = await outcomeOf(lab().create(payment, { timeout_ms: SHORT_TIMEOUT_MS }))
+      // A gateway that looks for the payment first may find the one an unanswered try has made.
+      const is_found = turn > 0 && value?.status === 'pending'
+      expect(error instanceof GatewayUnavailable || is_found).toBe(true)
       expectNoSecret(error, secrets)
     }
     const { status, external_id } = await lab().create(payment)
