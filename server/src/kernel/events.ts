@@ -60,13 +60,13 @@ export function createEvents(jobs: JobQueue): Events {
   }
   return {
     within: (type, reaction) => {
-      reactionsOf(type.name).within.push(reaction as WithinReaction<never>)
+      reactionsOf(type.name).within.push(reaction)
     },
     after: (type, name, reaction) => {
       const queue = `${type.name}/${name}`
       const { after } = reactionsOf(type.name)
       assert(!after.some((entry) => entry.queue === queue), `two reactions are called ${queue}`)
-      after.push({ queue, reaction: reaction as AfterReaction<never> })
+      after.push({ queue, reaction: reaction })
     },
     publish: async (tx, type, ...payloads) => {
       const reactions = table.get(type.name)

@@ -4,7 +4,7 @@ import { randomFillSync } from 'node:crypto'
  * Crockford's alphabet, lower case: sorts like the number it writes, has no letter that looks like a digit.
  */
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
-const VALUES = new Map([...ALPHABET].map((letter, index) => [letter, BigInt(index)]))
+const VALUES = new Map(ALPHABET.split('').map((letter, index) => [letter, BigInt(index)]))
 
 const pool = Buffer.alloc(8192)
 let pool_at = pool.length

@@ -89,7 +89,7 @@ export function createSpendLanes(options: SpendLanesOptions): SpendLanes {
     },
     stop: async () => {
       await Promise.all(lanes.map((lane) => lane.coalescer.stop()))
-      await Promise.all(lanes.map((lane) => lane.connection?.close()))
+      await Promise.all(lanes.map(async (lane) => lane.connection?.close()))
     },
     get depth() {
       return under_way.size
