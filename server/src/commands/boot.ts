@@ -69,7 +69,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     cursor_key: box.deriveKey('cursors'),
     box,
     gateways: config.gateways,
-    extension_folders: config.extension_folders,
+    extension_folders: [OWN_EXTENSIONS, ...config.extension_folders],
     return_url_origins: config.return_url_origins,
     webhook_networks: config.webhook_networks,
     cors_origins: config.cors_origins,
@@ -85,6 +85,8 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
 }
 
 const DEFAULT_DATA_DIRECTORY = './data'
+/** Gateway files of whoever runs this; empty as it comes. */
+const OWN_EXTENSIONS = path.resolve(import.meta.dirname, '../../../extensions/gateways')
 
 /** Of this program; compared with package.json by a test. */
 export const VERSION = '0.1.0'
