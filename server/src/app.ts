@@ -14,7 +14,7 @@ import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import { adminRoutes } from '#modules/admin'
+import { adminRoutes, approvalRoutes, expireApprovals, refuseAlone } from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import {
   createCustomerResolver,
@@ -58,6 +58,7 @@ import {
 import { usageRoutes } from '#modules/usage'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
 import { screphRoutes } from './facades/screph.ts'
+import { assemblePeople, type PeopleApp, type PeopleAppSettings } from './app-people.ts'
 import { wireReactions } from './reactions.ts'
 import { createWebhookSender } from './transports/webhook.ts'
 
@@ -88,6 +89,7 @@ export interface AppSettings {
   spend_lanes?: number | undefined
   spend_batch_max?: number | undefined
   fiscal: FiscalSettings
+  people?: PeopleAppSettings | undefined
   version: string
   log: Log
   /** For tests: a clock of their own instead of the database's. */
@@ -131,12 +133,18 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const orders = ordersKit(settings, payments)
   const outgoing = createNotifications(settings, db, { clock, events })
   const notifications = outgoing.kit
-  wireReactions(events, { orders, notifications })
+  const people = assemblePeople(db, settings.people ?? {}, {
+    mode: settings.mode, clock, events, jobs, box: settings.box, log,
+    issuer: settings.base_url,
+    base_url: () => address.base_url,
+  })
+  wireReactions(events, { clock, orders, notifications })
   const ledger = createLedgerKit(db, clock, {
     lanes: settings.spend_lanes,
     batch_max: settings.spend_batch_max,
   })
-  const kit: RouteKit = { db, clock, cursors: createCursors(settings.cursor_key), audit: auditWriter(clock) }
+  const cursors = createCursors(settings.cursor_key)
+  const kit: RouteKit = { db, clock, cursors, audit: auditWriter(clock), refuseAlone }
   const authenticator = createAuthenticator(db, {
     clock,
     mode: settings.mode,
@@ -145,7 +153,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const resolver = createCustomerResolver(db)
   const inbox_loop = inboxLoop(db, payments, log)
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
-  const http = await openHttp(settings, kit, authenticator.authenticate)
+  const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate))
   const parts = {
     mode: settings.mode,
     ledger,
@@ -154,8 +162,10 @@ export async function startApp(settings: AppSettings): Promise<App> {
     notifications,
     store: inbox.store,
     resolver,
+    people,
   }
   addRoutes(http, kit, parts)
+  await people.wireJobs()
   await wireJobs(jobs, { db, clock, ledger, payments, notifications, kit })
   await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
   if (settings.roles.includes('worker')) {
@@ -177,6 +187,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     await outgoing.dispatcher.stop()
     await stopLedger(ledger)
     await authenticator.stop()
+    await people.stop()
     resolver.close()
     anchored?.stop()
     await db.close()
@@ -245,11 +256,13 @@ interface Parts {
   notifications: NotificationsKit
   store: StoreEvents
   resolver: CustomerResolver
+  people: PeopleApp
 }
 
 /** Every route there is, but those the HTTP edge adds itself. */
 function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   identityRoutes(http, kit, { mode: parts.mode })
+  parts.people.addRoutes(http, kit)
   customerRoutes(http, kit)
   organizationRoutes(http, kit, sharedBooks(kit.clock))
   ledgerRoutes(http, kit, parts.ledger, parts.resolver)
@@ -260,6 +273,7 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   usageRoutes(http, kit)
   notificationRoutes(http, kit, parts.notifications)
   adminRoutes(http, kit, { mode: parts.mode })
+  approvalRoutes(http, kit, parts.orders)
   screphRoutes(http, kit, { orders: parts.orders, payments: parts.payments, store: parts.store })
   screphAdminRoutes(http, kit)
 }
@@ -355,6 +369,7 @@ async function wireJobs(
   })
   await jobs.every('orders.expire', 15, async () => {
     await db.transact((tx) => expireOrders(tx, clock, 500))
+    await db.transact((tx) => expireApprovals(tx, clock))
   })
   await jobs.schedule('idempotency.forget', '17 3 * * *', async (signal) => {
     // Sixty days: twice what is promised, and no ledger key is among them.

@@ -13,6 +13,7 @@ interface Route {
   method: Method
   url: string
   who: Who
+  audit_action?: string | undefined
 }
 
 let world: World
@@ -42,7 +43,8 @@ function collect(route: RouteOptions): void {
     if (method === 'HEAD' || method === 'OPTIONS') continue
     const who = route.config?.who
     if (who === undefined) undeclared.push(`${method} ${route.url}`)
-    else routes.push({ method: method as Method, url: route.url, who })
+    else
+      routes.push({ method: method as Method, url: route.url, who, audit_action: route.config?.audit_action })
   }
 }
 
@@ -195,6 +197,16 @@ describe('declarations', () => {
     const expected = /^\/(v1\/)?(setup|auth|invitations)(\/|$)|^\/api\/auth\//
     expect(open.map((route) => route.url).filter((url) => !expected.test(url))).toEqual([])
   })
+})
+
+/** Staff may use them, and they change nothing, or nothing that the usage records do not tell already. */
+const NOT_AUDITED = /^POST \/v1\/(meter_events|meter_events\/quote|webhook_\w+\/:id\/(test|redeliver))$/
+
+test('what staff may change, the audit log keeps', () => {
+  const kept = routes.filter((route) => route.method !== 'GET' && route.who.staff && !route.who.user)
+  expect(kept.length).toBeGreaterThan(20)
+  const silent = kept.filter((route) => route.audit_action === undefined && !NOT_AUDITED.test(nameOf(route)))
+  expect(silent.map(nameOf)).toEqual([])
 })
 
 describe('the matrix: what is declared is what is answered', () => {

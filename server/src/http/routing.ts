@@ -16,9 +16,20 @@ export interface RouteKit {
   db: Db
   clock: Clock
   cursors: Cursors
+  /** Refuses what nobody may do alone; absent only in tests of one module. */
+  refuseAlone?: RefuseAlone
   /** Where routes that say `audit` write what was done; absent only in tests of one module. */
   audit?: WriteAudit
 }
+
+/**
+ * Throws for an act above its limit that no second person agreed to. `measure` is a currency or unit, `amount` has
+ * its sign, `resource_id` names the act for which somebody may have agreed.
+ */
+export type RefuseAlone = (
+  tx: Tx,
+  act: { kind: 'adjustment' | 'refund'; measure: string; amount: bigint; resource_id?: string },
+) => Promise<void>
 
 /** Keeps one act for good, in the transaction of what it tells. */
 export type WriteAudit = (tx: Tx, act: AuditedAct) => Promise<void>

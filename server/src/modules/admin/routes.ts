@@ -42,6 +42,7 @@ export function adminRoutes(app: FastifyInstance, kit: RouteKit, { mode }: Admin
     body: z.strictObject({ advance_seconds: z.int().min(1).max(315_360_000) }),
     answer: testClock,
     errors: { 409: ['invalid_state'] },
+    audit: { action: 'test_clock.moved', subject: () => undefined },
     write: async (tx, { body }) => {
       await advanceTestClock(tx, mode, body.advance_seconds * 1000, kit.clock)
       return { now: new Date(kit.clock.now_ms() + body.advance_seconds * 1000), mode }

@@ -27,6 +27,7 @@ function productRoutes(app: FastifyInstance, kit: RouteKit): void {
     status: 201,
     answer: schemas.product,
     errors: { 409: ['already_exists'] },
+    audit: { action: 'product.created' },
     write: (tx, { body }) => createProduct(tx, clock, body),
   })
   addRoute(app, kit, {
@@ -59,6 +60,7 @@ function productRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: schemas.idPath,
     body: schemas.productChange,
     answer: schemas.product,
+    audit: { action: 'product.changed' },
     write: (tx, { params, body }) => updateProduct(tx, clock, { id: params.id, facts: body }),
   })
 }
@@ -77,6 +79,7 @@ function priceRoutes(app: FastifyInstance, kit: RouteKit): void {
     status: 201,
     answer: schemas.price,
     errors: { 404: ['not_found'], 409: ['already_exists'] },
+    audit: { action: 'price.created' },
     write: (tx, { body }) => createPrice(tx, clock, body),
   })
   addRoute(app, kit, {
@@ -108,6 +111,7 @@ function priceRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: schemas.idPath,
     body: schemas.priceChange,
     answer: schemas.price,
+    audit: { action: 'price.changed' },
     write: (tx, { params, body }) => updatePrice(tx, clock, { id: params.id, ...body }),
   })
 }

@@ -20,6 +20,7 @@ export function customerRoutes(app: FastifyInstance, kit: RouteKit): void {
     status: 201,
     answer: customer,
     errors: { 409: ['already_exists'] },
+    audit: { action: 'customer.created', is_for_people_only: true, after: () => undefined },
     write: (tx, { body }) => createCustomer(tx, clock, body),
   })
   addRoute(app, kit, {
@@ -54,6 +55,11 @@ export function customerRoutes(app: FastifyInstance, kit: RouteKit): void {
     body: customerFacts,
     answer: customer,
     errors: { 409: ['already_exists', 'invalid_state'] },
+    audit: {
+      action: 'customer.changed',
+      is_for_people_only: true,
+      after: (_customer, { body }) => ({ changed: Object.keys(body) }),
+    },
     write: (tx, { params, body }) => updateCustomer(tx, clock, { id_text: params.id, facts: body }),
   })
 }

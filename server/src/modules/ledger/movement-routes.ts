@@ -108,6 +108,7 @@ function correctionRoutes(app: FastifyInstance, kit: RouteKit): void {
     body: schemas.newReversal.prefault({}),
     answer: schemas.reversal,
     errors: { 409: ['invalid_state'] },
+    audit: { action: 'spend.reversed', is_for_people_only: true },
     write: (tx, { params, body, actor, idempotency_key }) =>
       reverseSpend(tx, kit.clock, { ...body, spend_id: params.id, actor_id: actor.id, idempotency_key }),
   })
@@ -122,8 +123,10 @@ function correctionRoutes(app: FastifyInstance, kit: RouteKit): void {
     body: schemas.newAdjustment,
     answer: schemas.adjustment,
     errors: { 402: ['insufficient_funds'] },
+    audit: { action: 'adjustment.made' },
     write: async (tx, { params, body, actor, idempotency_key }) => {
       const owner = await resolveCustomer(tx, params.id)
+      await kit.refuseAlone?.(tx, { kind: 'adjustment', measure: body.unit, amount: body.amount })
       return adjust(tx, kit.clock, { ...body, customer_id: owner.id, actor_id: actor.id, idempotency_key })
     },
   })
@@ -162,6 +165,7 @@ function betweenCustomersRoutes(app: FastifyInstance, kit: RouteKit): void {
     body: schemas.newMerge,
     answer: schemas.merged,
     errors: { 409: ['invalid_state'] },
+    audit: { action: 'customer.merged', subject: (_call, done) => done.customer_id },
     write: async (tx, { params, body }) => {
       const from = await resolveCustomer(tx, params.id)
       const into = await resolveCustomer(tx, body.into_customer_id)

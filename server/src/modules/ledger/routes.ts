@@ -56,6 +56,7 @@ function unitRoutes(app: FastifyInstance, kit: RouteKit): void {
     body: schemas.newUnit,
     answer: schemas.unit,
     errors: { 409: ['already_exists'] },
+    audit: { action: 'unit.created', subject: (_call, made) => made.code },
     write: async (tx, { body }) => schemas.unitWire(await createUnit(tx, kit.clock, body)),
   })
   addRoute(app, kit, {
@@ -78,6 +79,7 @@ function unitRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: z.object({ code: unitCode }),
     body: schemas.unitFacts,
     answer: schemas.unit,
+    audit: { action: 'unit.changed', subject: ({ params }) => params.code },
     write: async (tx, { params, body }) =>
       schemas.unitWire(await updateUnit(tx, { code: params.code, ...body })),
   })
@@ -130,7 +132,12 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: customer,
     body: schemas.newGrant,
     answer: schemas.grant,
+    audit: { action: 'grant.made', is_for_people_only: true },
     write: async (tx, { params, body, actor, idempotency_key }) => {
+      // Units given by hand are a correction by another name.
+      if (actor.kind === 'user') {
+        await kit.refuseAlone?.(tx, { kind: 'adjustment', measure: body.unit, amount: body.amount })
+      }
       const owner = await resolveCustomer(tx, params.id)
       const made = await grantOnce(tx, kit.clock, {
         ...body,

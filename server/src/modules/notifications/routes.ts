@@ -38,6 +38,7 @@ function endpointRoutes(app: FastifyInstance, kit: RouteKit, own: NotificationsK
     answer: wire.endpointWithSecret,
     shown_once: ['secret'],
     errors: { 409: ['invalid_state'] },
+    audit: { action: 'webhook_endpoint.created' },
     write: (tx, { body }) => createEndpoint(tx, own, body),
   })
   addRoute(app, kit, {
@@ -68,6 +69,7 @@ function endpointRoutes(app: FastifyInstance, kit: RouteKit, own: NotificationsK
     description: 'What waited while it was disabled goes out when it is enabled.',
     body: wire.endpointChange,
     answer: wire.endpoint,
+    audit: { action: 'webhook_endpoint.changed' },
     write: (tx, { params, body }) => updateEndpoint(tx, own, { id: params.id, facts: body }),
   })
   addRoute(app, kit, {
@@ -78,6 +80,7 @@ function endpointRoutes(app: FastifyInstance, kit: RouteKit, own: NotificationsK
     summary: 'Delete a webhook endpoint',
     description: 'What waits for it is canceled.',
     answer: wire.deletedEndpoint,
+    audit: { action: 'webhook_endpoint.deleted' },
     write: async (tx, { params }) => {
       await deleteEndpoint(tx, own, params.id)
       return { id: params.id, is_deleted: true as const }
@@ -94,6 +97,7 @@ function endpointRoutes(app: FastifyInstance, kit: RouteKit, own: NotificationsK
     body: wire.rotation,
     answer: wire.endpointWithSecret,
     shown_once: ['secret'],
+    audit: { action: 'webhook_endpoint.secret_rotated' },
     write: (tx, { params, body }) => rotateSecret(tx, own, { id: params.id, secret: body?.secret }),
   })
   addRoute(app, kit, {

@@ -1,5 +1,6 @@
+import type { RefuseAlone } from '#http/routing'
 import type { Db, Sql, Tx } from '#kernel/db'
-import { InvalidState } from '#kernel/errors'
+import { InvalidState, NotFound } from '#kernel/errors'
 import { least, shareRoundedUp } from '#kernel/money'
 import { findGrants, findGrantsBySource, reinstateGrant, revokeGrant, type GrantState } from '#modules/ledger'
 import {
@@ -25,6 +26,8 @@ export interface NewOrderRefund {
   amount?: bigint | undefined
   reason: string
   requested_by: string
+  /** Refuses what one person may not give back alone; `amount` is all of this payment that is given back then. */
+  refuseAlone?: RefuseAlone | undefined
 }
 
 /**
@@ -50,6 +53,11 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
         },
       )
     }
+    if (input.refuseAlone && !(await isIntended(tx, input.refund_id))) {
+      const given_back = payment.captured_amount - left + amount
+      const act = { kind: 'refund', measure: payment.currency, amount: given_back } as const
+      await input.refuseAlone(tx, { ...act, resource_id: input.refund_id })
+    }
     await intendRefund(tx, kit.payments, {
       refund_id: input.refund_id,
       payment_id: payment.id,
@@ -61,6 +69,16 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
   })
   await carryOutRefund(db, kit.payments, input.refund_id)
   return getRefund(db, input.refund_id)
+}
+
+async function isIntended(sql: Sql, refund_id: string): Promise<boolean> {
+  try {
+    await getRefund(sql, refund_id)
+    return true
+  } catch (error) {
+    if (error instanceof NotFound) return false
+    throw error
+  }
 }
 
 /** What each grant bought by a payment is still worth in money; shown before anybody decides. */

@@ -117,7 +117,8 @@ function refundRoute(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): vo
     params: id,
     body: schemas.newRefund,
     answer: refundSchema,
-    errors: { 409: ['invalid_state', 'refund_too_large'] },
+    errors: { 403: ['approval_required'], 409: ['invalid_state', 'refund_too_large'] },
+    audit: { action: 'refund.requested' },
     across: {
       prefix: 're',
       work: async (refund_id, { params, body, actor }) => {
@@ -129,6 +130,7 @@ function refundRoute(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): vo
             amount: body.amount,
             reason: body.reason,
             requested_by: actor.id,
+            refuseAlone: kit.refuseAlone,
           }),
         )
       },

@@ -101,6 +101,7 @@ function twoStageRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsK
     body: schemas.captureBody,
     answer: schemas.payment,
     errors: { 409: ['invalid_state'] },
+    audit: { action: 'payment.captured' },
     across: {
       prefix: 'req',
       work: async (_resource_id, { params, body }) => {
@@ -118,6 +119,7 @@ function twoStageRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsK
     params: id,
     answer: schemas.payment,
     errors: { 409: ['invalid_state'] },
+    audit: { action: 'payment.canceled' },
     across: {
       prefix: 'req',
       work: async (_resource_id, { params }) =>
@@ -149,6 +151,7 @@ function savedMethodRoutes(app: FastifyInstance, kit: RouteKit): void {
     summary: 'Forget a kept payment method',
     params: id.extend({ method_id: z.string().max(100) }),
     answer: z.object({ removed: z.literal(true) }),
+    audit: { action: 'payment_method.removed', is_for_people_only: true },
     write: async (tx, { params }) => {
       const customer = await resolveCustomer(tx, params.id)
       await removeSavedMethod(tx, customer.id, params.method_id, kit.clock.now())

@@ -109,6 +109,7 @@ function meterRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: z.object({ code: z.string().max(50) }),
     body: schemas.newMeter.omit({ code: true }),
     answer: schemas.meter,
+    audit: { action: 'meter.changed', subject: ({ params }) => params.code },
     write: async (tx, { params, body }) => {
       const { code } = schemas.newMeter.pick({ code: true }).parse(params)
       return schemas.meterWire(await queries.upsertMeter(tx, { ...body, code }, kit.clock.now()))
@@ -139,6 +140,7 @@ function rateCardRoutes(app: FastifyInstance, kit: RouteKit): void {
     summary: 'Set what a provider charges from a day on',
     body: schemas.newRateCard,
     answer: schemas.rateCard,
+    audit: { action: 'rate_card.created' },
     write: async (tx, { body }) => {
       const now = kit.clock.now()
       return schemas.rateCardWire(
