@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { PAGE_DEFAULT, PAGE_MAX } from '#kernel/page'
 
 /** The largest integer on the wire, 2^53 − 1. */
 const MAX = Number.MAX_SAFE_INTEGER
@@ -64,7 +65,7 @@ export const metadata = z
 
 /** Query of every list. */
 export const pageQuery = z.object({
-  limit: z.coerce.number().int().min(1).max(200).default(50),
+  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
   cursor: z.string().max(1000).optional(),
 })
 

@@ -10,6 +10,11 @@ const pool = Buffer.alloc(8192)
 let pool_at = pool.length
 let last_ms = 0
 let last_random = 0n
+/**
+ * A clock that steps back less than this keeps ids ascending; more is another clock, whose time is told as it
+ * is.
+ */
+const STEP_BACK_MAX_MS = 3_600_000
 
 /** Every prefix an id of ours may have. One word per kind of thing. */
 export type IdPrefix =
@@ -57,7 +62,7 @@ export type IdPrefix =
  * Ids made in one process in one millisecond ascend too.
  */
 export function newId(prefix: IdPrefix, now_ms = Date.now()): string {
-  if (now_ms <= last_ms) {
+  if (now_ms <= last_ms && last_ms - now_ms < STEP_BACK_MAX_MS) {
     last_random += 1n
   } else {
     last_ms = now_ms

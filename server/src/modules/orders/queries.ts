@@ -118,15 +118,6 @@ export async function setOrderStatus(
   return row !== undefined
 }
 
-export async function setPaymentOfOrder(
-  tx: Tx,
-  id: string,
-  payment_id: string,
-  gateway: string,
-): Promise<void> {
-  await tx.updateTable('orders.orders').set({ payment_id, gateway }).where('id', '=', id).execute()
-}
-
 /** Open orders whose time is over; orders with money on the way are closed by their payment instead. */
 export async function expireOrders(tx: Tx, now: Date, limit: number): Promise<number> {
   const result = await tx

@@ -1,6 +1,6 @@
 import { sql as raw } from 'kysely'
 import type { VendorEvent } from '@kopilka/extension'
-import type { Sql, Tx } from '#kernel/db'
+import type { Tx } from '#kernel/db'
 
 export interface NewInboxEvent {
   gateway: string
@@ -107,20 +107,4 @@ export async function postponeEvents(
 /** Wire text of an event for the inbox: amounts as strings of digits, moments as ISO texts. */
 export function eventText(event: VendorEvent): string {
   return JSON.stringify(event, (_name, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
-}
-
-/** How many events wait and since when, for metrics and `verify`. */
-export async function inboxBacklog(
-  sql: Sql,
-): Promise<{ waiting: number; oldest: Date | null; failed: number }> {
-  const row = await sql
-    .selectFrom('payments.inbox')
-    .select((eb) => [
-      eb.fn.countAll<string>().filterWhere('status', 'in', ['received', 'handling']).as('waiting'),
-      eb.fn.min('received_at').filterWhere('status', 'in', ['received', 'handling']).as('oldest'),
-      eb.fn.countAll<string>().filterWhere('status', '=', 'failed').as('failed'),
-    ])
-    .where('status', '<>', 'handled')
-    .executeTakeFirstOrThrow()
-  return { waiting: Number(row.waiting), oldest: row.oldest, failed: Number(row.failed) }
 }

@@ -66,14 +66,6 @@ export async function updateRefund(
   await tx.updateTable('payments.refunds').set(change).where('id', '=', id).execute()
 }
 
-export async function setBreakdown(tx: Tx, id: string, breakdown: object): Promise<void> {
-  await tx
-    .updateTable('payments.refunds')
-    .set({ breakdown: raw`${wireJson(breakdown)}::jsonb` })
-    .where('id', '=', id)
-    .execute()
-}
-
 export async function claimDueRefunds(
   tx: Tx,
   now: Date,
