@@ -153,7 +153,11 @@ describe('/metrics', () => {
     expect((await ask('/metrics', { headers: { 'x-forwarded-for': '10.0.0.9' } })).statusCode).toBe(200)
   })
 
-  test('an empty token opens nothing', async () => {
+  test('without a token, or with an empty one, nobody is let in by it', async () => {
+    lab = await openLab(undefined, { db: database.db })
+    const guess = { ip: '203.0.113.1', headers: { authorization: 'Bearer undefined' } }
+    expect((await ask('/metrics', guess)).statusCode).toBe(404)
+    await lab.app.close()
     lab = await openLab(undefined, { db: database.db, metrics_token: '' })
     expect(
       (await ask('/metrics', { ip: '203.0.113.1', headers: { authorization: 'Bearer ' } })).statusCode,

@@ -46,7 +46,6 @@ const FLUSH_MS = 30_000
 export function createAuthenticator(db: Db, options: AuthenticatorOptions): Authenticator {
   const { clock, mode, on_error = () => undefined } = options
   const memory = createKeyMemory(db, {
-    mode,
     on_error,
     now_ms: options.now_ms ?? (() => performance.now()),
     keys_max: options.keys_max ?? KEYS_MAX,

@@ -2,7 +2,6 @@ import { sameBytes } from '@kopilka/extension'
 import { createCoalescer } from '#kernel/coalesce'
 import type { Db } from '#kernel/db'
 import { findKeysByDigest, type KeyRow } from './queries.ts'
-import type { KeyMode } from './secret-key.ts'
 
 /**
  * The owner of a secret key, as the HTTP edge wants its actors. One object per key, shared by its requests.
@@ -27,14 +26,13 @@ export interface KeyMemory {
   recall(digest: string): KnownKey | undefined
   /** Whether this digest was found to be nobody's a moment ago. */
   isWrong(digest: string): boolean
-  /** Looks a key up; `undefined` when it is unknown, revoked or of the other mode. */
+  /** Looks a key up; `undefined` when it is unknown or revoked. */
   find(digest: string): Promise<KnownKey | undefined>
   /** Hears of changes no more and finishes the looks under way. */
   stop(): Promise<void>
 }
 
 export interface KeyMemoryOptions {
-  mode: KeyMode
   on_error: (error: unknown) => void
   now_ms: () => number
   keys_max: number
@@ -62,7 +60,7 @@ export function keyChanged(id: string): void {
 
 /** A bounded memory of keys in front of the database. */
 export function createKeyMemory(db: Db, options: KeyMemoryOptions): KeyMemory {
-  const { mode, on_error, now_ms, keys_max } = options
+  const { on_error, now_ms, keys_max } = options
   const keys = new Map<string, Remembered>()
   const wrong = new Map<string, number>()
   const lookups = new Map<string, Promise<KnownKey | undefined>>()
@@ -81,7 +79,7 @@ export function createKeyMemory(db: Db, options: KeyMemoryOptions): KeyMemory {
     const changes_before = changes
     const row = await reader.add(Buffer.from(digest, 'base64url'))
     const is_current = changes === changes_before
-    if (row === undefined || row.mode !== mode) {
+    if (row === undefined) {
       keys.delete(digest)
       if (is_current) keep(wrong, digest, now_ms(), WRONG_MAX)
       return undefined

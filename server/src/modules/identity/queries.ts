@@ -8,9 +8,7 @@ type Row = Selectable<Database['identity.api_keys']>
 export type ApiKeyRow = Omit<Row, 'secret_digest' | 'mode'> & { mode: KeyMode }
 
 /** What the authenticator needs of a key. */
-export type KeyRow = Pick<Row, 'id' | 'secret_digest' | 'scopes' | 'rate_limit_per_minute' | 'expires_at'> & {
-  mode: KeyMode
-}
+export type KeyRow = Pick<Row, 'id' | 'secret_digest' | 'scopes' | 'rate_limit_per_minute' | 'expires_at'>
 
 const COLUMNS = [
   'id',
@@ -64,7 +62,7 @@ export async function listKeys(
 export async function findKeysByDigest(sql: Sql, digests: readonly Buffer[]): Promise<KeyRow[]> {
   return sql
     .selectFrom('identity.api_keys')
-    .select(['id', 'secret_digest', 'mode', 'scopes', 'rate_limit_per_minute', 'expires_at'])
+    .select(['id', 'secret_digest', 'scopes', 'rate_limit_per_minute', 'expires_at'])
     .where('secret_digest', 'in', [...digests])
     .where('revoked_at', 'is', null)
     .execute()
