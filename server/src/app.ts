@@ -14,7 +14,13 @@ import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import { adminRoutes, approvalRoutes, expireApprovals, refuseAlone } from '#modules/admin'
+import {
+  adminRoutes,
+  approvalRoutes,
+  expireApprovals,
+  personalDataRoutes,
+  refuseAlone,
+} from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import {
   createCustomerResolver,
@@ -133,11 +139,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const orders = ordersKit(settings, payments)
   const outgoing = createNotifications(settings, db, { clock, events })
   const notifications = outgoing.kit
-  const people = assemblePeople(db, settings.people ?? {}, {
-    mode: settings.mode, clock, events, jobs, box: settings.box, log,
-    issuer: settings.base_url,
-    base_url: () => address.base_url,
-  })
+  const people = peopleApp(settings, db, { clock, events, jobs, address })
   wireReactions(events, { clock, orders, notifications })
   const ledger = createLedgerKit(db, clock, {
     lanes: settings.spend_lanes,
@@ -209,6 +211,16 @@ export async function startApp(settings: AppSettings): Promise<App> {
   }
 }
 
+function peopleApp(
+  settings: AppSettings,
+  db: Db,
+  parts: { clock: Clock; events: Events; jobs: JobQueue; address: { base_url: string } },
+): PeopleApp {
+  const { mode, box, log, base_url: issuer } = settings
+  const base_url = (): string => parts.address.base_url
+  return assemblePeople(db, settings.people ?? {}, { ...parts, mode, box, log, issuer, base_url })
+}
+
 /** Loads every gateway file and sets up those that have settings. */
 async function paymentsKit(
   settings: AppSettings,
@@ -274,6 +286,7 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   notificationRoutes(http, kit, parts.notifications)
   adminRoutes(http, kit, { mode: parts.mode })
   approvalRoutes(http, kit, parts.orders)
+  personalDataRoutes(http, kit)
   screphRoutes(http, kit, { orders: parts.orders, payments: parts.payments, store: parts.store })
   screphAdminRoutes(http, kit)
 }

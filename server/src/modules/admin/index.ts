@@ -7,3 +7,5 @@ export { approve, expireApprovals, refuseAlone, reject, requestAdjustment, reque
 export type { Approval } from './approvals.ts'
 export { approvalRoutes } from './approvals-routes.ts'
 export { ApprovalRequired } from './errors.ts'
+export { erasePerson, exportPerson } from './personal-data.ts'
+export { personalDataRoutes } from './personal-data-routes.ts'
