@@ -57,8 +57,8 @@ create table ledger.merged_customers (
 );
 create index merged_customers_survivor on ledger.merged_customers (survivor_id);
 
--- What a grant was made with never changes (trigger below); what is left of it does. Checks on the fixed facts
--- stand in the trigger too: a CHECK is read again by every statement that spends.
+-- What a grant was made with never changes (trigger below); what is left of it does. Checks on the fixed
+-- facts stand in the trigger too: a CHECK is read again by every statement that spends.
 create table ledger.grants (
   wallet_id bigint not null references ledger.wallets (id),
   -- Sequence of the transfer that made it.
@@ -125,8 +125,8 @@ begin
 end $$;
 create trigger grants_facts before insert on ledger.grants for each row execute function ledger.check_grant();
 create trigger grants_fixed
-  before update of wallet_id, id, granted, price_amount, price_units, price_currency, starts_at, expires_at, created_at,
-    parent_wallet_id, parent_id, origin_wallet_id, origin_id, priority, is_paid, source, source_id
+  before update of wallet_id, id, granted, price_amount, price_units, price_currency, starts_at, expires_at,
+    created_at, parent_wallet_id, parent_id, origin_wallet_id, origin_id, priority, is_paid, source, source_id
   on ledger.grants for each row execute function ledger.check_grant();
 
 create table ledger.holds (
@@ -135,8 +135,8 @@ create table ledger.holds (
   amount bigint not null check (amount between 1 and 9007199254740991),
   captured bigint not null default 0,
   placed_sequence bigint not null,
-  -- The transfer that ended it: capture, late capture, or the release of all of it; a late capture may be in the
-  -- wallet this one was merged into.
+  -- The transfer that ended it: capture, late capture, or the release of all of it; a late capture may be
+  -- in the wallet this one was merged into.
   closed_wallet_id bigint,
   closed_sequence bigint,
   expires_at timestamptz not null,
@@ -166,8 +166,8 @@ create table ledger.revocations (
   input_digest bytea not null check (length(input_digest) = 16),
   grant_id bigint not null,
   requested bigint not null check (requested between 1 and 9007199254740991),
-  -- What was done when it was asked, and never changes: taken from this grant and the parts of it that moved, taken
-  -- from other grants instead, booked as debt; the rest was written off.
+  -- What was done when it was asked, and never changes: taken from this grant and the parts of it that
+  -- moved, taken from other grants instead, booked as debt; the rest was written off.
   taken_at_once bigint not null check (taken_at_once >= 0),
   others_at_once bigint not null check (others_at_once >= 0),
   debt_at_once bigint not null check (debt_at_once >= 0),
@@ -215,7 +215,7 @@ create table ledger.transfer_kinds (
   is_use boolean not null
 );
 insert into ledger.transfer_kinds values
-  -- kind, from, to, grant: remaining held revoked, wallet: balance held scheduled debt, is_opening is_inflow is_use
+  -- kind, from, to, grant: remaining held revoked, wallet: balance held scheduled debt, opening inflow use
   ('grant',                  'issued',      'wallet',       1,  0,  0,  1,  0,  0,  0, true,  true,  false),
   ('grant_schedule',         'issued',      'scheduled',    1,  0,  0,  0,  0,  1,  0, true,  false, false),
   ('grant_start',            'scheduled',   'wallet',       0,  0,  0,  1,  0, -1,  0, false, true,  false),
@@ -259,7 +259,8 @@ create table ledger.transfers (
   -- Which grants it took from or gave to, and how much each. Empty where no grant is touched (debt).
   grant_ids bigint[] not null,
   grant_amounts bigint[] not null,
-  -- SHA-256 of actor and idempotency key, and of what was asked: 16 bytes each. Null on rows that follow from others.
+  -- SHA-256 of actor and idempotency key, and of what was asked: 16 bytes each. Null on rows that follow
+  -- from others.
   key_digest bytea,
   input_digest bytea,
   -- SHA-256 of the previous transfer's hash and this row's canonical text: ledger.canonical_transfer.
@@ -274,7 +275,8 @@ create table ledger.transfers (
     amount between 1 and 9007199254740991 and 0 <= held_after and held_after <= balance_after)
 );
 create unique index transfers_key on ledger.transfers (wallet_id, key_digest) where key_digest is not null;
-create index transfers_related on ledger.transfers (wallet_id, related_sequence) where related_sequence is not null;
+create index transfers_related on ledger.transfers (wallet_id, related_sequence)
+  where related_sequence is not null;
 
 create function ledger.refuse_change() returns trigger language plpgsql as $$
 begin
@@ -284,7 +286,8 @@ create trigger transfers_append_only before update or delete or truncate on ledg
   for each statement execute function ledger.refuse_change();
 revoke update, delete, truncate on ledger.transfers from current_user;
 
--- Both sides of every transfer: what leaves one account enters another, so each wallet's entries sum to nothing.
+-- Both sides of every transfer: what leaves one account enters another, so each wallet's entries sum to
+-- nothing.
 create view ledger.entries as
   select t.wallet_id, t.sequence, side.account, side.amount, t.kind, t.created_at
   from ledger.transfers t

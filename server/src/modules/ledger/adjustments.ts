@@ -43,8 +43,8 @@ export interface Adjustment {
 }
 
 /**
- * Corrects a balance, once per key; never below what is available. Throws {@link InsufficientFunds}, InvalidRequest
- * for an unknown unit or an amount of zero, {@link IdempotencyKeyReused}.
+ * Corrects a balance, once per key; never below what is available. Throws {@link InsufficientFunds},
+ * InvalidRequest for an unknown unit or an amount of zero, {@link IdempotencyKeyReused}.
  */
 export async function adjust(tx: Tx, clock: Clock, input: NewAdjustment): Promise<Adjustment> {
   if (input.amount === 0n) throw new InvalidRequest([{ pointer: '/amount', detail: 'must not be zero' }])
@@ -67,7 +67,9 @@ export async function forgiveDebt(
   if (!wallet) throw new InvalidState('Nothing is owed.', { debt: 0n })
   const { actor_id, reason } = input
   const stamp = {
-    actor_id, reason, key_digest: keyDigest(input),
+    actor_id,
+    reason,
+    key_digest: keyDigest(input),
     input_digest: inputDigest('debt_write_off', { amount: input.amount, reason }),
   }
   const known = await findByKey(tx, wallet.id, stamp.key_digest)
@@ -96,11 +98,16 @@ async function take(tx: Tx, clock: Clock, input: NewAdjustment): Promise<Adjustm
   if (!wallet) return refuseWithoutWallet(tx, input)
   const { actor_id, reason, reference, metadata } = input
   const stamp: Partial<NewTransfer> & { key_digest: Buffer; input_digest: Buffer } = {
-    actor_id, reason, reference, metadata, key_digest: keyDigest(input),
+    actor_id,
+    reason,
+    reference,
+    metadata,
+    key_digest: keyDigest(input),
     input_digest: inputDigest('adjustment_out', { amount, reason, reference, metadata }),
   }
   const known = await findByKey(tx, wallet.id, stamp.key_digest)
-  if (known) return { ...(await toAdjustment(tx, checkSame(known, stamp.input_digest, input))), is_replay: true }
+  if (known)
+    return { ...(await toAdjustment(tx, checkSame(known, stamp.input_digest, input))), is_replay: true }
   const available = wallet.balance - wallet.held
   if (amount > available) throw new InsufficientFunds(input.unit, available, amount)
   const slices = await burn(tx, wallet.id, amount, now)
@@ -113,7 +120,8 @@ async function take(tx: Tx, clock: Clock, input: NewAdjustment): Promise<Adjustm
 function checkSame(known: TransferRow, input_digest: Buffer, { idempotency_key }: Keyed): TransferRow {
   if (known.input_digest?.equals(input_digest)) return known
   throw new IdempotencyKeyReused(
-    `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`)
+    `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`,
+  )
 }
 
 async function toAdjustment(tx: Tx, row: TransferRow): Promise<Adjustment> {

@@ -4,7 +4,12 @@ import { OperationalError } from '#kernel/errors'
 import { compareBurnOrder } from './burn-order.ts'
 import { ConnectionLost, openLaneConnection, type LaneConnection } from './lane-connection.ts'
 import {
-  GRANT_ROWS_MAX, readLiveWallets, readRows, readWallets, type ReadGrant, type ReadWallet,
+  GRANT_ROWS_MAX,
+  readLiveWallets,
+  readRows,
+  readWallets,
+  type ReadGrant,
+  type ReadWallet,
 } from './reader-queries.ts'
 
 /** A wallet's figures at a moment; exact whether or not the sweeper has come. */
@@ -55,7 +60,9 @@ export function createBalanceReader(options: { url: string; clock: Clock }): Bal
         const is_world = error instanceof ConnectionLost || connection === undefined || connection.is_lost
         if (!is_world) throw error
         if (attempt >= ATTEMPTS) {
-          throw new OperationalError('database_unavailable', 'The database does not answer now.', { cause: error })
+          throw new OperationalError('database_unavailable', 'The database does not answer now.', {
+            cause: error,
+          })
         }
         await new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS))
       }
@@ -83,7 +90,11 @@ async function readBalances(
   const { wallets, grant_count } = readRows(await connection.run(readWallets(asked, now)))
   const again = [...wallets.values()].filter((wallet) => wallet.is_due || grant_count >= GRANT_ROWS_MAX)
   if (again.length > 0) {
-    const query = readLiveWallets(again.map((wallet) => wallet.id), now, GRANTS_SHOWN_MAX + 1)
+    const query = readLiveWallets(
+      again.map((wallet) => wallet.id),
+      now,
+      GRANTS_SHOWN_MAX + 1,
+    )
     for (const [id, wallet] of readRows(await connection.run(query)).wallets) wallets.set(id, wallet)
   }
   const balances = new Map([...wallets].map(([id, wallet]) => [id, balanceOf(wallet)]))
@@ -94,5 +105,11 @@ async function readBalances(
 export function balanceOf({ balance, held, debt, grants }: ReadWallet): Balance {
   const has_more_grants = grants.length > GRANTS_SHOWN_MAX
   const shown = grants.sort(compareBurnOrder)
-  return { balance, held, debt, grants: has_more_grants ? shown.slice(0, GRANTS_SHOWN_MAX) : shown, has_more_grants }
+  return {
+    balance,
+    held,
+    debt,
+    grants: has_more_grants ? shown.slice(0, GRANTS_SHOWN_MAX) : shown,
+    has_more_grants,
+  }
 }

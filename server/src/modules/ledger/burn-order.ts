@@ -9,16 +9,17 @@ export interface Burnable {
 }
 
 /**
- * The order in which grants are used up: lower priority number first, then sooner expiry (none last), then free
- * before paid, then older, then the smaller id. Its twin is the `order by` of ledger.burn and ledger.spend_batch.
+ * The order in which grants are used up: lower priority number first, then sooner expiry (none last), then
+ * free before paid, then older, then the smaller id. Its twin is the `order by` of ledger.burn and
+ * ledger.spend_batch.
  */
 export function compareBurnOrder(a: Burnable, b: Burnable): number {
   return (
-    a.priority - b.priority
-    || compareExpiry(a.expires_at, b.expires_at)
-    || Number(a.is_paid) - Number(b.is_paid)
-    || a.created_at.getTime() - b.created_at.getTime()
-    || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+    a.priority - b.priority ||
+    compareExpiry(a.expires_at, b.expires_at) ||
+    Number(a.is_paid) - Number(b.is_paid) ||
+    a.created_at.getTime() - b.created_at.getTime() ||
+    (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
   )
 }
 
@@ -29,8 +30,8 @@ export interface BurnableGrant extends Burnable {
 }
 
 /**
- * Which grants an amount would come from, in the burn order; less than asked when there is less. For quotes and
- * tests: the database chooses by itself when it spends.
+ * Which grants an amount would come from, in the burn order; less than asked when there is less. For quotes
+ * and tests: the database chooses by itself when it spends.
  */
 export function burnSlices(
   grants: readonly BurnableGrant[],

@@ -10,8 +10,17 @@ import { findGrants } from './grant-queries.ts'
 import { inputDigest, keyDigest, type Keyed } from './keys.ts'
 import { getWallet } from './locks.ts'
 import {
-  append, burn, ensureWallets, findAnswering, findByKey, findTransfer, findWalletIds, lockWallets,
-  type NewTransfer, type TransferRow, type WalletRow,
+  append,
+  burn,
+  ensureWallets,
+  findAnswering,
+  findByKey,
+  findTransfer,
+  findWalletIds,
+  lockWallets,
+  type NewTransfer,
+  type TransferRow,
+  type WalletRow,
 } from './queries.ts'
 import { slicePartsOf, slicesOf, type Slice, type SlicePart } from './slices.ts'
 import { findUnits } from './unit-queries.ts'
@@ -47,17 +56,26 @@ export interface CustomerTransfer {
 }
 
 /**
- * Moves units between customers, in the giver's burn order, once per key. Each slice becomes a grant that keeps its
- * priority, expiry and price; the receiver's debt is repaid first. Throws {@link InsufficientFunds}, InvalidRequest
- * for one customer twice or an unknown unit, {@link IdempotencyKeyReused}.
+ * Moves units between customers, in the giver's burn order, once per key. Each slice becomes a grant that
+ * keeps its priority, expiry and price; the receiver's debt is repaid first. Throws {@link
+ * InsufficientFunds}, InvalidRequest for one customer twice or an unknown unit, {@link
+ * IdempotencyKeyReused}.
  */
-export async function transferUnits(tx: Tx, clock: Clock, input: NewCustomerTransfer): Promise<CustomerTransfer> {
+export async function transferUnits(
+  tx: Tx,
+  clock: Clock,
+  input: NewCustomerTransfer,
+): Promise<CustomerTransfer> {
   checkAmount(input.amount)
   const now = clock.now()
   const { from, to } = await lockBoth(tx, input, now)
   const { to_customer_id, unit, amount, reason, reference, metadata } = input
   const stamp = {
-    key_digest: keyDigest(input), actor_id: input.actor_id, reason, reference, metadata,
+    key_digest: keyDigest(input),
+    actor_id: input.actor_id,
+    reason,
+    reference,
+    metadata,
     input_digest: inputDigest('transfer', { to_customer_id, unit, amount, reason, reference, metadata }),
   }
   const known = await findByKey(tx, from.id, stamp.key_digest)
@@ -66,13 +84,24 @@ export async function transferUnits(tx: Tx, clock: Clock, input: NewCustomerTran
   if (amount > available) throw new InsufficientFunds(unit, available, amount)
   if (to.balance + to.scheduled + amount > AMOUNT_MAX) throw balanceTooLarge()
   const slices = await burn(tx, from.id, amount, now)
-  const [out] = await append(tx, from.id, [
-    { kind: 'transfer_out', amount, slices, related_wallet_id: to.id, ...stamp },
-  ], now)
+  const [out] = await append(
+    tx,
+    from.id,
+    [{ kind: 'transfer_out', amount, slices, related_wallet_id: to.id, ...stamp }],
+    now,
+  )
   assert(out, 'a transfer was left without an answer')
   const words = { actor_id: input.actor_id, reason, reference, related_wallet_id: from.id }
-  await append(tx, to.id, (await giftsOf(tx, from, out.sequence, slices)).map((row) => (
-    { ...row, ...words, related_sequence: out.sequence })), now)
+  await append(
+    tx,
+    to.id,
+    (await giftsOf(tx, from, out.sequence, slices)).map((row) => ({
+      ...row,
+      ...words,
+      related_sequence: out.sequence,
+    })),
+    now,
+  )
   const row = await findTransfer(tx, from.id, out.sequence)
   assert(row, 'a transfer that was written is gone')
   return toTransfer(tx, row)
@@ -107,18 +136,39 @@ async function giftsOf(
   sequence: bigint,
   slices: readonly SlicePart[],
 ): Promise<NewTransfer[]> {
-  const grants = await findGrants(tx, slices.map(({ id }) => ({ wallet_id: from.id, id })))
+  const grants = await findGrants(
+    tx,
+    slices.map(({ id }) => ({ wallet_id: from.id, id })),
+  )
   const out_id = pairId('tr', from.id, sequence)
   return slices.map(({ id, amount }) => {
     const grant = grants.find((one) => one.id === id)
     assert(grant, 'a grant is gone')
-    const { priority, is_paid, starts_at, expires_at, created_at, price_amount, price_units, price_currency } = grant
+    const {
+      priority,
+      is_paid,
+      starts_at,
+      expires_at,
+      created_at,
+      price_amount,
+      price_units,
+      price_currency,
+    } = grant
     return {
       kind: 'transfer_in',
       amount,
       new_grant: {
-        granted: amount, priority, is_paid, starts_at, expires_at, created_at, price_amount, price_units,
-        price_currency, source: 'transfer', source_id: `${out_id}:${id}`,
+        granted: amount,
+        priority,
+        is_paid,
+        starts_at,
+        expires_at,
+        created_at,
+        price_amount,
+        price_units,
+        price_currency,
+        source: 'transfer',
+        source_id: `${out_id}:${id}`,
       },
     }
   })
@@ -132,7 +182,8 @@ async function replay(
 ): Promise<CustomerTransfer> {
   if (known.kind !== 'transfer_out' || !known.input_digest?.equals(input_digest)) {
     throw new IdempotencyKeyReused(
-      `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`)
+      `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`,
+    )
   }
   return { ...(await toTransfer(tx, known)), is_replay: true }
 }

@@ -1,12 +1,19 @@
 import { DomainError, InvalidRequest } from '#kernel/errors'
 
-/** The wallet does not hold enough. Nothing was changed. `available` and `required` are in the unit's smallest part. */
+/**
+ * The wallet does not hold enough. Nothing was changed. `available` and `required` are in the unit's
+ * smallest part.
+ */
 export class InsufficientFunds extends DomainError {
   readonly code = 'insufficient_funds'
   readonly status = 402
   readonly title = 'The wallet does not hold enough for this.'
   constructor(unit: string, available: bigint, required: bigint) {
-    super(`The wallet has ${available} ${unit} available, ${required} are required.`, { unit, available, required })
+    super(`The wallet has ${available} ${unit} available, ${required} are required.`, {
+      unit,
+      available,
+      required,
+    })
   }
 }
 

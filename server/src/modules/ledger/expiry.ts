@@ -8,8 +8,8 @@ const WALLETS_AT_ONCE = 50
 const HOLDS_AT_ONCE = 100
 
 /**
- * Closes grants that ended and opens those that start, in every wallet where something is due. A balance is right
- * without it; this writes the transfers soon after the moment. Answers how many wallets were settled.
+ * Closes grants that ended and opens those that start, in every wallet where something is due. A balance is
+ * right without it; this writes the transfers soon after the moment. Answers how many wallets were settled.
  */
 export async function sweepExpiries(kit: LedgerKit, signal?: AbortSignal): Promise<number> {
   let swept = 0

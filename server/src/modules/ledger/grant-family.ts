@@ -21,9 +21,10 @@ export async function lockGrantFamily(tx: Tx, grant_id: string, now: Date): Prom
   const place = readPairId('gr', grant_id)
   const [named] = place ? await findGrants(tx, [{ wallet_id: place.high, id: place.low }]) : []
   if (!named) throw new NotFound(`There is no grant ${grant_id}.`)
-  const root_place = named.origin_wallet_id !== null && named.origin_id !== null
-    ? { wallet_id: named.origin_wallet_id, id: named.origin_id }
-    : { wallet_id: named.wallet_id, id: named.id }
+  const root_place =
+    named.origin_wallet_id !== null && named.origin_id !== null
+      ? { wallet_id: named.origin_wallet_id, id: named.origin_id }
+      : { wallet_id: named.wallet_id, id: named.id }
   for (;;) {
     const before = await readFamily(tx, root_place)
     const needed = walletsOf(before)
@@ -47,7 +48,9 @@ async function readFamily(tx: Tx, place: { wallet_id: bigint; id: bigint }): Pro
       root: child,
       pieces: [
         child,
-        ...child_parts.filter((part) => part.origin_wallet_id === child.wallet_id && part.origin_id === child.id),
+        ...child_parts.filter(
+          (part) => part.origin_wallet_id === child.wallet_id && part.origin_id === child.id,
+        ),
       ],
     })),
     target_id: wallet.merged_into ?? wallet.id,

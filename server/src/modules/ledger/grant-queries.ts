@@ -52,7 +52,11 @@ export interface GrantOutcome {
   balance: bigint
 }
 
-export async function insertGrants(tx: Tx, grants: readonly GrantInput[], now: Date): Promise<GrantOutcome[]> {
+export async function insertGrants(
+  tx: Tx,
+  grants: readonly GrantInput[],
+  now: Date,
+): Promise<GrantOutcome[]> {
   const { rows } = await raw<GrantOutcome>`
     select status, wallet_id, grant_id, balance
     from ledger.grant_many(${wireJson(grants)}::jsonb, ${now}::timestamptz)
@@ -61,17 +65,39 @@ export async function insertGrants(tx: Tx, grants: readonly GrantInput[], now: D
 }
 
 function grants(sql: Sql) {
-  return sql
-    .selectFrom('ledger.grants as g')
-    .innerJoin('ledger.wallets as w', 'w.id', 'g.wallet_id')
-    .select([
-      'g.wallet_id', 'g.id', 'w.customer_id', 'w.unit', 'g.granted', 'g.remaining', 'g.held', 'g.revoked',
-      'g.priority', 'g.is_paid', 'g.is_scheduled', 'g.price_amount', 'g.price_units', 'g.price_currency', 'g.source',
-      'g.source_id', 'g.starts_at', 'g.created_at', 'g.parent_wallet_id', 'g.parent_id', 'g.origin_wallet_id',
-      'g.origin_id',
-    ])
-    // The driver reads `infinity` as a number.
-    .select((eb) => eb.fn<Date | null>('nullif', ['g.expires_at', raw`'infinity'::timestamptz`]).as('expires_at'))
+  return (
+    sql
+      .selectFrom('ledger.grants as g')
+      .innerJoin('ledger.wallets as w', 'w.id', 'g.wallet_id')
+      .select([
+        'g.wallet_id',
+        'g.id',
+        'w.customer_id',
+        'w.unit',
+        'g.granted',
+        'g.remaining',
+        'g.held',
+        'g.revoked',
+        'g.priority',
+        'g.is_paid',
+        'g.is_scheduled',
+        'g.price_amount',
+        'g.price_units',
+        'g.price_currency',
+        'g.source',
+        'g.source_id',
+        'g.starts_at',
+        'g.created_at',
+        'g.parent_wallet_id',
+        'g.parent_id',
+        'g.origin_wallet_id',
+        'g.origin_id',
+      ])
+      // The driver reads `infinity` as a number.
+      .select((eb) =>
+        eb.fn<Date | null>('nullif', ['g.expires_at', raw`'infinity'::timestamptz`]).as('expires_at'),
+      )
+  )
 }
 
 /** Grants by their numbers, in no order. */
@@ -82,7 +108,12 @@ export async function findGrants(
   if (ids.length === 0) return []
   return grants(sql)
     .where((eb) =>
-      eb(eb.refTuple('g.wallet_id', 'g.id'), 'in', ids.map(({ wallet_id, id }) => eb.tuple(wallet_id, id))))
+      eb(
+        eb.refTuple('g.wallet_id', 'g.id'),
+        'in',
+        ids.map(({ wallet_id, id }) => eb.tuple(wallet_id, id)),
+      ),
+    )
     .execute()
 }
 
@@ -94,7 +125,12 @@ export async function findGrantsBySource(
   if (sources.length === 0) return []
   return grants(sql)
     .where((eb) =>
-      eb(eb.refTuple('g.source', 'g.source_id'), 'in', sources.map((one) => eb.tuple(one.source, one.source_id))))
+      eb(
+        eb.refTuple('g.source', 'g.source_id'),
+        'in',
+        sources.map((one) => eb.tuple(one.source, one.source_id)),
+      ),
+    )
     .execute()
 }
 
@@ -110,7 +146,8 @@ export async function findParts(
         eb.refTuple('g.origin_wallet_id', 'g.origin_id'),
         'in',
         origins.map(({ wallet_id, id }) => eb.tuple(wallet_id, id)),
-      ))
+      ),
+    )
     .orderBy('g.wallet_id')
     .orderBy('g.id')
     .execute()
@@ -151,7 +188,9 @@ export function listGrants(
           eb.refTuple('g.created_at', 'g.wallet_id', 'g.id'),
           '<',
           eb.tuple(after?.created_at ?? new Date(0), after?.wallet_id ?? 0n, after?.id ?? 0n),
-        )))
+        ),
+      ),
+    )
     .orderBy('g.created_at', 'desc')
     .orderBy('g.wallet_id', 'desc')
     .orderBy('g.id', 'desc')

@@ -22,7 +22,9 @@ export interface NewGrant {
   /** Lower is used up first; default by source: promo 10, bonus and referral 20, subscription 30, paid 50. */
   priority?: number | undefined
   is_paid?: boolean | undefined
-  /** What was paid for all of it, in minor units of the currency; for refunds and for what is owed in goods. */
+  /**
+   * What was paid for all of it, in minor units of the currency; for refunds and for what is owed in goods.
+   */
   price_amount?: bigint | undefined
   price_currency?: string | undefined
   /** A moment in the future: until then the units do not count. */
@@ -72,7 +74,14 @@ export interface GrantState {
 const CALL_MAX = 500
 
 const PRIORITIES: Readonly<Record<GrantSource, number>> = {
-  promo: 10, bonus: 20, referral: 20, manual: 20, refund: 20, subscription: 30, transfer: 30, purchase: 50,
+  promo: 10,
+  bonus: 20,
+  referral: 20,
+  manual: 20,
+  refund: 20,
+  subscription: 30,
+  transfer: 30,
+  purchase: 50,
 }
 
 /**
@@ -110,19 +119,28 @@ export interface KeyedGrant extends Omit<NewGrant, 'source_id' | 'parent'> {
  */
 export async function grantOnce(tx: Tx, clock: Clock, input: KeyedGrant): Promise<GrantResult> {
   const now = clock.now()
-  const { customer_id, unit, actor_id, idempotency_key, is_adjustment, ...facts } = input
+  const { customer_id, unit, actor_id, idempotency_key: _key, is_adjustment, ...facts } = input
   const key_digest = keyDigest(input)
   const grant: NewGrant = {
-    ...facts, customer_id, unit, actor_id,
+    ...facts,
+    customer_id,
+    unit,
+    actor_id,
     // The key belongs to one actor and one wallet, and so does this name.
     source_id: `${customer_id}:${unit}:${key_digest.toString('hex')}`,
   }
-  const outcomes = await queries.insertGrants(tx, [{
-    ...inputOf(grant, now),
-    kind: is_adjustment ? 'adjustment_in' : 'grant',
-    key_digest: bytea(key_digest),
-    input_digest: bytea(inputDigest(is_adjustment ? 'adjustment' : 'grant', facts)),
-  }], now)
+  const outcomes = await queries.insertGrants(
+    tx,
+    [
+      {
+        ...inputOf(grant, now),
+        kind: is_adjustment ? 'adjustment_in' : 'grant',
+        key_digest: bytea(key_digest),
+        input_digest: bytea(inputDigest(is_adjustment ? 'adjustment' : 'grant', facts)),
+      },
+    ],
+    now,
+  )
   return resultOf(grant, outcomes[0])
 }
 
@@ -164,22 +182,39 @@ export async function listGrants(
   const wallets = await findCustomerWallets(sql, filter)
   const position = page.cursor === undefined ? undefined : cursors.open(list, page.cursor)
   const after = position && {
-    created_at: new Date(String(position[0])), wallet_id: BigInt(position[1] ?? 0), id: BigInt(position[2] ?? 0),
+    created_at: new Date(String(position[0])),
+    wallet_id: BigInt(position[1] ?? 0),
+    id: BigInt(position[2] ?? 0),
   }
-  const rows = await queries.listGrants(sql, wallets.map(({ id }) => id), after, page.limit + 1)
-  return toPage(rows, page.limit, cursors, list,
-    (row) => [row.created_at.toISOString(), String(row.wallet_id), String(row.id)], plainState)
+  const rows = await queries.listGrants(
+    sql,
+    wallets.map(({ id }) => id),
+    after,
+    page.limit + 1,
+  )
+  return toPage(
+    rows,
+    page.limit,
+    cursors,
+    list,
+    (row) => [row.created_at.toISOString(), String(row.wallet_id), String(row.id)],
+    plainState,
+  )
 }
 
 /**
- * What a grant and the parts of it that moved with its owner hold together. The id, terms and what was granted are
- * those of the grant itself.
+ * What a grant and the parts of it that moved with its owner hold together. The id, terms and what was
+ * granted are those of the grant itself.
  */
 async function statesOf(sql: Sql, rows: readonly GrantRow[]): Promise<GrantState[]> {
-  const parts = Map.groupBy(await queries.findParts(sql, rows), (part) => `${part.origin_wallet_id}/${part.origin_id}`)
+  const parts = Map.groupBy(
+    await queries.findParts(sql, rows),
+    (part) => `${part.origin_wallet_id}/${part.origin_id}`,
+  )
   return rows.map((row) => {
     const whole = [row, ...(parts.get(`${row.wallet_id}/${row.id}`) ?? [])]
-    const sum = (pick: (part: GrantRow) => bigint): bigint => whole.reduce((total, part) => total + pick(part), 0n)
+    const sum = (pick: (part: GrantRow) => bigint): bigint =>
+      whole.reduce((total, part) => total + pick(part), 0n)
     return {
       ...plainState(row),
       customer_id: whole.at(-1)?.customer_id ?? row.customer_id,
@@ -213,14 +248,25 @@ function plainState(row: GrantRow): GrantState {
 
 function inputOf(grant: NewGrant, now: Date): GrantInput {
   checkAmount(grant.amount)
-  const { customer_id, unit, amount, source, source_id, actor_id, reason, reference, metadata, parent } = grant
+  const { customer_id, unit, amount, source, source_id, actor_id, reason, reference, metadata, parent } =
+    grant
   const starts_at = grant.starts_at && grant.starts_at > now ? grant.starts_at : null
   if (grant.expires_at && grant.expires_at <= (starts_at ?? now)) {
-    throw new InvalidRequest([{ pointer: '/expires_at', detail: 'must be later than the start, and in the future' }])
+    throw new InvalidRequest([
+      { pointer: '/expires_at', detail: 'must be later than the start, and in the future' },
+    ])
   }
   const is_paid = grant.is_paid ?? source === 'purchase'
   return {
-    customer_id, unit, granted: amount, source, source_id, actor_id, reason, reference, metadata,
+    customer_id,
+    unit,
+    granted: amount,
+    source,
+    source_id,
+    actor_id,
+    reason,
+    reference,
+    metadata,
     priority: grant.priority ?? (is_paid ? PRIORITIES.purchase : PRIORITIES[source]),
     is_paid,
     starts_at,
@@ -249,12 +295,15 @@ function resultOf(grant: NewGrant, outcome: GrantOutcome | undefined): GrantResu
       }
     case 'conflict':
       throw new IdempotencyKeyReused(
-        `The ${grant.source} grant ${grant.source_id}, or its key, was used for other facts; nothing was changed.`)
+        `The grant ${grant.source} ${grant.source_id}, or its key, was made with other facts.`,
+      )
     case 'too_large':
       throw balanceTooLarge()
     case 'unknown_unit':
       throw unknownUnit(grant.unit)
     case 'unknown_parent':
-      throw new InvalidRequest([{ pointer: '/parent', detail: `there is no grant ${grant.parent?.source_id ?? ''}` }])
+      throw new InvalidRequest([
+        { pointer: '/parent', detail: `there is no grant ${grant.parent?.source_id ?? ''}` },
+      ])
   }
 }

@@ -22,8 +22,23 @@ export interface HoldRow {
 }
 
 const columns = [
-  'id', 'wallet_id', 'amount', 'captured', 'status', 'is_late', 'placed_sequence', 'closed_wallet_id', 'closed_sequence',
-  'grant_ids', 'grant_amounts', 'reason', 'reference', 'metadata', 'expires_at', 'created_at', 'closed_at',
+  'id',
+  'wallet_id',
+  'amount',
+  'captured',
+  'status',
+  'is_late',
+  'placed_sequence',
+  'closed_wallet_id',
+  'closed_sequence',
+  'grant_ids',
+  'grant_amounts',
+  'reason',
+  'reference',
+  'metadata',
+  'expires_at',
+  'created_at',
+  'closed_at',
 ] as const
 
 export function findHold(sql: Sql, id: string): Promise<HoldRow | undefined> {
@@ -35,7 +50,11 @@ export function findHolds(sql: Sql, ids: readonly string[]): Promise<HoldRow[]> 
 }
 
 /** Placed holds whose time is over, the longest first. */
-export function findDueHolds(sql: Sql, now: Date, limit: number): Promise<{ id: string; wallet_id: bigint }[]> {
+export function findDueHolds(
+  sql: Sql,
+  now: Date,
+  limit: number,
+): Promise<{ id: string; wallet_id: bigint }[]> {
   return sql
     .selectFrom('ledger.holds')
     .select(['id', 'wallet_id'])
@@ -48,17 +67,27 @@ export function findDueHolds(sql: Sql, now: Date, limit: number): Promise<{ id: 
 
 export async function insertHold(
   tx: Tx,
-  hold: Omit<HoldRow, 'status' | 'captured' | 'is_late' | 'closed_wallet_id' | 'closed_sequence' | 'closed_at' | 'metadata'> & {
+  hold: Omit<
+    HoldRow,
+    'status' | 'captured' | 'is_late' | 'closed_wallet_id' | 'closed_sequence' | 'closed_at' | 'metadata'
+  > & {
     metadata: object | null
   },
 ): Promise<void> {
   await tx
     .insertInto('ledger.holds')
-    .values({ ...hold, metadata: hold.metadata === null ? null : JSON.stringify(hold.metadata), status: 'placed' })
+    .values({
+      ...hold,
+      metadata: hold.metadata === null ? null : JSON.stringify(hold.metadata),
+      status: 'placed',
+    })
     .execute()
 }
 
-/** Ends a hold that is in one of the states `from`; answers it as it is then, or undefined when it is in none. */
+/**
+ * Ends a hold that is in one of the states `from`; answers it as it is then, or undefined when it is in
+ * none.
+ */
 export function closeHold(
   tx: Tx,
   id: string,

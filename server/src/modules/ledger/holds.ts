@@ -55,12 +55,16 @@ export interface Hold {
 }
 
 /**
- * Sets an amount aside, in the burn order; once per key. Throws {@link InsufficientFunds}, InvalidRequest for an
- * unknown unit or too long a time, {@link IdempotencyKeyReused}.
+ * Sets an amount aside, in the burn order; once per key. Throws {@link InsufficientFunds}, InvalidRequest
+ * for an unknown unit or too long a time, {@link IdempotencyKeyReused}.
  */
 export async function placeHold(tx: Tx, clock: Clock, input: NewHold): Promise<Hold> {
   checkAmount(input.amount)
-  if (!Number.isInteger(input.ttl_seconds) || input.ttl_seconds < 1 || input.ttl_seconds > HOLD_TTL_MAX_SECONDS) {
+  if (
+    !Number.isInteger(input.ttl_seconds) ||
+    input.ttl_seconds < 1 ||
+    input.ttl_seconds > HOLD_TTL_MAX_SECONDS
+  ) {
     throw new InvalidRequest([{ pointer: '/ttl_seconds', detail: `must be 1 to ${HOLD_TTL_MAX_SECONDS}` }])
   }
   const now = clock.now()
@@ -74,29 +78,52 @@ export async function placeHold(tx: Tx, clock: Clock, input: NewHold): Promise<H
   }
   const replayed = await findReplay(tx, wallet_id, digests, input)
   // As it was then, whatever became of it since.
-  if (replayed) return { ...toHold(await getWallet(tx, replayed.wallet_id), asPlaced(replayed)), is_replay: true }
+  if (replayed)
+    return { ...toHold(await getWallet(tx, replayed.wallet_id), asPlaced(replayed)), is_replay: true }
   const available = wallet.balance - wallet.held
   if (amount > available) throw new InsufficientFunds(input.unit, available, amount)
   const slices = await burn(tx, wallet_id, amount, now)
   assert(sumOf(slices) === amount, 'a wallet shows more than its grants hold')
   const hold_id = newId('hold', now.getTime())
-  const [placed] = await append(tx, wallet_id, [{
-    kind: 'hold', amount, slices, ...digests, actor_id: input.actor_id, reason, reference, metadata, hold_id,
-  }], now)
+  const [placed] = await append(
+    tx,
+    wallet_id,
+    [
+      {
+        kind: 'hold',
+        amount,
+        slices,
+        ...digests,
+        actor_id: input.actor_id,
+        reason,
+        reference,
+        metadata,
+        hold_id,
+      },
+    ],
+    now,
+  )
   assert(placed, 'a transfer was left without an answer')
   const hold = {
-    id: hold_id, wallet_id, amount, placed_sequence: placed.sequence, created_at: now,
+    id: hold_id,
+    wallet_id,
+    amount,
+    placed_sequence: placed.sequence,
+    created_at: now,
     expires_at: new Date(now.getTime() + ttl_seconds * 1000),
-    grant_ids: slices.map(({ id }) => id), grant_amounts: slices.map((slice) => slice.amount),
-    reason: reason ?? null, reference: reference ?? null, metadata: metadata ?? null,
+    grant_ids: slices.map(({ id }) => id),
+    grant_amounts: slices.map((slice) => slice.amount),
+    reason: reason ?? null,
+    reference: reference ?? null,
+    metadata: metadata ?? null,
   }
   await queries.insertHold(tx, hold)
   return toHold(wallet, asPlaced({ ...hold, status: 'placed', captured: 0n, is_late: false, ...NOT_CLOSED }))
 }
 
 /**
- * Uses up a hold, or a smaller part of it; the rest goes back to its grants. Default: all of it. After its time is
- * over the amount is spent directly if the wallet has it, and the hold says that it was late.
+ * Uses up a hold, or a smaller part of it; the rest goes back to its grants. Default: all of it. After its
+ * time is over the amount is spent directly if the wallet has it, and the hold says that it was late.
  * Throws NotFound, {@link InvalidState} when it was ended before or the amount is larger than what is held,
  * {@link InsufficientFunds} when it is late and the wallet is short, {@link IdempotencyKeyReused}.
  */
@@ -117,7 +144,9 @@ export async function captureHold(
   if (hold.status !== 'placed' && hold.status !== 'expired') throw ended(hold)
   const amount = input.amount ?? hold.amount
   if (amount > hold.amount) {
-    throw new InvalidState(`The hold is of ${hold.amount}; ${amount} cannot be captured.`, { held: hold.amount })
+    throw new InvalidState(`The hold is of ${hold.amount}; ${amount} cannot be captured.`, {
+      held: hold.amount,
+    })
   }
   const keyed: Stamp = { ...digests, actor_id: input.actor_id, hold_id: hold.id }
   if (hold.status === 'expired' || hold.expires_at <= now) {
@@ -126,14 +155,29 @@ export async function captureHold(
   const parts = slicePartsOf(hold.grant_ids, hold.grant_amounts)
   const taken = takeFirst(parts, amount)
   const rest = without(parts, taken)
-  const [captured] = await append(tx, wallet.id, [
-    { kind: 'capture', amount, slices: taken, ...keyed, ...wordsOf(hold), related_sequence: hold.placed_sequence },
-    ...(rest.length === 0 ? [] : [releaseOf(hold, rest)]),
-  ], now)
+  const [captured] = await append(
+    tx,
+    wallet.id,
+    [
+      {
+        kind: 'capture',
+        amount,
+        slices: taken,
+        ...keyed,
+        ...wordsOf(hold),
+        related_sequence: hold.placed_sequence,
+      },
+      ...(rest.length === 0 ? [] : [releaseOf(hold, rest)]),
+    ],
+    now,
+  )
   assert(captured, 'a transfer was left without an answer')
   await carryOver(tx, wallet.id, now)
   return close(tx, wallet, hold, {
-    status: 'captured', captured: amount, closed_wallet_id: wallet.id, closed_sequence: captured.sequence,
+    status: 'captured',
+    captured: amount,
+    closed_wallet_id: wallet.id,
+    closed_sequence: captured.sequence,
     closed_at: now,
   })
 }
@@ -181,7 +225,10 @@ interface LockedHold {
   target: WalletRow
 }
 
-/** Locks the wallet of a hold, and where that was merged into too, then reads the hold as it is under the locks. */
+/**
+ * Locks the wallet of a hold, and where that was merged into too, then reads the hold as it is under the
+ * locks.
+ */
 async function lockHold(tx: Tx, hold_id: string, now: Date): Promise<LockedHold> {
   const seen = isId('hold', hold_id) ? await queries.findHold(tx, hold_id) : undefined
   if (!seen) throw new NotFound(`There is no hold ${hold_id}.`)
@@ -202,13 +249,20 @@ async function captureLate(
   const { balance, held, unit } = await getWallet(tx, target.id)
   if (amount > balance - held) throw new InsufficientFunds(unit, balance - held, amount)
   const slices = await burn(tx, target.id, amount, now)
-  const [captured] = await append(tx, target.id, [
-    { kind: 'late_capture', amount, slices, ...keyed, ...wordsOf(hold) },
-  ], now)
+  const [captured] = await append(
+    tx,
+    target.id,
+    [{ kind: 'late_capture', amount, slices, ...keyed, ...wordsOf(hold) }],
+    now,
+  )
   assert(captured, 'a transfer was left without an answer')
   return close(tx, wallet, hold, {
-    status: 'captured', captured: amount, is_late: true, closed_wallet_id: target.id,
-    closed_sequence: captured.sequence, closed_at: now,
+    status: 'captured',
+    captured: amount,
+    is_late: true,
+    closed_wallet_id: target.id,
+    closed_sequence: captured.sequence,
+    closed_at: now,
   })
 }
 
@@ -225,7 +279,10 @@ async function endHold(
   assert(released, 'a transfer was left without an answer')
   await carryOver(tx, wallet.id, now)
   return close(tx, wallet, hold, {
-    status, closed_wallet_id: wallet.id, closed_sequence: released.sequence, closed_at: now,
+    status,
+    closed_wallet_id: wallet.id,
+    closed_sequence: released.sequence,
+    closed_at: now,
   })
 }
 
@@ -242,7 +299,11 @@ async function close(
 
 function releaseOf(hold: HoldRow, slices: readonly SlicePart[]): NewTransfer {
   return {
-    kind: 'release', amount: sumOf(slices), slices, hold_id: hold.id, related_sequence: hold.placed_sequence,
+    kind: 'release',
+    amount: sumOf(slices),
+    slices,
+    hold_id: hold.id,
+    related_sequence: hold.placed_sequence,
   }
 }
 
@@ -260,7 +321,8 @@ async function findReplay(
   if (!transfer) return undefined
   if (!transfer.input_digest?.equals(digests.input_digest) || transfer.hold_id === null) {
     throw new IdempotencyKeyReused(
-      `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`)
+      `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`,
+    )
   }
   return queries.findHold(tx, transfer.hold_id)
 }
@@ -278,9 +340,10 @@ function toHold(wallet: { customer_id: string; unit: string }, hold: HoldRow): H
     captured: hold.captured,
     status: hold.status,
     is_late: hold.is_late,
-    spend_id: hold.status === 'captured' && hold.closed_sequence !== null && hold.closed_wallet_id !== null
-      ? pairId('tr', hold.closed_wallet_id, hold.closed_sequence)
-      : null,
+    spend_id:
+      hold.status === 'captured' && hold.closed_sequence !== null && hold.closed_wallet_id !== null
+        ? pairId('tr', hold.closed_wallet_id, hold.closed_sequence)
+        : null,
     slices: slicesOf(hold.wallet_id, slicePartsOf(hold.grant_ids, hold.grant_amounts)),
     reason: hold.reason,
     reference: hold.reference,

@@ -5,7 +5,15 @@ export type { Keyed } from './keys.ts'
 export type { Slice } from './slices.ts'
 export { createUnit, ensureUnit, findUnits, getUnit, listUnits, pageUnits, updateUnit } from './units.ts'
 export type { NewUnit, Unit, UnitFacts } from './units.ts'
-export { findGrants, findGrantsBySource, getGrant, grant, grantMany, grantOnce, listGrants } from './grants.ts'
+export {
+  findGrants,
+  findGrantsBySource,
+  getGrant,
+  grant,
+  grantMany,
+  grantOnce,
+  listGrants,
+} from './grants.ts'
 export type { GrantResult, GrantState, KeyedGrant, NewGrant } from './grants.ts'
 export type { GrantSource } from './queries.ts'
 export { getSpend, spend, spendMany, spendWithin } from './spends.ts'

@@ -14,8 +14,8 @@ export class ConnectionLost extends Error {
 /** A connection of its own for one kind of hot statements, one at a time. */
 export interface LaneConnection {
   /**
-   * Rows of a named statement. Throws {@link ConnectionLost}, OperationalError `commit_unconfirmed`, and whatever
-   * the database says when it refused the statement (then nothing was done).
+   * Rows of a named statement. Throws {@link ConnectionLost}, OperationalError `commit_unconfirmed`, and
+   * whatever the database says when it refused the statement (then nothing was done).
    */
   run(query: QueryArrayConfig): Promise<unknown[]>
   readonly is_lost: boolean
@@ -23,8 +23,8 @@ export interface LaneConnection {
 }
 
 /**
- * A fresh database would otherwise keep plans that fit empty tables and slow down as they fill; the statements
- * here are all nested loops over indexes by design.
+ * A fresh database would otherwise keep plans that fit empty tables and slow down as they fill; the
+ * statements here are all nested loops over indexes by design.
  */
 const SETTINGS = [
   'timezone=UTC',
@@ -70,8 +70,8 @@ export async function openLaneConnection(options: LaneConnectionOptions): Promis
   }
   client.on('error', lose)
   client.on('end', lose)
-  // Nothing here warns by itself. PostgreSQL reports a commit that did not reach the standby as a success with a
-  // warning (a canceled wait): such a commit may be lost, so it is not a success.
+  // Nothing here warns by itself. PostgreSQL reports a commit that did not reach the standby as a success
+  // with a warning (a canceled wait): such a commit may be lost, so it is not a success.
   client.on('notice', (notice) => {
     if (notice.severity === 'WARNING') was_warned = true
   })
@@ -100,7 +100,9 @@ export async function openLaneConnection(options: LaneConnectionOptions): Promis
         clearTimeout(timer)
       }
       throw new OperationalError(
-        'commit_unconfirmed', 'The commit was not confirmed by the standby; ask again under the same key.')
+        'commit_unconfirmed',
+        'The commit was not confirmed by the standby; ask again under the same key.',
+      )
     },
     close,
   }

@@ -3,8 +3,8 @@ import { assert } from '#kernel/errors'
 import { findWallet, findWalletIds, lockWallets, type WalletRow } from './queries.ts'
 
 /**
- * Locks a customer's wallet and brings it up to this moment; undefined when he has none in this unit. A customer that
- * was merged, even while the lock was waited for, means the survivor.
+ * Locks a customer's wallet and brings it up to this moment; undefined when he has none in this unit. A
+ * customer that was merged, even while the lock was waited for, means the survivor.
  */
 export async function lockWalletOf(
   tx: Tx,

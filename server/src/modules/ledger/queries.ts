@@ -6,7 +6,14 @@ import type { SpendItem, SpendOutcome } from './spend-queries.ts'
 import type { TransferKind } from './transfer-kinds.ts'
 
 export type GrantSource =
-  'purchase' | 'subscription' | 'promo' | 'bonus' | 'referral' | 'refund' | 'manual' | 'transfer'
+  | 'purchase'
+  | 'subscription'
+  | 'promo'
+  | 'bonus'
+  | 'referral'
+  | 'refund'
+  | 'manual'
+  | 'transfer'
 
 export interface WalletRow {
   id: bigint
@@ -84,8 +91,8 @@ export interface TransferRow {
 }
 
 /**
- * Numbers of wallets at the places of the pairs asked for; undefined where there is none. A customer that was merged
- * means the survivor.
+ * Numbers of wallets at the places of the pairs asked for; undefined where there is none. A customer that
+ * was merged means the survivor.
  */
 export async function findWalletIds(
   sql: Sql,
@@ -101,7 +108,9 @@ export async function findWalletIds(
   return rows.map((row) => row.id ?? undefined)
 }
 
-/** Locks wallets in order of id, starts and ends the grants that are due, and answers them as they are then. */
+/**
+ * Locks wallets in order of id, starts and ends the grants that are due, and answers them as they are then.
+ */
 export async function lockWallets(tx: Tx, wallet_ids: readonly bigint[], now: Date): Promise<WalletRow[]> {
   const { rows } = await raw<WalletRow>`
     select id, customer_id, unit, balance, held, scheduled, debt, sequence, merged_into
@@ -109,7 +118,10 @@ export async function lockWallets(tx: Tx, wallet_ids: readonly bigint[], now: Da
   return rows
 }
 
-/** Makes the wallets that are not there, in one order everywhere; answers their numbers at the places asked for. */
+/**
+ * Makes the wallets that are not there, in one order everywhere; answers their numbers at the places asked
+ * for.
+ */
 export async function ensureWallets(
   tx: Tx,
   pairs: readonly { customer_id: string; unit: string }[],
@@ -157,13 +169,36 @@ export async function append(
 }
 
 const walletColumns = [
-  'id', 'customer_id', 'unit', 'balance', 'held', 'scheduled', 'debt', 'sequence', 'merged_into',
+  'id',
+  'customer_id',
+  'unit',
+  'balance',
+  'held',
+  'scheduled',
+  'debt',
+  'sequence',
+  'merged_into',
 ] as const
 
 const transferColumns = [
-  'wallet_id', 'sequence', 'kind', 'amount', 'balance_after', 'held_after', 'grant_ids', 'grant_amounts',
-  'key_digest', 'input_digest', 'actor_id', 'reason', 'reference', 'metadata', 'hold_id', 'related_wallet_id',
-  'related_sequence', 'created_at',
+  'wallet_id',
+  'sequence',
+  'kind',
+  'amount',
+  'balance_after',
+  'held_after',
+  'grant_ids',
+  'grant_amounts',
+  'key_digest',
+  'input_digest',
+  'actor_id',
+  'reason',
+  'reference',
+  'metadata',
+  'hold_id',
+  'related_wallet_id',
+  'related_sequence',
+  'created_at',
 ] as const
 
 /** The transfer a key was used for in a wallet, or in one whose owner was merged into this one's. */
@@ -175,12 +210,17 @@ export function findByKey(sql: Sql, wallet_id: bigint, key_digest: Buffer): Prom
       eb
         .selectFrom('ledger.wallets')
         .select('id')
-        .where((or) => or.or([or('id', '=', wallet_id), or('merged_into', '=', wallet_id)])))
+        .where((or) => or.or([or('id', '=', wallet_id), or('merged_into', '=', wallet_id)])),
+    )
     .where('key_digest', '=', key_digest)
     .executeTakeFirst()
 }
 
-export function findTransfer(sql: Sql, wallet_id: bigint, sequence: bigint): Promise<TransferRow | undefined> {
+export function findTransfer(
+  sql: Sql,
+  wallet_id: bigint,
+  sequence: bigint,
+): Promise<TransferRow | undefined> {
   return sql
     .selectFrom('ledger.transfers')
     .select(transferColumns)
@@ -219,11 +259,7 @@ export function findAnswering(
 }
 
 export function findWallet(sql: Sql, id: bigint): Promise<WalletRow | undefined> {
-  return sql
-    .selectFrom('ledger.wallets')
-    .select(walletColumns)
-    .where('id', '=', id)
-    .executeTakeFirst()
+  return sql.selectFrom('ledger.wallets').select(walletColumns).where('id', '=', id).executeTakeFirst()
 }
 
 /** One spend inside the caller's transaction, by the same function the lanes use for what is not common. */
@@ -239,7 +275,8 @@ export async function spendOne(tx: Tx, item: SpendItem, now: Date): Promise<Spen
     created_at: Date
   }>`
     select status, wallet_id, sequence, balance, available, grant_ids, grant_amounts, created_at
-    from ledger.spend_rest(array[${item.wallet_id}::bigint], array[${item.amount}::bigint], ${item.key_digest},
+    from ledger.spend_rest(array[${item.wallet_id}::bigint], array[${item.amount}::bigint],
+      ${item.key_digest},
       ${item.input_digest}, array[${item.actor_id}::text], array[${item.reason}::text],
       array[${item.reference}::text], array[${item.metadata}::jsonb], ${now}::timestamptz)`.execute(tx)
   const row = rows[0]
@@ -289,11 +326,13 @@ export function findHistoryWallets(
     .where((eb) =>
       eb.or([
         eb('w.customer_id', '=', filter.customer_id),
-        eb('w.merged_into', 'in', eb
-          .selectFrom('ledger.wallets')
-          .select('id')
-          .where('customer_id', '=', filter.customer_id)),
-      ]))
+        eb(
+          'w.merged_into',
+          'in',
+          eb.selectFrom('ledger.wallets').select('id').where('customer_id', '=', filter.customer_id),
+        ),
+      ]),
+    )
     .$if(filter.unit !== undefined, (query) => query.where('w.unit', '=', filter.unit ?? ''))
     .orderBy('w.id')
     .limit(50)

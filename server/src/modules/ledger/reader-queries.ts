@@ -16,7 +16,10 @@ export interface ReadGrant {
   created_at: Date
 }
 
-/** A wallet at a moment. Grants are in no order; `is_due` means that time has moved on since it was last settled. */
+/**
+ * A wallet at a moment. Grants are in no order; `is_due` means that time has moved on since it was last
+ * settled.
+ */
 export interface ReadWallet {
   id: bigint
   balance: bigint
@@ -30,23 +33,36 @@ export interface ReadWallet {
 export const GRANT_ROWS_MAX = 5_000
 
 type Row = [
-  wallet_id: bigint, is_wallet: boolean, balance: bigint, held: bigint, debt: bigint, is_due: boolean, id: bigint,
-  granted: bigint, remaining: bigint, priority: number, is_paid: boolean, source: GrantSource,
-  expires_at: Date | number, created_at: Date,
+  wallet_id: bigint,
+  is_wallet: boolean,
+  balance: bigint,
+  held: bigint,
+  debt: bigint,
+  is_due: boolean,
+  id: bigint,
+  granted: bigint,
+  remaining: bigint,
+  priority: number,
+  is_paid: boolean,
+  source: GrantSource,
+  expires_at: Date | number,
+  created_at: Date,
 ]
 
 /**
- * Wallets and their open grants, both sides of a union: one snapshot, and two plain index scans instead of a join,
- * which reads twice as fast.
+ * Wallets and their open grants, both sides of a union: one snapshot, and two plain index scans instead of
+ * a join, which reads twice as fast.
  */
 export function readWallets(wallet_ids: readonly bigint[], now: Date): QueryArrayConfig {
   return {
     name: 'ledger.readWallets',
-    text: `select w.id, true, w.balance, w.held, w.debt, w.next_expiry <= $2::timestamptz, null::bigint, null::bigint,
+    text: `select w.id, true, w.balance, w.held, w.debt, w.next_expiry <= $2::timestamptz, null::bigint,
+      null::bigint,
         null::bigint, null::smallint, null::boolean, null::text, null::timestamptz, null::timestamptz
       from ledger.wallets w where w.id = any($1::bigint[])
       union all
-      (select g.wallet_id, false, null, g.held, null, null, g.id, g.granted, g.remaining, g.priority, g.is_paid,
+      (select g.wallet_id, false, null, g.held, null, null, g.id, g.granted, g.remaining, g.priority,
+        g.is_paid,
         g.source, g.expires_at, g.created_at
       from ledger.grants g where g.wallet_id = any($1::bigint[]) and g.is_open
       limit ${GRANT_ROWS_MAX})`,
@@ -57,8 +73,8 @@ export function readWallets(wallet_ids: readonly bigint[], now: Date): QueryArra
 }
 
 /**
- * The same with the figures as settling now would leave them, and at most `limit` grants of each wallet, in the
- * burn order. For wallets where something is due or that have very many grants.
+ * The same with the figures as settling now would leave them, and at most `limit` grants of each wallet, in
+ * the burn order. For wallets where something is due or that have very many grants.
  */
 export function readLiveWallets(wallet_ids: readonly bigint[], now: Date, limit: number): QueryArrayConfig {
   return {
@@ -71,20 +87,46 @@ export function readLiveWallets(wallet_ids: readonly bigint[], now: Date, limit:
 }
 
 type LiveRow = {
-  wallet_id: bigint; is_wallet: boolean; balance: bigint; held: bigint; debt: bigint; is_due: boolean; id: bigint
-  granted: bigint; remaining: bigint; priority: number; is_paid: boolean; source: GrantSource
-  expires_at: Date | number; created_at: Date
+  wallet_id: bigint
+  is_wallet: boolean
+  balance: bigint
+  held: bigint
+  debt: bigint
+  is_due: boolean
+  id: bigint
+  granted: bigint
+  remaining: bigint
+  priority: number
+  is_paid: boolean
+  source: GrantSource
+  expires_at: Date | number
+  created_at: Date
 }
 
 function arrayOf(row: LiveRow): Row {
   return [
-    row.wallet_id, row.is_wallet, row.balance, row.held, row.debt, row.is_due, row.id, row.granted, row.remaining,
-    row.priority, row.is_paid, row.source, row.expires_at, row.created_at,
+    row.wallet_id,
+    row.is_wallet,
+    row.balance,
+    row.held,
+    row.debt,
+    row.is_due,
+    row.id,
+    row.granted,
+    row.remaining,
+    row.priority,
+    row.is_paid,
+    row.source,
+    row.expires_at,
+    row.created_at,
   ]
 }
 
 /** Wallets of an answer by their number, and how many grants it held. */
-export function readRows(rows: readonly unknown[]): { wallets: Map<bigint, ReadWallet>; grant_count: number } {
+export function readRows(rows: readonly unknown[]): {
+  wallets: Map<bigint, ReadWallet>
+  grant_count: number
+} {
   const wallets = new Map<bigint, ReadWallet>()
   const grants: Row[] = []
   for (const row of rows as Row[]) {

@@ -31,8 +31,8 @@ export interface Refundable {
 }
 
 /**
- * Refundable money: price × remaining paid units ÷ granted units, rounded down for each grant. Free, held and expired
- * units are worth nothing. Pure.
+ * Refundable money: price × remaining paid units ÷ granted units, rounded down for each grant. Free, held
+ * and expired units are worth nothing. Pure.
  */
 export function refundable(grants: readonly RefundableGrant[], now: Date): Refundable {
   const totals = new Map<string, bigint>()

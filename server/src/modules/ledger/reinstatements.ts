@@ -31,9 +31,9 @@ interface Part {
 }
 
 /**
- * Gives back what revocations took, to the grants it was taken from; debt is canceled, and what of it was repaid
- * comes back as a grant. A grant that ended meanwhile expires at once. Answers how many units the grant's owner got
- * back; nothing when it was undone before. Throws NotFound, {@link IdempotencyKeyReused}.
+ * Gives back what revocations took, to the grants it was taken from; debt is canceled, and what of it was
+ * repaid comes back as a grant. A grant that ended meanwhile expires at once. Answers how many units the
+ * grant's owner got back; nothing when it was undone before. Throws NotFound, {@link IdempotencyKeyReused}.
  */
 export async function reinstateGrant(tx: Tx, clock: Clock, input: NewReinstatement): Promise<bigint> {
   if (input.amount !== undefined) checkAmount(input.amount)
@@ -42,7 +42,10 @@ export async function reinstateGrant(tx: Tx, clock: Clock, input: NewReinstateme
   const digests = {
     key_digest: keyDigest(input),
     input_digest: inputDigest('reinstatement', {
-      grant_id: input.grant_id, amount: input.amount, reason: input.reason, reference: input.reference,
+      grant_id: input.grant_id,
+      amount: input.amount,
+      reason: input.reason,
+      reference: input.reference,
     }),
   }
   const known = await findByKey(tx, family.target_id, digests.key_digest)
@@ -50,8 +53,9 @@ export async function reinstateGrant(tx: Tx, clock: Clock, input: NewReinstateme
     if (known.input_digest?.equals(digests.input_digest)) return BigInt((known.metadata as Kept).given_back)
     throw new IdempotencyKeyReused(`The key ${input.idempotency_key} was used for another request.`)
   }
-  const open = (await queries.findOpenRevocations(tx, [family.root]))
-    .filter(({ reference }) => input.reference === undefined || reference === input.reference)
+  const open = (await queries.findOpenRevocations(tx, [family.root])).filter(
+    ({ reference }) => input.reference === undefined || reference === input.reference,
+  )
   const at_once = open.reduce((sum, one) => sum + one.taken_at_once, 0n)
   const is_whole = input.amount === undefined || input.amount >= at_once
   const undone = open.map((one) => (is_whole ? undoAll(one, now) : undefined))
@@ -88,8 +92,15 @@ function undoAll(row: RevocationRow, now: Date): Undone {
   return {
     parts: partsOf(row),
     revocation: {
-      ...row, taken: 0n, debt: 0n, written_off: 0n, reinstated: row.requested, reinstated_at: now,
-      slice_wallet_ids: [], slice_grant_ids: [], slice_amounts: [],
+      ...row,
+      taken: 0n,
+      debt: 0n,
+      written_off: 0n,
+      reinstated: row.requested,
+      reinstated_at: now,
+      slice_wallet_ids: [],
+      slice_grant_ids: [],
+      slice_amounts: [],
     },
   }
 }
@@ -109,7 +120,9 @@ function undoSome(row: RevocationRow, amount: bigint): Undone {
   return {
     parts: given,
     revocation: {
-      ...row, taken: row.taken - total, reinstated: row.reinstated + total,
+      ...row,
+      taken: row.taken - total,
+      reinstated: row.reinstated + total,
       slice_wallet_ids: kept.map((part) => part.wallet_id),
       slice_grant_ids: kept.map((part) => part.id),
       slice_amounts: kept.map((part) => part.amount),
@@ -123,9 +136,15 @@ async function undoChildren(
   parents: readonly RevocationRow[],
   now: Date,
 ): Promise<Undone[]> {
-  const open = await queries.findOpenRevocations(tx, children.map((child) => child.root))
-  const keys = new Set(children.flatMap(({ root }) =>
-    parents.map((parent) => childKey(parent.key_digest, root).toString('hex'))))
+  const open = await queries.findOpenRevocations(
+    tx,
+    children.map((child) => child.root),
+  )
+  const keys = new Set(
+    children.flatMap(({ root }) =>
+      parents.map((parent) => childKey(parent.key_digest, root).toString('hex')),
+    ),
+  )
   return open.filter((one) => keys.has(one.key_digest.toString('hex'))).map((one) => undoAll(one, now))
 }
 
@@ -140,7 +159,9 @@ async function giveBack(
 ): Promise<void> {
   const wallet_ids = [...new Set([target_id, ...parts.map((part) => part.wallet_id)])]
   await lockWallets(tx, wallet_ids, now)
-  const grants = new Map((await findGrants(tx, parts)).map((grant) => [`${grant.wallet_id}/${grant.id}`, grant]))
+  const grants = new Map(
+    (await findGrants(tx, parts)).map((grant) => [`${grant.wallet_id}/${grant.id}`, grant]),
+  )
   const words = { actor_id, reason, reference }
   const rows = parts.map(({ wallet_id, id, amount }): [bigint, NewTransfer] => {
     const grant = grants.get(`${wallet_id}/${id}`)
@@ -161,7 +182,8 @@ async function giveBack(
   rows.sort(([, a], [, b]) => Number(b.kind === 'debt_cancellation') - Number(a.kind === 'debt_cancellation'))
   const { given_back, ...digests } = stamp
   for (const [index, [wallet_id, row]] of rows.entries()) {
-    const kept = index === 0 ? { ...digests, metadata: { given_back: String(given_back) } satisfies Kept } : {}
+    const kept =
+      index === 0 ? { ...digests, metadata: { given_back: String(given_back) } satisfies Kept } : {}
     await append(tx, wallet_id, [{ ...row, ...kept }], now)
   }
   for (const wallet_id of wallet_ids) await carryOver(tx, wallet_id, now)
@@ -169,7 +191,9 @@ async function giveBack(
 
 function partsOf(row: RevocationRow): Part[] {
   return row.slice_amounts.map((amount, index) => ({
-    wallet_id: row.slice_wallet_ids[index] ?? 0n, id: row.slice_grant_ids[index] ?? 0n, amount,
+    wallet_id: row.slice_wallet_ids[index] ?? 0n,
+    id: row.slice_grant_ids[index] ?? 0n,
+    amount,
   }))
 }
 

@@ -39,10 +39,11 @@ export interface Reversal {
 }
 
 /**
- * Gives back what a spend or a capture took, all or a part, to the grants it was taken from, the last taken first;
- * all reversals of a spend together never exceed it. What goes to a grant that ended meanwhile expires at once, what
- * goes to one that was refunded is taken at once, each by a transfer of its own.
- * Throws NotFound, InvalidState with `reversible` when more is asked than is left, {@link IdempotencyKeyReused}.
+ * Gives back what a spend or a capture took, all or a part, to the grants it was taken from, the last taken
+ * first; all reversals of a spend together never exceed it. What goes to a grant that ended meanwhile
+ * expires at once, what goes to one that was refunded is taken at once, each by a transfer of its own.
+ * Throws NotFound, InvalidState with `reversible` when more is asked than is left, {@link
+ * IdempotencyKeyReused}.
  */
 export async function reverseSpend(tx: Tx, clock: Clock, input: NewReversal): Promise<Reversal> {
   if (input.amount !== undefined) checkAmount(input.amount)
@@ -68,10 +69,23 @@ export async function reverseSpend(tx: Tx, clock: Clock, input: NewReversal): Pr
     throw new InvalidState('The wallet would hold more than 2^53 − 1.')
   }
   const slices = takeFirst(parts.toReversed(), amount)
-  const [given] = await append(tx, wallet.id, [{
-    kind: 'reversal', amount, slices, ...digests, actor_id: input.actor_id, reason, reference,
-    related_sequence: spend.sequence,
-  }], now)
+  const [given] = await append(
+    tx,
+    wallet.id,
+    [
+      {
+        kind: 'reversal',
+        amount,
+        slices,
+        ...digests,
+        actor_id: input.actor_id,
+        reason,
+        reference,
+        related_sequence: spend.sequence,
+      },
+    ],
+    now,
+  )
   assert(given, 'a transfer was left without an answer')
   await carryOver(tx, wallet.id, now)
   const row = await findTransfer(tx, wallet.id, given.sequence)
@@ -96,7 +110,8 @@ function replay(
 ): Reversal {
   if (known.kind !== 'reversal' || !known.input_digest?.equals(input_digest)) {
     throw new IdempotencyKeyReused(
-      `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`)
+      `The key ${idempotency_key} was used for another request on this wallet; nothing was changed.`,
+    )
   }
   assert(known.wallet_id === wallet.id, 'a reversal stands in another wallet than its spend')
   return { ...toReversal(wallet, known), is_replay: true }

@@ -24,9 +24,26 @@ export interface RevocationRow {
 }
 
 const columns = [
-  'wallet_id', 'key_digest', 'input_digest', 'grant_id', 'requested', 'taken_at_once', 'others_at_once',
-  'debt_at_once', 'taken', 'debt', 'written_off', 'reinstated', 'slice_wallet_ids', 'slice_grant_ids', 'slice_amounts', 'reinstated_at', 'created_at', 'actor_id',
-  'reason', 'reference',
+  'wallet_id',
+  'key_digest',
+  'input_digest',
+  'grant_id',
+  'requested',
+  'taken_at_once',
+  'others_at_once',
+  'debt_at_once',
+  'taken',
+  'debt',
+  'written_off',
+  'reinstated',
+  'slice_wallet_ids',
+  'slice_grant_ids',
+  'slice_amounts',
+  'reinstated_at',
+  'created_at',
+  'actor_id',
+  'reason',
+  'reference',
 ] as const
 
 /** What was asked of a grant under a key before. */
@@ -57,7 +74,8 @@ export async function findOpenRevocations(
         eb.refTuple('wallet_id', 'grant_id'),
         'in',
         grants.map(({ wallet_id, id }) => eb.tuple(wallet_id, id)),
-      ))
+      ),
+    )
     .where('reinstated_at', 'is', null)
     .orderBy('created_at')
     .orderBy('wallet_id')
@@ -75,13 +93,28 @@ export async function insertRevocation(
 /** Keeps what became of a revocation since. */
 export async function updateRevocation(tx: Tx, revocation: RevocationRow): Promise<void> {
   const {
-    wallet_id, key_digest, taken, debt, written_off, reinstated, slice_wallet_ids, slice_grant_ids, slice_amounts,
+    wallet_id,
+    key_digest,
+    taken,
+    debt,
+    written_off,
+    reinstated,
+    slice_wallet_ids,
+    slice_grant_ids,
+    slice_amounts,
     reinstated_at,
   } = revocation
   await tx
     .updateTable('ledger.revocations')
     .set({
-      taken, debt, written_off, reinstated, slice_wallet_ids, slice_grant_ids, slice_amounts, reinstated_at,
+      taken,
+      debt,
+      written_off,
+      reinstated,
+      slice_wallet_ids,
+      slice_grant_ids,
+      slice_amounts,
+      reinstated_at,
     })
     .where('wallet_id', '=', wallet_id)
     .where('key_digest', '=', key_digest)

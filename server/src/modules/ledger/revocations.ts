@@ -13,8 +13,8 @@ import * as queries from './revocation-queries.ts'
 import { findUnits } from './unit-queries.ts'
 
 /**
- * What becomes of units that are gone already when a grant is taken back by force: forgiven, owed by the customer,
- * or taken from his other grants as far as they reach and then forgiven.
+ * What becomes of units that are gone already when a grant is taken back by force: forgiven, owed by the
+ * customer, or taken from his other grants as far as they reach and then forgiven.
  */
 export type ShortfallPolicy = 'write_off' | 'debt' | 'other_grants'
 
@@ -40,17 +40,18 @@ export interface Revoked {
 }
 
 /**
- * Takes back from a grant what is left of it; bonuses that hang on it go first and whole. Answers how much was taken
- * from the grant itself. See {@link takeBack}.
+ * Takes back from a grant what is left of it; bonuses that hang on it go first and whole. Answers how much
+ * was taken from the grant itself. See {@link takeBack}.
  */
 export async function revokeGrant(tx: Tx, clock: Clock, input: NewRevocation): Promise<bigint> {
   return (await takeBack(tx, clock, input)).taken
 }
 
 /**
- * Takes back from a grant, once per key; all revocations of a grant together never exceed what was granted. What is
- * held stays with its hold; what a hold or a reversal gives back later is taken then, up to what was written off.
- * Throws NotFound, InvalidState when debt is asked for a unit that may not be owed, {@link IdempotencyKeyReused}.
+ * Takes back from a grant, once per key; all revocations of a grant together never exceed what was granted.
+ * What is held stays with its hold; what a hold or a reversal gives back later is taken then, up to what
+ * was written off. Throws NotFound, InvalidState when debt is asked for a unit that may not be owed, {@link
+ * IdempotencyKeyReused}.
  */
 export async function takeBack(tx: Tx, clock: Clock, input: NewRevocation): Promise<Revoked> {
   if (input.amount !== undefined) checkAmount(input.amount)
@@ -75,17 +76,27 @@ export async function takeBack(tx: Tx, clock: Clock, input: NewRevocation): Prom
   await takeSlices(tx, own, input, now)
   const missing = await coverShortfall(tx, family, requested - taken, policy, input, now)
   await keep(tx, root, input, digests, now, {
-    requested, taken_at_once: taken, others_at_once: totalOf(missing.slices), debt: missing.debt,
-    written_off: missing.written_off, slices: [...own, ...missing.slices],
+    requested,
+    taken_at_once: taken,
+    others_at_once: totalOf(missing.slices),
+    debt: missing.debt,
+    written_off: missing.written_off,
+    slices: [...own, ...missing.slices],
   })
   return {
-    taken, taken_from_others: totalOf(missing.slices), debt: missing.debt, written_off: missing.written_off,
+    taken,
+    taken_from_others: totalOf(missing.slices),
+    debt: missing.debt,
+    written_off: missing.written_off,
   }
 }
 
 /** The key a bonus is taken back under together with its parent. */
 export function childKey(parent_key: Buffer, child: GrantRow): Buffer {
-  return hash('sha256', `${parent_key.toString('hex')}>${child.wallet_id}/${child.id}`, 'buffer').subarray(0, 16)
+  return hash('sha256', `${parent_key.toString('hex')}>${child.wallet_id}/${child.id}`, 'buffer').subarray(
+    0,
+    16,
+  )
 }
 
 /** A part taken from a grant, wherever that is. */
@@ -116,10 +127,19 @@ async function takeSlices(
   now: Date,
 ): Promise<void> {
   for (const [wallet_id, own] of Map.groupBy(slices, (slice) => slice.wallet_id)) {
-    await append(tx, wallet_id, own.map(({ id, amount, is_scheduled }): NewTransfer => ({
-      kind: is_scheduled ? 'scheduled_revocation' : 'revocation',
-      amount, slices: [{ id, amount }], actor_id, reason, reference,
-    })), now)
+    await append(
+      tx,
+      wallet_id,
+      own.map(({ id, amount, is_scheduled }): NewTransfer => ({
+        kind: is_scheduled ? 'scheduled_revocation' : 'revocation',
+        amount,
+        slices: [{ id, amount }],
+        actor_id,
+        reason,
+        reference,
+      })),
+      now,
+    )
   }
 }
 
@@ -136,7 +156,12 @@ async function takeChild(
   await takeSlices(tx, slices, input, now)
   const digests = { key_digest: childKey(parent_key, child.root), input_digest: parent_key }
   await keep(tx, child.root, input, digests, now, {
-    requested: taken, taken_at_once: taken, others_at_once: 0n, debt: 0n, written_off: 0n, slices,
+    requested: taken,
+    taken_at_once: taken,
+    others_at_once: 0n,
+    debt: 0n,
+    written_off: 0n,
+    slices,
   })
 }
 
@@ -156,8 +181,11 @@ async function coverShortfall(
     await append(tx, target_id, [{ kind: 'debt', amount: shortfall, actor_id, reason, reference }], now)
     return { debt: shortfall, written_off: 0n, slices: [] }
   }
-  const others = (await burn(tx, target_id, shortfall, now)).map((slice) => (
-    { ...slice, wallet_id: target_id, is_scheduled: false }))
+  const others = (await burn(tx, target_id, shortfall, now)).map((slice) => ({
+    ...slice,
+    wallet_id: target_id,
+    is_scheduled: false,
+  }))
   await takeSlices(tx, others, input, now)
   return { debt: 0n, written_off: shortfall - totalOf(others), slices: others }
 }
@@ -169,26 +197,37 @@ async function keep(
   digests: { key_digest: Buffer; input_digest: Buffer },
   now: Date,
   facts: {
-    requested: bigint; taken_at_once: bigint; others_at_once: bigint; debt: bigint; written_off: bigint
+    requested: bigint
+    taken_at_once: bigint
+    others_at_once: bigint
+    debt: bigint
+    written_off: bigint
     slices: readonly PlacedSlice[]
   },
 ): Promise<void> {
   const { slices, ...amounts } = facts
   await queries.insertRevocation(tx, {
-    wallet_id: root.wallet_id, grant_id: root.id, ...digests, ...amounts,
+    wallet_id: root.wallet_id,
+    grant_id: root.id,
+    ...digests,
+    ...amounts,
     taken: totalOf(slices),
     debt_at_once: amounts.debt,
     slice_wallet_ids: slices.map((slice) => slice.wallet_id),
     slice_grant_ids: slices.map((slice) => slice.id),
     slice_amounts: slices.map((slice) => slice.amount),
-    created_at: now, actor_id, reason, reference: reference ?? null,
+    created_at: now,
+    actor_id,
+    reason,
+    reference: reference ?? null,
   })
 }
 
 function replay(known: queries.RevocationRow, input_digest: Buffer, { idempotency_key }: Keyed): Revoked {
   if (!known.input_digest.equals(input_digest)) {
     throw new IdempotencyKeyReused(
-      `The key ${idempotency_key} was used for another revocation; nothing was changed.`)
+      `The key ${idempotency_key} was used for another revocation; nothing was changed.`,
+    )
   }
   const { requested, taken_at_once: taken, others_at_once: taken_from_others, debt_at_once: debt } = known
   return { taken, taken_from_others, debt, written_off: requested - taken - taken_from_others - debt }

@@ -2,13 +2,14 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { customerKey, unitCode } from '#http/wire'
+import { DomainError } from '#kernel/errors'
 import { toPage } from '#kernel/page'
 import { resolveCustomer, type CustomerResolver } from '#modules/customers'
 import { getGrant, grantOnce, listGrants } from './grants.ts'
 import type { LedgerKit } from './kit.ts'
 import { movementRoutes } from './movement-routes.ts'
 import * as schemas from './schemas.ts'
-import { getSpend, spend, spendMany } from './spends.ts'
+import { getSpend, spend, spendMany, type NewSpend } from './spends.ts'
 import { createUnit, getUnit, listUnits, updateUnit } from './units.ts'
 import { listWallets, showWallet } from './wallets.ts'
 
@@ -165,14 +166,15 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
   })
 }
 
+const SPEND = { key: 'spends:write' } as const
+const errors = { 402: ['insufficient_funds'], 422: ['idempotency_key_reused'] }
+
 function spendRoutes(
   app: FastifyInstance,
   kit: RouteKit,
   ledger: LedgerKit,
   customers: CustomerResolver,
 ): void {
-  const SPEND = { key: 'spends:write' } as const
-  const errors = { 402: ['insufficient_funds'], 422: ['idempotency_key_reused'] }
   addRoute(app, kit, {
     method: 'POST',
     url: '/v1/spends',
@@ -203,6 +205,25 @@ function spendRoutes(
       return done
     },
   })
+  spendBatchRoute(app, kit, ledger, customers)
+  addRoute(app, kit, {
+    method: 'GET',
+    url: '/v1/spends/:id',
+    who: READ,
+    tag: 'spends',
+    summary: 'Read a spend',
+    params: id,
+    answer: schemas.spend,
+    read: ({ params }) => getSpend(kit.db, params.id),
+  })
+}
+
+function spendBatchRoute(
+  app: FastifyInstance,
+  kit: RouteKit,
+  ledger: LedgerKit,
+  customers: CustomerResolver,
+): void {
   addRoute(app, kit, {
     method: 'POST',
     url: '/v1/spends/batch',
@@ -214,45 +235,26 @@ function spendRoutes(
     body: schemas.newSpends,
     answer: schemas.spendResults,
     read: async ({ body, actor, idempotency_key }) => {
-      const owners = await Promise.all(
+      const owners = await Promise.allSettled(
         body.items.map(
           async (item) => customers.peek(item.customer_id) ?? customers.resolve(item.customer_id),
         ),
       )
-      const results = await spendMany(
+      const wishes = body.items.map((item, index): NewSpend | DomainError => {
+        const owner = owners[index]
+        if (owner?.status === 'fulfilled') {
+          const key = item.idempotency_key ?? `${idempotency_key}:${index}`
+          return { ...item, customer_id: owner.value.id, actor_id: actor.id, idempotency_key: key }
+        }
+        if (owner?.reason instanceof DomainError) return owner.reason
+        throw owner?.reason
+      })
+      const done = await spendMany(
         ledger,
-        body.items.map((item, index) => ({
-          ...item,
-          customer_id: owners[index]?.id ?? '',
-          actor_id: actor.id,
-          idempotency_key: item.idempotency_key ?? `${idempotency_key}:${index}`,
-        })),
+        wishes.filter((wish) => !(wish instanceof DomainError)),
       )
-      return {
-        items: results.map((result) =>
-          'spend' in result
-            ? { spend: result.spend, error: null }
-            : {
-                spend: null,
-                error: {
-                  ...result.error.facts,
-                  status: result.error.status,
-                  code: result.error.code,
-                  detail: result.error.message,
-                },
-              },
-        ),
-      }
+      const results = wishes.map((wish) => (wish instanceof DomainError ? { error: wish } : done.shift()))
+      return { items: results.map(schemas.spendResultWire) }
     },
-  })
-  addRoute(app, kit, {
-    method: 'GET',
-    url: '/v1/spends/:id',
-    who: READ,
-    tag: 'spends',
-    summary: 'Read a spend',
-    params: id,
-    answer: schemas.spend,
-    read: ({ params }) => getSpend(kit.db, params.id),
   })
 }

@@ -10,8 +10,9 @@ import {
   timestamp,
   unitCode,
 } from '#http/wire'
+import { assert } from '#kernel/errors'
 import type { GrantState } from './grants.ts'
-import type { Spend } from './spends.ts'
+import type { Spend, SpendResult } from './spends.ts'
 import type { Unit } from './units.ts'
 import type { Wallet } from './wallets.ts'
 
@@ -160,14 +161,24 @@ export const spendResults = z.object({
   ),
 })
 
+/** One of the answers to a batch: the spend, or why it was refused. */
+export function spendResultWire(
+  result: SpendResult | undefined,
+): z.output<typeof spendResults>['items'][number] {
+  assert(result, 'an item was left without an answer')
+  if ('spend' in result) return { spend: result.spend, error: null }
+  const { facts, status, code, message } = result.error
+  return { spend: null, error: { ...facts, status, code, detail: message } }
+}
+
 /** Written by hand for the hot path; a test compares it with {@link spend}. */
 export function encodeSpend(value: Spend | z.output<typeof spend>): string {
   const slices = value.slices
     .map((part) => `{"grant_id":"${part.grant_id}","amount":${part.amount}}`)
     .join(',')
   return (
-    `{"id":"${value.id}","customer_id":"${value.customer_id}","unit":"${value.unit}","amount":${value.amount},` +
-    `"balance":${value.balance},"sequence":${value.sequence},"slices":[${slices}],` +
+    `{"id":"${value.id}","customer_id":"${value.customer_id}","unit":"${value.unit}",` +
+    `"amount":${value.amount},"balance":${value.balance},"sequence":${value.sequence},"slices":[${slices}],` +
     `"created_at":"${value.created_at.toISOString()}"}`
   )
 }
@@ -178,7 +189,8 @@ export function encodeWallet(value: Wallet | z.output<typeof wallet>): string {
     .map(
       (part) =>
         `{"id":"${part.id}","granted":${part.granted},"remaining":${part.remaining},"held":${part.held},` +
-        `"priority":${part.priority},"source":"${part.source}","expires_at":${momentOrNull(part.expires_at)},` +
+        `"priority":${part.priority},"source":"${part.source}",` +
+        `"expires_at":${momentOrNull(part.expires_at)},` +
         `"created_at":"${part.created_at.toISOString()}"}`,
     )
     .join(',')

@@ -4,7 +4,14 @@ import { createCoalescer, type Coalescer } from '#kernel/coalesce'
 import { asOperational } from '#kernel/db'
 import { assert, OperationalError } from '#kernel/errors'
 import { ConnectionLost, openLaneConnection, type LaneConnection } from './lane-connection.ts'
-import { readBatch, readRest, spendBatch, spendRest, type SpendItem, type SpendOutcome } from './spend-queries.ts'
+import {
+  readBatch,
+  readRest,
+  spendBatch,
+  spendRest,
+  type SpendItem,
+  type SpendOutcome,
+} from './spend-queries.ts'
 
 /**
  * Group commit: spends that arrive while the database works on a batch wait in a lane and go together as the
@@ -110,8 +117,8 @@ function createLane(options: SpendLanesOptions): Lane {
 }
 
 /**
- * The answer to every item of a batch. When the database refuses the batch as a whole (a wallet stays locked, or
- * one item is at fault) its wallets are tried one after another, so that one does not fail all.
+ * The answer to every item of a batch. When the database refuses the batch as a whole (a wallet stays
+ * locked, or one item is at fault) its wallets are tried one after another, so that one does not fail all.
  */
 async function settle(
   options: SpendLanesOptions,

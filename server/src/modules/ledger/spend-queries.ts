@@ -70,7 +70,11 @@ export function spendRest(items: readonly SpendItem[], now: Date): QueryArrayCon
 }
 
 /** The outcomes of a batch, at the places of their items; `undefined` where the batch left one out. */
-export function readBatch(rows: readonly unknown[], items: readonly SpendItem[], now: Date): (SpendOutcome | undefined)[] {
+export function readBatch(
+  rows: readonly unknown[],
+  items: readonly SpendItem[],
+  now: Date,
+): (SpendOutcome | undefined)[] {
   const outcomes = Array.from<SpendOutcome | undefined>({ length: items.length })
   for (const row of rows) {
     const [item, sequence, balance, grant_id] = row as BatchRow
@@ -92,7 +96,8 @@ export function readBatch(rows: readonly unknown[], items: readonly SpendItem[],
 /** The outcomes of {@link spendRest}, one for each item. */
 export function readRest(rows: readonly unknown[]): SpendOutcome[] {
   return rows.map((row) => {
-    const [, status, wallet_id, sequence, balance, available, grant_ids, grant_amounts, created_at] = row as RestRow
+    const [, status, wallet_id, sequence, balance, available, grant_ids, grant_amounts, created_at] =
+      row as RestRow
     if (status === 'insufficient') return { status, available }
     if (status === 'key_reused' || status === 'unknown_wallet') return { status }
     return { status, wallet_id, sequence, balance, grant_ids, grant_amounts, created_at }

@@ -2,7 +2,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { isDatabaseUnavailable } from '#kernel/db'
 import { keyed, openBooks, type Books } from './ledger.fixtures/books.ts'
 import {
-  getSpend, InsufficientFunds, placeHold, spendMany, spendWithin, sweepExpiries, sweepHolds,
+  getSpend,
+  InsufficientFunds,
+  placeHold,
+  spendMany,
+  spendWithin,
+  sweepExpiries,
+  sweepHolds,
+  type NewSpend,
 } from './index.ts'
 
 let books: Books
@@ -17,7 +24,13 @@ const later = (days: number): Date => new Date(books.clock.now_ms() + days * DAY
 test('a spend takes from the grant and answers balance, sequence and slices', async () => {
   const grant_id = await books.give('cus_one', 100n)
   const done = await books.spend('cus_one', 30n)
-  expect(done).toMatchObject({ customer_id: 'cus_one', unit: 'minute', amount: 30n, balance: 70n, sequence: 2n })
+  expect(done).toMatchObject({
+    customer_id: 'cus_one',
+    unit: 'minute',
+    amount: 30n,
+    balance: 70n,
+    sequence: 2n,
+  })
   expect(done.slices).toEqual([{ grant_id, amount: 30n }])
   expect(done.created_at).toEqual(books.clock.now())
   expect(await getSpend(books.db, done.id)).toEqual(done)
@@ -39,16 +52,22 @@ test.each([
   ['another reason', { reason: 'other' }],
   ['other metadata', { metadata: { a: 2 } }],
   ['no reference', { reference: undefined }],
-])('a key that comes back with %s is refused and takes nothing', async (_what, change) => {
-  const customer_id = `cus_reused_${_what}`
-  await books.give(customer_id, 100n)
-  const wish = { reason: 'call', reference: 'x', metadata: { a: 1 }, ...keyed() }
-  await books.spend(customer_id, 30n, wish)
-  await expect(books.spend(customer_id, change.amount ?? 30n, { ...wish, ...change })).rejects.toMatchObject({
-    code: 'idempotency_key_reused', status: 422,
-  })
-  expect((await books.wallet(customer_id)).balance).toBe(70n)
-})
+] satisfies [string, Partial<NewSpend>][])(
+  'a key that comes back with %s is refused and takes nothing',
+  async (what, change: Partial<NewSpend>) => {
+    const customer_id = `cus_reused_${what}`
+    await books.give(customer_id, 100n)
+    const wish = { reason: 'call', reference: 'x', metadata: { a: 1 }, ...keyed() }
+    await books.spend(customer_id, 30n, wish)
+    await expect(
+      books.spend(customer_id, change.amount ?? 30n, { ...wish, ...change }),
+    ).rejects.toMatchObject({
+      code: 'idempotency_key_reused',
+      status: 422,
+    })
+    expect((await books.wallet(customer_id)).balance).toBe(70n)
+  },
+)
 
 test('a key belongs to one actor and one wallet', async () => {
   await books.give('cus_mine', 100n)
@@ -64,9 +83,15 @@ test('a key belongs to one actor and one wallet', async () => {
 test('a key of another verb is refused', async () => {
   const key = keyed()
   await books.give('cus_verbs', 100n)
-  await books.write((tx) => placeHold(tx, books.clock, {
-    customer_id: 'cus_verbs', unit: 'minute', amount: 30n, ttl_seconds: 60, ...key,
-  }))
+  await books.write((tx) =>
+    placeHold(tx, books.clock, {
+      customer_id: 'cus_verbs',
+      unit: 'minute',
+      amount: 30n,
+      ttl_seconds: 60,
+      ...key,
+    }),
+  )
   await expect(books.spend('cus_verbs', 30n, key)).rejects.toMatchObject({ code: 'idempotency_key_reused' })
 })
 
@@ -97,10 +122,12 @@ test('a refusal after an expiry books nothing, not even the expiry', async () =>
 
 test('who never had the unit is short by all of it; a unit that does not exist is a mistake', async () => {
   await expect(books.spend('cus_nobody', 5n)).rejects.toMatchObject({
-    code: 'insufficient_funds', facts: { available: 0n, required: 5n },
+    code: 'insufficient_funds',
+    facts: { available: 0n, required: 5n },
   })
   await expect(books.spend('cus_nobody', 5n, { unit: 'parsec' })).rejects.toMatchObject({
-    code: 'invalid_request', facts: { errors: [{ pointer: '/unit' }] },
+    code: 'invalid_request',
+    facts: { errors: [{ pointer: '/unit' }] },
   })
 })
 
@@ -123,14 +150,20 @@ test('a spend over several grants takes them in the burn order, all or nothing',
     ['gift-soon', 7n, { source: 'manual', priority: 50, expires_at: later(10) }],
     ['endless', 50n, { source: 'purchase' }],
   ]
-  for (const [source_id, amount, facts] of terms) await books.give('cus_many', amount, { ...facts, source_id })
+  for (const [source_id, amount, facts] of terms)
+    await books.give('cus_many', amount, { ...facts, source_id })
   const names = await books.run(
     `select g.id, g.source_id, g.wallet_id from ledger.grants g join ledger.wallets w on w.id = g.wallet_id
-     where w.customer_id = 'cus_many'`)
+     where w.customer_id = 'cus_many'`,
+  )
   const done = await books.spend('cus_many', 130n)
   expect(done.slices.map(({ amount }) => amount)).toEqual([5n, 7n, 100n, 18n])
   expect(await books.left('cus_many')).toEqual({
-    promo: 0n, 'gift-soon': 0n, 'paid-soon': 0n, 'paid-late': 82n, endless: 50n,
+    promo: 0n,
+    'gift-soon': 0n,
+    'paid-soon': 0n,
+    'paid-late': 82n,
+    endless: 50n,
   })
   expect(names).toHaveLength(5)
   await expect(books.spend('cus_many', 133n)).rejects.toBeInstanceOf(InsufficientFunds)
@@ -160,7 +193,10 @@ test('one key 50 times at once is one spend with 50 equal answers', async () => 
 test('one key at once with two amounts is done for one of them and refused for the other', async () => {
   await books.give('cus_two', 100n)
   const key = keyed()
-  const results = await Promise.allSettled([books.spend('cus_two', 10n, key), books.spend('cus_two', 20n, key)])
+  const results = await Promise.allSettled([
+    books.spend('cus_two', 10n, key),
+    books.spend('cus_two', 20n, key),
+  ])
   expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
   expect((await books.wallet('cus_two')).balance).toBe(90n)
 })
@@ -169,20 +205,28 @@ test('many spends in one call are each by themselves, answered in their order', 
   await books.give('cus_batch', 10n)
   const wish = (customer_id: string, amount: bigint) => ({ customer_id, unit: 'minute', amount, ...keyed() })
   const results = await spendMany(books, [
-    wish('cus_batch', 4n), wish('cus_batch', 7n), wish('cus_batch', 6n), wish('cus_none', 1n),
+    wish('cus_batch', 4n),
+    wish('cus_batch', 7n),
+    wish('cus_batch', 6n),
+    wish('cus_none', 1n),
   ])
   expect(results.map((one) => ('spend' in one ? one.spend.balance : one.error.code))).toEqual([
-    6n, 'insufficient_funds', 0n, 'insufficient_funds',
+    6n,
+    'insufficient_funds',
+    0n,
+    'insufficient_funds',
   ])
 })
 
 test('a spend inside a transaction is undone with it and shares keys with the lanes', async () => {
   await books.give('cus_within', 100n)
   const wish = { customer_id: 'cus_within', unit: 'minute', amount: 30n, ...keyed() }
-  await expect(books.write(async (tx) => {
-    await spendWithin(tx, books.clock, wish)
-    throw new Error('undone')
-  })).rejects.toThrow('undone')
+  await expect(
+    books.write(async (tx) => {
+      await spendWithin(tx, books.clock, wish)
+      throw new Error('undone')
+    }),
+  ).rejects.toThrow('undone')
   expect((await books.wallet('cus_within')).balance).toBe(100n)
   const done = await books.write((tx) => spendWithin(tx, books.clock, wish))
   expect(await books.spend('cus_within', 30n, wish)).toEqual({ ...done, is_replay: true })

@@ -42,13 +42,14 @@ export interface Spend {
 /**
  * Spends an amount, all or nothing, in the burn order; once per key, with the same answer for ever.
  * Together with other spends of the moment: see SpendLanes. Not for use inside a transaction.
- * Throws {@link InsufficientFunds}, IdempotencyKeyReused, InvalidRequest for an unknown unit, OperationalError.
+ * Throws {@link InsufficientFunds}, IdempotencyKeyReused, InvalidRequest for an unknown unit,
+ * OperationalError.
  */
 export async function spend(kit: LedgerKit, input: NewSpend): Promise<Spend> {
   checkAmount(input.amount)
   const { directory } = kit
-  const wallet_id = directory.peek(input.customer_id, input.unit)
-    ?? (await directory.find(input.customer_id, input.unit))
+  const wallet_id =
+    directory.peek(input.customer_id, input.unit) ?? (await directory.find(input.customer_id, input.unit))
   if (wallet_id === undefined) return refuseWithoutWallet(kit.db, input)
   const outcome = await kit.lanes.spend(itemOf(input, wallet_id))
   // A wallet that is short may be one whose owner was merged since it was remembered.
@@ -73,7 +74,8 @@ export async function spendMany(kit: LedgerKit, inputs: readonly NewSpend[]): Pr
 }
 
 /**
- * As {@link spend}, inside the caller's transaction: both happen or neither. The wallet stays locked until it ends.
+ * As {@link spend}, inside the caller's transaction: both happen or neither. The wallet stays locked until
+ * it ends.
  */
 export async function spendWithin(tx: Tx, clock: Clock, input: NewSpend): Promise<Spend> {
   checkAmount(input.amount)
@@ -92,10 +94,7 @@ export async function getSpend(sql: Sql, id: string): Promise<Spend> {
 }
 
 /** A kept transfer as a spend. */
-export function spendOfRow(
-  wallet: { customer_id: string; unit: string },
-  row: queries.TransferRow,
-): Spend {
+export function spendOfRow(wallet: { customer_id: string; unit: string }, row: queries.TransferRow): Spend {
   return {
     id: pairId('tr', row.wallet_id, row.sequence),
     customer_id: wallet.customer_id,
@@ -124,10 +123,12 @@ function itemOf(input: NewSpend, wallet_id: bigint): SpendItem {
 }
 
 function toSpend(input: NewSpend, outcome: SpendOutcome): Spend {
-  if (outcome.status === 'insufficient') throw new InsufficientFunds(input.unit, outcome.available, input.amount)
+  if (outcome.status === 'insufficient')
+    throw new InsufficientFunds(input.unit, outcome.available, input.amount)
   if (outcome.status === 'key_reused') {
     throw new IdempotencyKeyReused(
-      `The key ${input.idempotency_key} was used for another request on this wallet; nothing was changed.`)
+      `The key ${input.idempotency_key} was used for another request on this wallet; nothing was changed.`,
+    )
   }
   assert(outcome.status !== 'unknown_wallet', 'a wallet that was found is gone')
   return {

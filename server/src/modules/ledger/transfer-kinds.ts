@@ -1,9 +1,20 @@
 /** Places a unit can be, per wallet. What a customer has at hand is `wallet`, what is reserved is `held`. */
 export type Account =
-  | 'issued' | 'scheduled' | 'wallet' | 'held' | 'consumed' | 'expired' | 'revoked' | 'adjustment' | 'transferred'
+  | 'issued'
+  | 'scheduled'
+  | 'wallet'
+  | 'held'
+  | 'consumed'
+  | 'expired'
+  | 'revoked'
+  | 'adjustment'
+  | 'transferred'
   | 'debt'
 
-/** From where to where each kind of transfer moves units; the same as ledger.transfer_kinds, which a test compares. */
+/**
+ * From where to where each kind of transfer moves units; the same as ledger.transfer_kinds, which a test
+ * compares.
+ */
 export const TRANSFER_KINDS = {
   grant: ['issued', 'wallet'],
   grant_schedule: ['issued', 'scheduled'],

@@ -37,8 +37,9 @@ interface Heap {
 }
 
 /**
- * A customer's movements, newest first: in each wallet exactly in their order, over wallets by time. What belongs to
- * customers who were merged into him is his history too. Throws InvalidRequest for a foreign cursor.
+ * A customer's movements, newest first: in each wallet exactly in their order, over wallets by time. What
+ * belongs to customers who were merged into him is his history too. Throws InvalidRequest for a foreign
+ * cursor.
  */
 export async function listTransfers(
   sql: Sql,
@@ -57,8 +58,11 @@ export async function listTransfers(
     else if (at >= 0 && at % 2 === 0) befores.set(id, BigInt(position[at + 1] ?? 0))
   }
   const rows = await findTransfersBefore(sql, [...befores], page.limit + 1)
-  const heaps = wallets.map(({ id, unit }): Heap => (
-    { unit, rows: rows.filter((row) => row.wallet_id === id), next: 0 }))
+  const heaps = wallets.map(({ id, unit }): Heap => ({
+    unit,
+    rows: rows.filter((row) => row.wallet_id === id),
+    next: 0,
+  }))
   const items: Transfer[] = []
   while (items.length < page.limit) {
     const heap = newestOf(heaps)
@@ -102,9 +106,10 @@ function toTransfer(unit: string, row: TransferRow): Transfer {
     reference: row.reference,
     metadata: row.metadata as Record<string, unknown> | null,
     hold_id: row.hold_id,
-    related_id: row.related_sequence === null
-      ? null
-      : pairId('tr', row.related_wallet_id ?? row.wallet_id, row.related_sequence),
+    related_id:
+      row.related_sequence === null
+        ? null
+        : pairId('tr', row.related_wallet_id ?? row.wallet_id, row.related_sequence),
     created_at: row.created_at,
   }
 }

@@ -6,8 +6,8 @@ import * as queries from './unit-queries.ts'
 import type { UnitRow } from './unit-queries.ts'
 
 /**
- * What is counted: `minute`, `check`, `RUB`. Amounts are kept in its smallest part; `scale` of them make one unit
- * as people read it. Code, scale and kind never change: every amount ever kept is read by them.
+ * What is counted: `minute`, `check`, `RUB`. Amounts are kept in its smallest part; `scale` of them make
+ * one unit as people read it. Code, scale and kind never change: every amount ever kept is read by them.
  */
 export type Unit = UnitRow
 
@@ -61,9 +61,8 @@ export async function updateUnit(tx: Tx, input: { code: string } & UnitFacts): P
     ...(translations === undefined ? {} : { translations }),
     ...(is_debt_allowed === undefined ? {} : { is_debt_allowed }),
   }
-  const unit = Object.keys(facts).length === 0
-    ? await getUnit(tx, code)
-    : await queries.updateUnit(tx, code, facts)
+  const unit =
+    Object.keys(facts).length === 0 ? await getUnit(tx, code) : await queries.updateUnit(tx, code, facts)
   if (!unit) throw new NotFound(`There is no unit ${code}.`)
   return unit
 }
@@ -94,7 +93,14 @@ export async function pageUnits(
 ): Promise<Page<Unit>> {
   const position = page.cursor === undefined ? [''] : cursors.open('units', page.cursor)
   const rows = await queries.listUnits(sql, String(position[0]), page.limit + 1)
-  return toPage(rows, page.limit, cursors, 'units', (row) => [row.code], (row) => row)
+  return toPage(
+    rows,
+    page.limit,
+    cursors,
+    'units',
+    (row) => [row.code],
+    (row) => row,
+  )
 }
 
 function withDefaults(input: NewUnit, now: Date): Unit {

@@ -2,59 +2,81 @@ import { sql as raw } from 'kysely'
 import type { Sql } from '#kernel/db'
 
 /** Runs a query whose rows are sentences, each naming the row that is wrong. */
-async function sentences(sql: Sql, query: ReturnType<typeof raw<{ detail: string }>>): Promise<string[]> {
+export async function sentences(
+  sql: Sql,
+  query: ReturnType<typeof raw<{ detail: string }>>,
+): Promise<string[]> {
   const { rows } = await query.execute(sql)
   return rows.map((row) => row.detail)
 }
 
 /** I04: numbers of a wallet's transfers run from 1 to its sequence. */
 export function sequenceGaps(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s (%s %s): transfer %s is followed by %s', w.id, w.customer_id, w.unit, t.before, t.sequence)
+  return sentences(
+    sql,
+    raw<{ detail: string }>`
+    select format('wallet %s (%s %s): transfer %s is followed by %s', w.id, w.customer_id, w.unit, t.before,
+      t.sequence)
       as detail
     from (
-      select wallet_id, sequence, lag(sequence, 1, 0::bigint) over (partition by wallet_id order by sequence) as before
+      select wallet_id, sequence, lag(sequence, 1, 0::bigint) over (partition by wallet_id
+        order by sequence) as before
       from ledger.transfers) t
     join ledger.wallets w on w.id = t.wallet_id
     where t.sequence <> t.before + 1
     union all
-    select format('wallet %s (%s %s): its sequence is %s, its last transfer is %s', w.id, w.customer_id, w.unit,
+    select format('wallet %s (%s %s): its sequence is %s, its last transfer is %s', w.id, w.customer_id,
+      w.unit,
       w.sequence, coalesce(t.last, 0))
     from ledger.wallets w
-    left join (select wallet_id, max(sequence) as last from ledger.transfers group by wallet_id) t on t.wallet_id = w.id
+    left join (select wallet_id, max(sequence) as last from ledger.transfers group by wallet_id) t
+      on t.wallet_id = w.id
     where w.sequence <> coalesce(t.last, 0)
     union all
     select format('transfer %s of wallet %s: there is no such wallet', t.sequence, t.wallet_id)
     from ledger.transfers t
     where not exists (select 1 from ledger.wallets w where w.id = t.wallet_id)
-    limit ${limit}`)
+    limit ${limit}`,
+  )
 }
 
-/** I06: each transfer's hash follows from the one before and from what the row says; the wallet knows the last. */
+/**
+ * I06: each transfer's hash follows from the one before and from what the row says; the wallet knows the
+ * last.
+ */
 export function brokenChains(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('transfer %s of wallet %s: its hash does not fit what it says or what was before it', t.sequence,
+  return sentences(
+    sql,
+    raw<{ detail: string }>`
+    select format('transfer %s of wallet %s: its hash does not fit what it says or what was before it',
+      t.sequence,
       t.wallet_id) as detail
     from (
-      select x.*, lag(x.hash, 1, decode(repeat('00', 32), 'hex')) over (partition by x.wallet_id order by x.sequence)
+      select x.*, lag(x.hash, 1, decode(repeat('00', 32), 'hex')) over (partition by x.wallet_id
+        order by x.sequence)
         as hash_before
       from ledger.transfers x) t
     where t.hash <> ledger.link_hash(t.hash_before, ledger.canonical_transfer(
       t.wallet_id, t.sequence, t.kind, t.amount, t.balance_after, t.held_after, t.grant_ids, t.grant_amounts,
-      t.key_digest, t.input_digest, t.actor_id, t.reason, t.reference, t.metadata, t.hold_id, t.related_wallet_id,
+      t.key_digest, t.input_digest, t.actor_id, t.reason, t.reference, t.metadata, t.hold_id,
+        t.related_wallet_id,
       t.related_sequence, t.created_at))
     union all
     select format('wallet %s (%s %s): its hash is not that of its last transfer', w.id, w.customer_id, w.unit)
     from ledger.wallets w
     left join ledger.transfers t on t.wallet_id = w.id and t.sequence = w.sequence
     where w.chain_hash <> coalesce(t.hash, decode(repeat('00', 32), 'hex'))
-    limit ${limit}`)
+    limit ${limit}`,
+  )
 }
 
 /** Kinds are known, slices are arrays of one length, positive, and add up to the amount. */
 export function malformedTransfers(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('transfer %s of wallet %s: a %s of %s with slices %s of grants %s', t.sequence, t.wallet_id, t.kind,
+  return sentences(
+    sql,
+    raw<{ detail: string }>`
+    select format('transfer %s of wallet %s: a %s of %s with slices %s of grants %s', t.sequence,
+      t.wallet_id, t.kind,
       t.amount, t.grant_amounts, t.grant_ids) as detail
     from ledger.transfers t
     left join ledger.transfer_kinds k on k.kind = t.kind
@@ -67,268 +89,86 @@ export function malformedTransfers(sql: Sql, limit: number): Promise<string[]> {
       or s.total <> case
         when k.grant_remaining = 0 and k.grant_held = 0 and t.kind <> 'grant_start' then 0 else t.amount end
       or k.is_opening and t.grant_ids <> array[t.sequence]
-    limit ${limit}`)
+    limit ${limit}`,
+  )
 }
 
 /** I02: the figures of a wallet are the sums of its transfers, by the signs of their kinds. */
 export function walletsAgainstTransfers(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s (%s %s): it says balance %s, held %s, scheduled %s, debt %s; its transfers say %s, %s, %s, %s',
-      w.id, w.customer_id, w.unit, w.balance, w.held, w.scheduled, w.debt, t.balance, t.held, t.scheduled, t.debt)
+  return sentences(
+    sql,
+    raw<{ detail: string }>`
+    select format(
+        'wallet %s (%s %s): it says balance %s, held %s, scheduled %s, debt %s; its transfers %s, %s, %s, %s',
+      w.id, w.customer_id, w.unit, w.balance, w.held, w.scheduled, w.debt, t.balance, t.held, t.scheduled,
+        t.debt)
       as detail
     from ledger.wallets w
     cross join lateral (
-      select coalesce(sum(x.amount * k.wallet_balance), 0) as balance, coalesce(sum(x.amount * k.wallet_held), 0) as held,
-        coalesce(sum(x.amount * k.wallet_scheduled), 0) as scheduled, coalesce(sum(x.amount * k.wallet_debt), 0) as debt
+      select coalesce(sum(x.amount * k.wallet_balance), 0) as balance,
+        coalesce(sum(x.amount * k.wallet_held), 0) as held,
+        coalesce(sum(x.amount * k.wallet_scheduled), 0) as scheduled,
+          coalesce(sum(x.amount * k.wallet_debt), 0) as debt
       from ledger.transfers x
       join ledger.transfer_kinds k on k.kind = x.kind
       where x.wallet_id = w.id) t
     where (w.balance, w.held, w.scheduled, w.debt) <> (t.balance, t.held, t.scheduled, t.debt)
-    limit ${limit}`)
+    limit ${limit}`,
+  )
 }
 
 /** I01 and I03: every transfer's balance and held follow from those before it. */
 export function brokenBalances(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('transfer %s of wallet %s: it says balance %s and held %s after it, the transfers up to it say %s and %s',
+  return sentences(
+    sql,
+    raw<{ detail: string }>`
+    select format(
+        'transfer %s of wallet %s: it says balance %s and held %s after it, those up to it say %s and %s',
       t.sequence, t.wallet_id, t.balance_after, t.held_after, t.balance, t.held) as detail
     from (
       select x.wallet_id, x.sequence, x.balance_after, x.held_after,
-        sum(x.amount * k.wallet_balance) over so_far as balance, sum(x.amount * k.wallet_held) over so_far as held
+        sum(x.amount * k.wallet_balance) over so_far as balance,
+          sum(x.amount * k.wallet_held) over so_far as held
       from ledger.transfers x
       join ledger.transfer_kinds k on k.kind = x.kind
       window so_far as (partition by x.wallet_id order by x.sequence)) t
     where t.balance_after <> t.balance or t.held_after <> t.held
-    limit ${limit}`)
+    limit ${limit}`,
+  )
 }
 
 /** The account a wallet's figures stand for: entries of `wallet` and `held` are the balance, and so on. */
 export function accountsAgainstWallets(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s (%s %s): its books hold %s in %s, it says %s', w.id, w.customer_id, w.unit, e.amount,
+  return sentences(
+    sql,
+    raw<{ detail: string }>`
+    select format('wallet %s (%s %s): its books hold %s in %s, it says %s', w.id, w.customer_id, w.unit,
+      e.amount,
       e.account, e.says) as detail
     from ledger.wallets w
     cross join lateral (
       select a.account, a.says, coalesce((
-        select sum(x.amount) from ledger.entries x where x.wallet_id = w.id and x.account = a.account), 0) as amount
-      from (values ('wallet', w.balance - w.held), ('held', w.held), ('scheduled', w.scheduled), ('debt', -w.debt))
+        select sum(x.amount) from ledger.entries x where x.wallet_id = w.id and x.account = a.account),
+          0) as amount
+      from (values ('wallet', w.balance - w.held), ('held', w.held), ('scheduled', w.scheduled), ('debt',
+        -w.debt))
         a (account, says)) e
     where e.amount <> e.says
-    limit ${limit}`)
+    limit ${limit}`,
+  )
 }
 
 /** What leaves one wallet for another arrives: the account between them is empty in every unit. */
 export function transfersUnderWay(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
+  return sentences(
+    sql,
+    raw<{ detail: string }>`
     select format('unit %s: %s left wallets for others and did not arrive', w.unit, sum(e.amount)) as detail
     from ledger.entries e
     join ledger.wallets w on w.id = e.wallet_id
     where e.account = 'transferred'
     group by w.unit
     having sum(e.amount) <> 0
-    limit ${limit}`)
-}
-
-/** I08: what is left, held and revoked of a grant are the sums of the slices that touched it. */
-export function grantsAgainstTransfers(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('grant %s of wallet %s: it says remaining %s, held %s, revoked %s; its transfers say %s, %s, %s', g.id,
-      g.wallet_id, g.remaining, g.held, g.revoked, coalesce(t.remaining, 0), coalesce(t.held, 0), coalesce(t.revoked, 0))
-      as detail
-    from ledger.grants g
-    left join (
-      select x.wallet_id, s.id, sum(s.amount * k.grant_remaining) as remaining, sum(s.amount * k.grant_held) as held,
-        sum(s.amount * k.grant_revoked) as revoked
-      from ledger.transfers x
-      join ledger.transfer_kinds k on k.kind = x.kind
-      cross join lateral unnest(x.grant_ids, x.grant_amounts) s (id, amount)
-      group by x.wallet_id, s.id) t on t.wallet_id = g.wallet_id and t.id = g.id
-    where (g.remaining, g.held, g.revoked)
-      <> (coalesce(t.remaining, 0), coalesce(t.held, 0), coalesce(t.revoked, 0))
-    union all
-    select format('transfer %s of wallet %s: it names grant %s, which is not there', x.sequence, x.wallet_id, s.id)
-    from ledger.transfers x
-    cross join lateral unnest(x.grant_ids) s (id)
-    where not exists (select 1 from ledger.grants g where g.wallet_id = x.wallet_id and g.id = s.id)
-    limit ${limit}`)
-}
-
-/** I09: each grant was made once, by the transfer whose number it has, with what it says it granted. */
-export function grantsAgainstOpening(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('grant %s of wallet %s: it says %s were granted, transfer %s says %s of %s', g.id, g.wallet_id,
-      g.granted, g.id, coalesce(t.kind, 'nothing'), coalesce(t.amount, 0)) as detail
-    from ledger.grants g
-    left join ledger.transfers t on t.wallet_id = g.wallet_id and t.sequence = g.id
-    left join ledger.transfer_kinds k on k.kind = t.kind
-    where t.amount is distinct from g.granted or k.is_opening is distinct from true
-    limit ${limit}`)
-}
-
-/** I05, I07, I10: amounts are in their bounds, and a wallet's balance and held are the sums of its started grants. */
-export function walletsAgainstGrants(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s (%s %s): it says balance %s, held %s, scheduled %s; its grants hold %s, %s, %s', w.id,
-      w.customer_id, w.unit, w.balance, w.held, w.scheduled, g.balance, g.held, g.scheduled) as detail
-    from ledger.wallets w
-    cross join lateral (
-      select coalesce(sum(x.remaining) filter (where not x.is_scheduled), 0) as balance,
-        coalesce(sum(x.held), 0) as held, coalesce(sum(x.remaining) filter (where x.is_scheduled), 0) as scheduled
-      from ledger.grants x
-      where x.wallet_id = w.id) g
-    where (w.balance, w.held, w.scheduled) <> (g.balance, g.held, g.scheduled)
-    limit ${limit}`)
-}
-
-export function amountsOutOfBounds(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('grant %s of wallet %s: granted %s, remaining %s, held %s, revoked %s, open %s, scheduled %s', id,
-      wallet_id, granted, remaining, held, revoked, is_open, is_scheduled) as detail
-    from ledger.grants
-    where not (0 <= held and held <= remaining and 0 <= revoked and remaining + revoked <= granted)
-      or is_open <> (remaining > 0 and not is_scheduled)
-    union all
-    select format('wallet %s (%s %s): balance %s, held %s, debt %s', id, customer_id, unit, balance, held, debt)
-    from ledger.wallets
-    where not (0 <= held and held <= balance and 0 <= debt)
-    limit ${limit}`)
-}
-
-/** The spend looks no further than `next_expiry`: it must not be later than what time does next. */
-export function lateNextExpiry(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s (%s %s): it looks at time again at %s, grant %s changes at %s', w.id, w.customer_id, w.unit,
-      w.next_expiry, g.id, case when g.is_scheduled then g.starts_at else g.expires_at end) as detail
-    from ledger.grants g
-    join ledger.wallets w on w.id = g.wallet_id
-    where (g.is_scheduled and g.starts_at < w.next_expiry)
-      or (g.is_open and g.remaining > g.held and g.expires_at < w.next_expiry)
-    limit ${limit}`)
-}
-
-/** I13: nothing was used of a grant after its end, except what was held before. */
-export function usesAfterExpiry(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('transfer %s of wallet %s: a %s at %s from grant %s, which ended at %s', t.sequence, t.wallet_id,
-      t.kind, t.created_at, g.id, g.expires_at) as detail
-    from ledger.transfers t
-    join ledger.transfer_kinds k on k.kind = t.kind and k.is_use
-    cross join lateral unnest(t.grant_ids) s (id)
-    join ledger.grants g on g.wallet_id = t.wallet_id and g.id = s.id
-    where t.created_at >= g.expires_at or t.created_at < g.starts_at
-    limit ${limit}`)
-}
-
-/** I14: expiry is booked soon after its moment; an hour is many runs of the sweeper. */
-export function overdueExpiries(sql: Sql, limit: number, now: Date): Promise<string[]> {
-  const too_old = new Date(now.getTime() - 3_600_000)
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s (%s %s): something was due at %s and is not booked', id, customer_id, unit, next_expiry)
-      as detail
-    from ledger.wallets
-    where next_expiry < ${too_old}
-    limit ${limit}`)
-}
-
-/** One transfer for each key; the unique index would have to be lost first. */
-export function doubleKeys(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s: transfers %s have one key', wallet_id, array_agg(sequence order by sequence)) as detail
-    from ledger.transfers
-    where key_digest is not null
-    group by wallet_id, key_digest
-    having count(*) > 1
-    limit ${limit}`)
-}
-
-/** I17: what was given back of a spend is not more than it took, and goes to the grants it was taken from. */
-export function reversalsOverSpends(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('transfer %s of wallet %s: %s of grant %s were given back of %s taken', s.sequence, s.wallet_id,
-      r.amount, r.id, coalesce(s.amount, 0)) as detail
-    from (
-      select t.wallet_id, t.related_sequence, g.id, sum(g.amount) as amount
-      from ledger.transfers t
-      cross join lateral unnest(t.grant_ids, t.grant_amounts) g (id, amount)
-      where t.kind = 'reversal'
-      group by t.wallet_id, t.related_sequence, g.id) r
-    left join lateral (
-      select t.wallet_id, t.sequence, (
-        select sum(g.amount) from unnest(t.grant_ids, t.grant_amounts) g (id, amount) where g.id = r.id) as amount
-      from ledger.transfers t
-      where t.wallet_id = r.wallet_id and t.sequence = r.related_sequence
-        and t.kind in ('spend', 'capture', 'late_capture')) s on true
-    where r.amount > coalesce(s.amount, 0)
-    limit ${limit}`)
-}
-
-/** I15 and I16: what wallets and grants say is held is what open holds hold. */
-export function heldAgainstHolds(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('grant %s of wallet %s: it says %s are held, open holds hold %s', g.id, g.wallet_id, g.held,
-      coalesce(h.amount, 0)) as detail
-    from ledger.grants g
-    full join (
-      select x.wallet_id, s.id, sum(s.amount) as amount
-      from ledger.holds x
-      cross join lateral unnest(x.grant_ids, x.grant_amounts) s (id, amount)
-      where x.status = 'placed'
-      group by x.wallet_id, s.id) h on h.wallet_id = g.wallet_id and h.id = g.id
-    where coalesce(g.held, 0) <> coalesce(h.amount, 0)
-    limit ${limit}`)
-}
-
-/** I11 and I12: a hold's transfers say what the hold says. */
-export function holdsAgainstTransfers(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('hold %s: it is %s with %s of %s captured, its transfers say %s captured and %s released', h.id,
-      h.status, h.captured, h.amount, t.captured, t.released) as detail
-    from ledger.holds h
-    cross join lateral (
-      select coalesce(sum(x.amount) filter (where x.kind = 'hold'), 0) as placed,
-        coalesce(sum(x.amount) filter (where x.kind in ('capture', 'late_capture')), 0) as captured,
-        coalesce(sum(x.amount) filter (where x.kind = 'capture'), 0) as captured_in_time,
-        coalesce(sum(x.amount) filter (where x.kind = 'release'), 0) as released
-      from ledger.transfers x
-      where x.hold_id = h.id and x.wallet_id in (h.wallet_id, h.closed_wallet_id)
-        and x.sequence >= case when x.wallet_id = h.wallet_id then h.placed_sequence else 0 end) t
-    where t.placed <> h.amount
-      or t.captured <> h.captured
-      or t.captured_in_time + t.released <> case when h.status = 'placed' then 0 else h.amount end
-    limit ${limit}`)
-}
-
-/** Nothing is held past its time; an hour is many runs of the sweeper. */
-export function overdueHolds(sql: Sql, limit: number, now: Date): Promise<string[]> {
-  const too_old = new Date(now.getTime() - 3_600_000)
-  return sentences(sql, raw<{ detail: string }>`
-    select format('hold %s: it should have ended at %s', id, expires_at) as detail
-    from ledger.holds
-    where status = 'placed' and expires_at < ${too_old}
-    limit ${limit}`)
-}
-
-/** What grants say was revoked is what revocations say was taken and not given back. */
-export function revokedAgainstRevocations(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('grant %s of wallet %s: it says %s were revoked, revocations took %s', g.id, g.wallet_id, g.revoked,
-      coalesce(r.amount, 0)) as detail
-    from ledger.grants g
-    left join (
-      select s.wallet_id, s.id, sum(s.amount) as amount
-      from ledger.revocations x
-      cross join lateral unnest(x.slice_wallet_ids, x.slice_grant_ids, x.slice_amounts) s (wallet_id, id, amount)
-      group by s.wallet_id, s.id) r on r.wallet_id = g.wallet_id and r.id = g.id
-    where g.revoked <> coalesce(r.amount, 0)
-    limit ${limit}`)
-}
-
-/** A wallet that was merged into another keeps nothing but what is held. */
-export function leftInMerged(sql: Sql, limit: number): Promise<string[]> {
-  return sentences(sql, raw<{ detail: string }>`
-    select format('wallet %s (%s %s): it was merged into wallet %s and still has %s free, %s scheduled and %s of debt',
-      w.id, w.customer_id, w.unit, w.merged_into, w.balance - w.held, w.scheduled, w.debt) as detail
-    from ledger.wallets w
-    where w.merged_into is not null and (w.balance > w.held or w.scheduled > 0 or w.debt > 0)
-    limit ${limit}`)
+    limit ${limit}`,
+  )
 }

@@ -3,11 +3,17 @@ import type { Db } from '#kernel/db'
 import { findWalletIds } from './queries.ts'
 import { findUnits } from './unit-queries.ts'
 
-/** Finds the number of a wallet, mostly from memory: the pair keeps it for good, unless customers are merged. */
+/**
+ * Finds the number of a wallet, mostly from memory: the pair keeps it for good, unless customers are
+ * merged.
+ */
 export interface WalletDirectory {
   /** The number if it is known at once. */
   peek(customer_id: string, unit: string): bigint | undefined
-  /** The number; undefined when the customer has no wallet in this unit. What is not there is not remembered. */
+  /**
+   * The number; undefined when the customer has no wallet in this unit. What is not there is not
+   * remembered.
+   */
   find(customer_id: string, unit: string): Promise<bigint | undefined>
   /** The number the pair has now, when it is another than the one remembered: its owner was merged. */
   findMoved(pair: { customer_id: string; unit: string }, remembered: bigint): Promise<bigint | undefined>

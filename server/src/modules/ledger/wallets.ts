@@ -42,7 +42,8 @@ export interface Wallet {
 }
 
 /**
- * A customer's wallet as it stands now; empty when he never had this unit. Throws NotFound for an unknown unit.
+ * A customer's wallet as it stands now; empty when he never had this unit. Throws NotFound for an unknown
+ * unit.
  */
 export async function readWallet(
   sql: Sql,
@@ -68,13 +69,20 @@ export async function showWallet(
   if (scale === undefined) throw new NotFound(`There is no unit ${unit}.`)
   const wallet_id = directory.peek(customer_id, unit) ?? (await directory.find(customer_id, unit))
   const balance = wallet_id === undefined ? undefined : await reader.read(wallet_id)
-  return wallet_id === undefined || !balance ? emptyWallet(unit, scale) : walletOf(unit, scale, wallet_id, balance)
+  return wallet_id === undefined || !balance
+    ? emptyWallet(unit, scale)
+    : walletOf(unit, scale, wallet_id, balance)
 }
 
 /** Every wallet a customer has, in order of their units. */
 export async function listWallets(sql: Sql, clock: Clock, customer_id: string): Promise<Wallet[]> {
   const known = await findCustomerWallets(sql, { customer_id })
-  const wallets = await readLive(sql, known.map(({ id }) => id), clock.now(), GRANTS_SHOWN_MAX + 1)
+  const wallets = await readLive(
+    sql,
+    known.map(({ id }) => id),
+    clock.now(),
+    GRANTS_SHOWN_MAX + 1,
+  )
   return known.flatMap(({ id, unit, scale }) => {
     const found = wallets.get(id)
     return found ? [walletOf(unit, scale, id, balanceOf(found))] : []
@@ -91,8 +99,18 @@ function walletOf(unit: string, scale: bigint, wallet_id: bigint, balance: Balan
     available: balance.balance - balance.held,
     debt: balance.debt,
     next_expiry: ends.length === 0 ? null : new Date(Math.min(...ends)),
-    grants: balance.grants.map(({ id, granted, remaining, held, priority, source, expires_at, created_at }) => (
-      { id: pairId('gr', wallet_id, id), granted, remaining, held, priority, source, expires_at, created_at })),
+    grants: balance.grants.map(
+      ({ id, granted, remaining, held, priority, source, expires_at, created_at }) => ({
+        id: pairId('gr', wallet_id, id),
+        granted,
+        remaining,
+        held,
+        priority,
+        source,
+        expires_at,
+        created_at,
+      }),
+    ),
     has_more_grants: balance.has_more_grants,
   }
 }

@@ -1,7 +1,8 @@
 -- Slices for an amount in the burn order: priority, expiry (none last), free before paid, created, id.
 -- Takes only what is free now; answers less than was asked when there is less. The twin of burn-order.ts.
 create or replace function ledger.burn(
-  p_wallet_id bigint, p_amount bigint, p_now timestamptz, out grant_ids bigint[], out grant_amounts bigint[], out taken bigint
+  p_wallet_id bigint, p_amount bigint, p_now timestamptz, out grant_ids bigint[],
+    out grant_amounts bigint[], out taken bigint
 ) language plpgsql stable as $$
 declare
   g record;

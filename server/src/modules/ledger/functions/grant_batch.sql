@@ -1,6 +1,8 @@
--- The common grants of a call, set-based: new names, no key, no debt to repay, no start in the future, a parent
--- that is there already. The caller has locked the wallets. Answers what it made; the rest is for grant_many.
-create or replace function ledger.grant_batch(p_grants jsonb, p_items int[], p_now timestamptz) returns table (
+-- The common grants of a call, set-based: new names, no key, no debt to repay, no start in the future, a
+-- parent that is there already. The caller has locked the wallets. Answers what it made; the rest is for
+-- grant_many.
+create or replace function ledger.grant_batch(p_grants jsonb, p_items int[], p_now timestamptz)
+  returns table (
   item int, wallet_id bigint, grant_id bigint, balance bigint
 ) language plpgsql as $$
 #variable_conflict use_column
@@ -17,11 +19,14 @@ begin
       from ledger.asked_wallets(p_grants) a
       cross join lateral jsonb_to_record(a.body) x (
         granted bigint, price_amount bigint, price_units bigint, price_currency text, starts_at timestamptz,
-        expires_at timestamptz, priority smallint, is_paid boolean, source text, source_id text, parent_source text,
-        parent_source_id text, key_digest text, actor_id text, reason text, reference text, metadata jsonb, kind text)
+        expires_at timestamptz, priority smallint, is_paid boolean, source text, source_id text,
+          parent_source text,
+        parent_source_id text, key_digest text, actor_id text, reason text, reference text, metadata jsonb,
+          kind text)
       join ledger.wallets w on w.id = a.wallet_id
       left join ledger.grants p on p.source = x.parent_source and p.source_id = x.parent_source_id
-      where a.item = any(p_items) and w.debt = 0 and x.key_digest is null and coalesce(x.starts_at <= p_now, true)
+      where a.item = any(p_items) and w.debt = 0 and x.key_digest is null and coalesce(x.starts_at <= p_now,
+        true)
         and (x.parent_source is null or p.id is not null)
         and not exists (select 1 from ledger.grants g where g.source = x.source and g.source_id = x.source_id)
       window
@@ -32,7 +37,8 @@ begin
       select a.*,
         ledger.chain(a.chain_hash, ledger.canonical_transfer(
           a.wallet_id, a.id, coalesce(a.kind, 'grant'), a.granted, a.balance_after, a.held, array[a.id],
-          array[a.granted], null, null, a.actor_id, a.reason, a.reference, a.metadata, null, null, null, p_now)
+          array[a.granted], null, null, a.actor_id, a.reason, a.reference, a.metadata, null, null, null,
+            p_now)
         ) over (partition by a.wallet_id order by a.item rows unbounded preceding) as hash
       from asked a
       where a.total <= 9007199254740991
@@ -42,7 +48,8 @@ begin
         wallet_id, id, granted, remaining, price_amount, price_units, price_currency, starts_at, expires_at,
         created_at, parent_wallet_id, parent_id, priority, is_paid, is_open, source, source_id)
       select d.wallet_id, d.id, d.granted, d.granted, d.price_amount, d.price_units, d.price_currency,
-        coalesce(d.starts_at, p_now), coalesce(d.expires_at, 'infinity'), p_now, d.parent_wallet_id, d.parent_id,
+        coalesce(d.starts_at, p_now), coalesce(d.expires_at, 'infinity'), p_now, d.parent_wallet_id,
+          d.parent_id,
         d.priority, d.is_paid, true, d.source, d.source_id
       from done d
     ),
@@ -55,9 +62,11 @@ begin
     ),
     kept as (
       insert into ledger.transfers (
-        wallet_id, sequence, amount, balance_after, held_after, created_at, kind, grant_ids, grant_amounts, hash,
+        wallet_id, sequence, amount, balance_after, held_after, created_at, kind, grant_ids, grant_amounts,
+          hash,
         actor_id, reason, reference, metadata)
-      select d.wallet_id, d.id, d.granted, d.balance_after, d.held, p_now, coalesce(d.kind, 'grant'), array[d.id],
+      select d.wallet_id, d.id, d.granted, d.balance_after, d.held, p_now, coalesce(d.kind, 'grant'),
+        array[d.id],
         array[d.granted], d.hash, d.actor_id, d.reason, d.reference, d.metadata
       from done d
     )

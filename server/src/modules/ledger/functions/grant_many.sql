@@ -1,9 +1,10 @@
--- Makes many grants in one call: what a burst of paid orders needs. Each is made once per (source, source_id),
--- or once per idempotency key where it has one. p_grants is an array of objects: customer_id, unit, the columns of
--- ledger.grants, and of the transfer: key_digest, input_digest, actor_id, reason, reference, metadata,
--- kind (grant | adjustment_in), digests as bytea texts; a child names its parent by parent_source and parent_source_id, which may be
--- in the same call before it. A customer that was merged means the survivor. Status of each item:
--- granted | existing | conflict | too_large | unknown_unit | unknown_parent. Items that are not granted change nothing.
+-- Makes many grants in one call: what a burst of paid orders needs. Each is made once per (source,
+-- source_id), or once per idempotency key where it has one. p_grants is an array of objects: customer_id,
+-- unit, the columns of ledger.grants, and of the transfer: key_digest, input_digest, actor_id, reason,
+-- reference, metadata, kind (grant | adjustment_in), digests as bytea texts; a child names its parent by
+-- parent_source and parent_source_id, which may be in the same call before it. A customer that was merged
+-- means the survivor. Status of each item: granted | existing | conflict | too_large | unknown_unit |
+-- unknown_parent. Items that are not granted change nothing.
 create or replace function ledger.grant_many(p_grants jsonb, p_now timestamptz) returns table (
   item int, status text, wallet_id bigint, grant_id bigint, balance bigint
 ) language plpgsql
@@ -28,8 +29,8 @@ declare
   wallet_ids bigint[];
   is_family boolean;
 begin
-  -- Wallets are made in one order everywhere, for the same reason they are locked in one. A customer may be merged
-  -- into another between the look and the lock: then it is another wallet, and both are done again.
+  -- Wallets are made in one order everywhere, for the same reason they are locked in one. A customer may be
+  -- merged into another between the look and the lock: then it is another wallet, and both are done again.
   loop
     insert into ledger.wallets (customer_id, unit, created_at)
     select distinct a.customer_id, a.unit, p_now
@@ -38,7 +39,8 @@ begin
     where a.wallet_id is null
     order by a.customer_id, a.unit
     on conflict do nothing;
-    wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a where a.wallet_id is not null);
+    wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a
+      where a.wallet_id is not null);
     perform 1 from ledger.wallets h where h.id = any(wallet_ids) order by h.id for no key update;
     exit when not exists (
       select 1 from ledger.asked_wallets(p_grants) a left join ledger.units u on u.code = a.unit
@@ -68,7 +70,8 @@ begin
     select a.*, x.*
     from ledger.asked_wallets(p_grants) a
     cross join lateral jsonb_to_record(a.body) x (
-      key_digest bytea, input_digest bytea, actor_id text, reason text, reference text, metadata jsonb, kind text,
+      key_digest bytea, input_digest bytea, actor_id text, reason text, reference text, metadata jsonb,
+        kind text,
       parent_source text, parent_source_id text)
     where a.item = any(left_over)
     order by a.item
@@ -106,9 +109,11 @@ begin
       end if;
     end if;
     kind := case when new_grant.starts_at > p_now then 'grant_schedule' else coalesce(g.kind, 'grant') end;
-    grant_id := ledger.open_grant(w.id, kind, new_grant, p_now, g.key_digest, g.input_digest, g.actor_id, g.reason,
+    grant_id := ledger.open_grant(w.id, kind, new_grant, p_now, g.key_digest, g.input_digest, g.actor_id,
+      g.reason,
       g.reference, g.metadata);
-    balance := (select t.balance_after from ledger.transfers t where t.wallet_id = w.id and t.sequence = grant_id);
+    balance := (select t.balance_after from ledger.transfers t where t.wallet_id = w.id
+      and t.sequence = grant_id);
     status := 'granted';
     return next;
   end loop;
@@ -120,7 +125,8 @@ create or replace function ledger.asked_wallets(p_items jsonb) returns table (
 ) language plpgsql stable as $$
 begin
   return query
-    select i.ordinality::int, i.value, coalesce(m.survivor_id, i.value ->> 'customer_id'), i.value ->> 'unit', w.id
+    select i.ordinality::int, i.value, coalesce(m.survivor_id, i.value ->> 'customer_id'),
+      i.value ->> 'unit', w.id
     from jsonb_array_elements(p_items) with ordinality i
     left join ledger.merged_customers m on m.customer_id = i.value ->> 'customer_id'
     left join ledger.wallets w
@@ -128,9 +134,11 @@ begin
 end $$;
 
 -- The transfer that made a grant of this name, or that used this key in the wallet or one merged into it.
-create or replace function ledger.find_grant(p_wallet ledger.wallets, p_source text, p_source_id text, p_key bytea)
+create or replace function ledger.find_grant(p_wallet ledger.wallets, p_source text, p_source_id text,
+  p_key bytea)
 returns table (
-  wallet_id bigint, sequence bigint, amount bigint, balance_after bigint, input_digest bytea, is_same_owner boolean
+  wallet_id bigint, sequence bigint, amount bigint, balance_after bigint, input_digest bytea,
+    is_same_owner boolean
 ) language plpgsql stable as $$
 begin
   return query

@@ -22,8 +22,10 @@ begin
   w.scheduled := w.scheduled + k.wallet_scheduled * p_amount;
   w.debt := w.debt + k.wallet_debt * p_amount;
   w.chain_hash := ledger.link_hash(w.chain_hash, ledger.canonical_transfer(
-    p_wallet_id, w.sequence, p_kind, p_amount, w.balance, w.held, p_grant_ids, p_grant_amounts, p_key, p_input,
-    p_actor_id, p_reason, p_reference, p_metadata, p_hold_id, p_related_wallet_id, p_related_sequence, p_now));
+    p_wallet_id, w.sequence, p_kind, p_amount, w.balance, w.held, p_grant_ids, p_grant_amounts, p_key,
+      p_input,
+    p_actor_id, p_reason, p_reference, p_metadata, p_hold_id, p_related_wallet_id, p_related_sequence,
+      p_now));
   -- Whatever may bring a due grant back is looked at again by ledger.settle.
   if k.grant_remaining > 0 or k.grant_held < 0 or p_kind = 'grant_start' then
     select min(case when k.wallet_scheduled > 0 then g.starts_at else g.expires_at end) into due
@@ -51,11 +53,15 @@ begin
     ),
     kept as (
       insert into ledger.transfers (
-        wallet_id, sequence, amount, balance_after, held_after, created_at, related_sequence, related_wallet_id,
-        kind, grant_ids, grant_amounts, key_digest, input_digest, hash, actor_id, reason, reference, hold_id, metadata)
+        wallet_id, sequence, amount, balance_after, held_after, created_at, related_sequence,
+          related_wallet_id,
+        kind, grant_ids, grant_amounts, key_digest, input_digest, hash, actor_id, reason, reference,
+          hold_id, metadata)
       values (
-        p_wallet_id, w.sequence, p_amount, w.balance, w.held, p_now, p_related_sequence, p_related_wallet_id, p_kind,
-        p_grant_ids, p_grant_amounts, p_key, p_input, w.chain_hash, p_actor_id, p_reason, p_reference, p_hold_id,
+        p_wallet_id, w.sequence, p_amount, w.balance, w.held, p_now, p_related_sequence,
+          p_related_wallet_id, p_kind,
+        p_grant_ids, p_grant_amounts, p_key, p_input, w.chain_hash, p_actor_id, p_reason, p_reference,
+          p_hold_id,
         p_metadata)
     ),
     moved as (
@@ -64,10 +70,12 @@ begin
         next_expiry = w.next_expiry, chain_hash = w.chain_hash
       where id = p_wallet_id
     )
-  select case when count(*) = cardinality(p_grant_ids) and sum(c.amount) = p_amount then 0 else 1 end into touched
+  select case when count(*) = cardinality(p_grant_ids) and sum(c.amount) = p_amount then 0
+    else 1 end into touched
   from changed c;
   if touched <> 0 and not k.is_opening and cardinality(p_grant_ids) > 0 then
-    raise exception 'the slices of a % do not fit the grants of wallet %', p_kind, p_wallet_id using errcode = 'LE002';
+    raise exception 'the slices of a % do not fit the grants of wallet %', p_kind,
+      p_wallet_id using errcode = 'LE002';
   end if;
 
   if p_kind in ('reversal', 'release') then
@@ -84,15 +92,16 @@ begin
       continue when slice.free = 0;
       slice.free := least(slice.free, w.debt);
       w.debt := w.debt - slice.free;
-      perform ledger.post(p_wallet_id, 'debt_repayment', slice.free, array[slice.id], array[slice.free], p_now,
+      perform ledger.post(p_wallet_id, 'debt_repayment', slice.free, array[slice.id], array[slice.free],
+        p_now,
         p_related_sequence => w.sequence);
     end loop;
   end if;
   return w.sequence;
 end $$;
 
--- Units that were refunded and had been used come back: they are taken now, so that money and units are not both
--- the customer's. The revocation may stand at the grant this one was a part of.
+-- Units that were refunded and had been used come back: they are taken now, so that money and units are not
+-- both the customer's. The revocation may stand at the grant this one was a part of.
 create or replace function ledger.recover(
   p_wallet_id bigint, p_grant_ids bigint[], p_grant_amounts bigint[], p_sequence bigint, p_now timestamptz
 ) returns void language plpgsql as $$
@@ -111,14 +120,17 @@ begin
   loop
     select least(v.written_off, r.amount, g.remaining - g.held) into taken_now
     from ledger.revocations v, ledger.grants g
-    where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest and g.wallet_id = p_wallet_id and g.id = r.id
+    where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest and g.wallet_id = p_wallet_id
+      and g.id = r.id
     for update of v;
     continue when taken_now = 0;
     perform ledger.post(p_wallet_id, 'revocation', taken_now, array[r.id], array[taken_now], p_now,
-      p_actor_id => r.actor_id, p_reason => r.reason, p_reference => r.reference, p_related_sequence => p_sequence);
+      p_actor_id => r.actor_id, p_reason => r.reason, p_reference => r.reference,
+        p_related_sequence => p_sequence);
     update ledger.revocations v
     set taken = v.taken + taken_now, written_off = v.written_off - taken_now,
-      slice_wallet_ids = v.slice_wallet_ids || p_wallet_id, slice_grant_ids = v.slice_grant_ids || r.id::bigint,
+      slice_wallet_ids = v.slice_wallet_ids || p_wallet_id,
+        slice_grant_ids = v.slice_grant_ids || r.id::bigint,
       slice_amounts = v.slice_amounts || taken_now
     where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest;
   end loop;

@@ -1,7 +1,8 @@
 -- Brings a wallet up to this moment: grants that start are started, grants that ended are closed, each by a
 -- transfer. What is held of an ended grant stays until its hold is captured or released.
 -- The caller holds the wallet's lock. Does nothing before the wallet's next_expiry.
-create or replace function ledger.settle(p_wallet_id bigint, p_now timestamptz) returns void language plpgsql as $$
+create or replace function ledger.settle(p_wallet_id bigint, p_now timestamptz) returns void
+  language plpgsql as $$
 declare
   g record;
 begin
@@ -43,6 +44,7 @@ as $$
 begin
   perform 1 from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id for no key update;
   perform ledger.settle(w.id, p_now)
-  from (select x.id from ledger.wallets x where x.id = any(p_wallet_ids) and x.next_expiry <= p_now order by x.id) w;
+  from (select x.id from ledger.wallets x where x.id = any(p_wallet_ids) and x.next_expiry <= p_now
+    order by x.id) w;
   return query select w.* from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id;
 end $$;

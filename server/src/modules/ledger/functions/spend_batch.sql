@@ -1,15 +1,15 @@
--- The common spends of a batch, set-based, in one commit. What it does not return was not done: replays, several
--- grants, short balance, a due expiry or start, wallets that others were merged into. That goes to ledger.spend_rest right after.
--- Of one wallet it does all new spends or none, so their order of arrival is kept.
--- p_keys and p_inputs are the digests of all items, 16 bytes each, one after another.
+-- The common spends of a batch, set-based, in one commit. What it does not return was not done: replays,
+-- several grants, short balance, a due expiry or start, wallets that others were merged into. That goes to
+-- ledger.spend_rest right after. Of one wallet it does all new spends or none, so their order of arrival is
+-- kept. p_keys and p_inputs are the digests of all items, 16 bytes each, one after another.
 create or replace function ledger.spend_batch(
   p_wallet_ids bigint[], p_amounts bigint[], p_keys bytea, p_inputs bytea, p_actor_ids text[],
   p_reasons text[], p_references text[], p_metadata jsonb[], p_now timestamptz
 ) returns table (item int, sequence bigint, balance bigint, grant_id bigint) language plpgsql as $$
 #variable_conflict use_column
 begin
-  -- The only locks, always in order of id, over all processes: no deadlock. What follows is a statement of its
-  -- own and so sees everything that was committed before the locks were ours.
+  -- The only locks, always in order of id, over all processes: no deadlock. What follows is a statement of
+  -- its own and so sees everything that was committed before the locks were ours.
   perform 1 from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id for no key update;
   return query
   with
@@ -47,8 +47,10 @@ begin
     done as materialized (
       select c.*,
         ledger.chain(c.chain_hash, ledger.canonical_transfer(
-          c.wallet_id, c.sequence, 'spend', c.amount, c.balance_after, c.held, array[c.grant_id], array[c.amount],
-          c.key_digest, c.input_digest, c.actor_id, c.reason, c.reference, c.metadata, null, null, null, p_now)
+          c.wallet_id, c.sequence, 'spend', c.amount, c.balance_after, c.held, array[c.grant_id],
+            array[c.amount],
+          c.key_digest, c.input_digest, c.actor_id, c.reason, c.reference, c.metadata, null, null, null,
+            p_now)
         ) over (partition by c.wallet_id order by c.item rows unbounded preceding) as hash
       from counted c
       where c.total <= c.grant_free and c.total <= c.available

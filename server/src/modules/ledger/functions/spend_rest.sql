@@ -32,7 +32,8 @@ begin
     select * into w from ledger.wallets x where x.id = wallet_id;
     select * into t from ledger.transfers x where x.wallet_id = w.id and x.key_digest = key;
     if t.wallet_id is null and w.has_merged then
-      select x.* into t from ledger.wallets m join ledger.transfers x on x.wallet_id = m.id and x.key_digest = key
+      select x.* into t from ledger.wallets m join ledger.transfers x on x.wallet_id = m.id
+        and x.key_digest = key
       where m.merged_into = w.id;
     end if;
     if t.wallet_id is not null then
@@ -43,13 +44,15 @@ begin
       return next;
       continue;
     end if;
-    sequence := null; balance := null; available := null; grant_ids := null; grant_amounts := null; created_at := null;
+    sequence := null; balance := null; available := null;
+    grant_ids := null; grant_amounts := null; created_at := null;
     if w.id is null then
       status := 'unknown_wallet';
       return next;
       continue;
     end if;
-    available := case when w.next_expiry > p_now then w.balance else ledger.live_balance(w.id, p_now) end - w.held;
+    available := case when w.next_expiry > p_now then w.balance else ledger.live_balance(w.id,
+      p_now) end - w.held;
     if p_amounts[i] > available then
       status := 'insufficient';
       return next;
@@ -60,7 +63,8 @@ begin
     if slices.taken < p_amounts[i] then
       raise exception 'wallet % shows more than its grants hold', w.id using errcode = 'LE002';
     end if;
-    sequence := ledger.post(w.id, 'spend', p_amounts[i], slices.grant_ids, slices.grant_amounts, p_now, key, input,
+    sequence := ledger.post(w.id, 'spend', p_amounts[i], slices.grant_ids, slices.grant_amounts, p_now, key,
+      input,
       p_actor_ids[i], p_reasons[i], p_references[i], p_metadata[i]);
     select x.balance into balance from ledger.wallets x where x.id = w.id;
     status := 'spent'; available := null;

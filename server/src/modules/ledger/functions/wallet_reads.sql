@@ -1,5 +1,5 @@
--- What a wallet's balance is at a moment, whether or not it was settled: exactly what ledger.settle would leave,
--- grants that start now and repay a debt included. For reads and refusals, which write nothing.
+-- What a wallet's balance is at a moment, whether or not it was settled: exactly what ledger.settle would
+-- leave, grants that start now and repay a debt included. For reads and refusals, which write nothing.
 create or replace function ledger.live_balance(p_wallet_id bigint, p_now timestamptz) returns bigint
 language sql stable as $$
   select (
@@ -12,9 +12,10 @@ language sql stable as $$
   where g.wallet_id = p_wallet_id and (g.is_open or g.is_scheduled and g.starts_at <= p_now)
 $$;
 
--- Wallets and their grants as they are at a moment, whether or not they were settled: one row for each wallet, then
--- one for each of its first p_limit grants in the burn order. For reads; writes nothing.
-create or replace function ledger.read_live(p_wallet_ids bigint[], p_now timestamptz, p_limit int) returns table (
+-- Wallets and their grants as they are at a moment, whether or not they were settled: one row for each
+-- wallet, then one for each of its first p_limit grants in the burn order. For reads; writes nothing.
+create or replace function ledger.read_live(p_wallet_ids bigint[], p_now timestamptz, p_limit int)
+  returns table (
   wallet_id bigint, is_wallet boolean, balance bigint, held bigint, debt bigint, is_due boolean, id bigint,
   granted bigint, remaining bigint, priority smallint, is_paid boolean, source text, expires_at timestamptz,
   created_at timestamptz

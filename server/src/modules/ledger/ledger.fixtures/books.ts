@@ -3,11 +3,24 @@ import { frozenClock, type MovableClock } from '#kernel/clock'
 import type { Tx } from '#kernel/db'
 import { testDatabase, type TestDatabase } from '../../../../test/db.ts'
 import {
-  createLedgerKit, ensureUnit, grant, ledgerInvariants, readWallet, spend, stopLedger, verify,
-  type LedgerKit, type NewGrant, type NewSpend, type Spend, type Wallet,
+  createLedgerKit,
+  ensureUnit,
+  grant,
+  ledgerInvariants,
+  readWallet,
+  spend,
+  stopLedger,
+  verify,
+  type LedgerKit,
+  type NewGrant,
+  type NewSpend,
+  type Spend,
+  type Wallet,
 } from '../index.ts'
 
-/** A ledger of a test file's own, with the units `minute` (of 60), `point` and `credit`, which may be owed. */
+/**
+ * A ledger of a test file's own, with the units `minute` (of 60), `point` and `credit`, which may be owed.
+ */
 export interface Books extends LedgerKit {
   clock: MovableClock
   url: string
@@ -57,9 +70,17 @@ function booksOf(database: TestDatabase, kit: LedgerKit, clock: MovableClock): B
     url,
     write: (work) => db.transact(work),
     give: async (customer_id, amount, facts = {}) => {
-      const { id } = await books.write((tx) => grant(tx, clock, {
-        customer_id, unit: 'minute', amount, source: 'manual', source_id: randomUUID(), actor_id: 'key_test', ...facts,
-      }))
+      const { id } = await books.write((tx) =>
+        grant(tx, clock, {
+          customer_id,
+          unit: 'minute',
+          amount,
+          source: 'manual',
+          source_id: randomUUID(),
+          actor_id: 'key_test',
+          ...facts,
+        }),
+      )
       return id
     },
     spend: (customer_id, amount, facts = {}) =>
@@ -68,7 +89,9 @@ function booksOf(database: TestDatabase, kit: LedgerKit, clock: MovableClock): B
     left: async (customer_id, unit = 'minute') => {
       const { rows } = await db.pool.query<{ source_id: string; remaining: bigint }>(
         `select g.source_id, g.remaining from ledger.grants g join ledger.wallets w on w.id = g.wallet_id
-         where w.customer_id = $1 and w.unit = $2 order by g.id`, [customer_id, unit])
+         where w.customer_id = $1 and w.unit = $2 order by g.id`,
+        [customer_id, unit],
+      )
       return Object.fromEntries(rows.map((row) => [row.source_id, row.remaining]))
     },
     findings: async () => {
