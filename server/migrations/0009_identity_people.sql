@@ -1,5 +1,5 @@
--- People who sign in: users, what they are known by, their devices and sessions, what may be used once, and the
--- keys that sign access tokens. Passwords are kept as argon2id hashes, tokens and codes as digests only.
+-- People who sign in: users, what they are known by, their devices and sessions, what may be used once, and
+-- the keys that sign access tokens. Passwords are kept as argon2id hashes, tokens and codes as digests only.
 
 create table identity.users (
   id text primary key,
@@ -90,8 +90,8 @@ create table identity.refresh_tokens (
 );
 create index refresh_tokens_used on identity.refresh_tokens (used_at) where used_at is not null;
 
--- What may be used once and not for long: links in mails, second steps of a sign-in, codes for the bot, states of
--- a sign-in at a vendor, and vendor's proofs that were presented already.
+-- What may be used once and not for long: links in mails, second steps of a sign-in, codes for the bot,
+-- states of a sign-in at a vendor, and vendor's proofs that were presented already.
 create table identity.one_time_proofs (
   digest bytea primary key check (octet_length(digest) = 32),
   kind text not null,

@@ -41,13 +41,7 @@ import {
   sweepHolds,
   type LedgerKit,
 } from '#modules/ledger'
-import {
-  createDispatcher,
-  forgetOldEvents,
-  notificationRoutes,
-  type Dispatcher,
-  type NotificationsKit,
-} from '#modules/notifications'
+import { forgetOldEvents, notificationRoutes, type NotificationsKit } from '#modules/notifications'
 import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
 import {
   checkPayments,
@@ -65,8 +59,8 @@ import { usageRoutes } from '#modules/usage'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
 import { screphRoutes } from './facades/screph.ts'
 import { assemblePeople, type PeopleApp, type PeopleAppSettings } from './app-people.ts'
+import { createNotifications } from './outgoing.ts'
 import { wireReactions } from './reactions.ts'
-import { createWebhookSender } from './transports/webhook.ts'
 
 export type Role = 'api' | 'worker'
 
@@ -139,7 +133,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const orders = ordersKit(settings, payments)
   const outgoing = createNotifications(settings, db, { clock, events })
   const notifications = outgoing.kit
-  const people = peopleApp(settings, db, { clock, events, jobs, address })
+  const people = assemblePeople(db, settings, { clock, events, jobs, address })
   wireReactions(events, { clock, orders, notifications })
   const ledger = createLedgerKit(db, clock, {
     lanes: settings.spend_lanes,
@@ -209,16 +203,6 @@ export async function startApp(settings: AppSettings): Promise<App> {
     },
     stop: () => (stopping ??= stop()),
   }
-}
-
-function peopleApp(
-  settings: AppSettings,
-  db: Db,
-  parts: { clock: Clock; events: Events; jobs: JobQueue; address: { base_url: string } },
-): PeopleApp {
-  const { mode, box, log, base_url: issuer } = settings
-  const base_url = (): string => parts.address.base_url
-  return assemblePeople(db, settings.people ?? {}, { ...parts, mode, box, log, issuer, base_url })
 }
 
 /** Loads every gateway file and sets up those that have settings. */
@@ -326,28 +310,6 @@ function inboxLoop(db: Db, payments: PaymentsKit, log: Log): Loop {
     pause_ms: 500,
     on_error: (error) => log.error({ error }, 'the inbox could not be handled'),
   })
-}
-
-/** What tells the owner's app; the dispatcher sends where there is a worker. */
-function createNotifications(
-  { mode, webhook_networks, box, log }: AppSettings,
-  db: Db,
-  { clock, events }: Pick<NotificationsKit, 'clock' | 'events'>,
-): { kit: NotificationsKit; dispatcher: Dispatcher } {
-  const transport = createWebhookSender({ may_use_http: mode === 'sandbox', networks: webhook_networks })
-  const kit: NotificationsKit = {
-    clock,
-    events,
-    box,
-    transport,
-    realTime: Date.now,
-    wake: () => dispatcher.wake(),
-    notice: (message, facts) => log.warn(facts, message),
-  }
-  const dispatcher = createDispatcher(db, kit, {
-    on_error: (error) => log.error({ error }, 'webhooks could not be delivered'),
-  })
-  return { kit, dispatcher }
 }
 
 async function wireJobs(

@@ -1,4 +1,8 @@
+import type { Clock } from '#kernel/clock'
 import { eventTypes, type Events } from '#kernel/events'
+import { followLink, followUnlink, followUser, giveCustomers, mergeCustomer } from '#modules/customers'
+import { identityEvents } from '#modules/identity'
+import { mergeWallets } from '#modules/ledger'
 import { recordWebhookEvents, type NotificationsKit } from '#modules/notifications'
 import { fulfilOrders, restoreAfterRefund, revokeForRefund, type OrdersKit } from '#modules/orders'
 import { paymentEvents } from '#modules/payments'
@@ -9,12 +13,29 @@ import { paymentEvents } from '#modules/payments'
  */
 export function wireReactions(
   events: Events,
-  kits: { orders: OrdersKit; notifications: NotificationsKit },
+  kits: { clock: Clock; orders: OrdersKit; notifications: NotificationsKit },
 ): void {
+  const { clock } = kits
+  // Whoever can sign in owns wallets and orders from the first moment.
+  events.within(identityEvents.userCreated, (tx, users) => giveCustomers(tx, clock, users))
+  events.within(identityEvents.userChanged, (tx, changes) => followUser(tx, clock, changes))
+  events.within(identityEvents.identityLinked, (tx, links) => followLink(tx, clock, links))
+  events.within(identityEvents.identityUnlinked, (tx, links) => followUnlink(tx, clock, links))
+  // Two users who are one person have one customer, with every grant of both.
+  events.within(identityEvents.userMerged, async (tx, merges) => {
+    for (const { from_customer_id, into_customer_id } of merges) {
+      if (from_customer_id === null || from_customer_id === into_customer_id) continue
+      await mergeWallets(tx, clock, { from_customer_id, to_customer_id: into_customer_id })
+      await mergeCustomer(tx, clock, { from_id: from_customer_id, into_id: into_customer_id })
+    }
+  })
   // Paid and granted are one fact.
   events.within(paymentEvents.paymentSucceeded, (tx, payments) => fulfilOrders(tx, kits.orders, payments))
   // What a refund is for is taken back before the vendor is asked, so it cannot be spent meanwhile.
   events.within(paymentEvents.refundRequested, (tx, refunds) => revokeForRefund(tx, kits.orders, refunds))
+  // A contested payment takes its units away until it is won.
+  events.within(paymentEvents.disputeOpened, (tx, disputes) => revokeForRefund(tx, kits.orders, disputes))
+  events.within(paymentEvents.disputeWon, (tx, disputes) => restoreAfterRefund(tx, kits.orders, disputes))
   // A refused refund leaves the customer as he was.
   events.within(paymentEvents.refundFailed, (tx, refunds) => restoreAfterRefund(tx, kits.orders, refunds))
   // What the owner's app is told is written down together with what it is told of; it is sent afterwards.

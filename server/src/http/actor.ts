@@ -28,6 +28,8 @@ export interface UserActor {
   permissions: ReadonlySet<string>
   /** The staff member behind this session while he looks through this user's eyes. */
   impersonator_id?: string
+  /** Staff whose permissions wait until a second factor is proved in this session. */
+  needs_second_factor?: boolean
 }
 
 /**

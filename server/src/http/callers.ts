@@ -24,11 +24,16 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 const TOKEN_HEAD = 'Bearer eyJ'
 
 /**
- * Who sent a request, by whatever it carries: an access token, an API key, or the cookie of a browser's session. An
- * Authorization header goes before a cookie, and needs no CSRF token, because no foreign page can make a browser
- * send one. A cookie that is not valid any more counts as none. Throws Unauthenticated, {@link CsrfRefused}.
+ * Who sent a request, by whatever it carries: an access token, an API key, or the cookie of a browser's
+ * session. An Authorization header goes before a cookie, and needs no CSRF token, because no foreign page can
+ * make a browser send one. A cookie that is not valid any more counts as none. Throws Unauthenticated, {@link
+ * CsrfRefused}.
  */
-export function authenticateCallers(keys: Authenticate, people: PeopleCallers, base_url: () => string): Authenticate {
+export function authenticateCallers(
+  keys: Authenticate,
+  people: PeopleCallers,
+  base_url: () => string,
+): Authenticate {
   return (request) => {
     const { authorization, cookie } = request.headers
     if (authorization !== undefined) {
@@ -62,7 +67,12 @@ function bySession(people: PeopleCallers, session: string): Actor | undefined | 
 }
 
 /** The page must know the session's CSRF token, and the browser must not say that another site asked. */
-function checkOrigin(request: FastifyRequest, session: string, people: PeopleCallers, base_url: string): void {
+function checkOrigin(
+  request: FastifyRequest,
+  session: string,
+  people: PeopleCallers,
+  base_url: string,
+): void {
   if (isForeign(request, base_url)) throw new CsrfRefused('It comes from a page of another site.')
   const token = request.headers['x-csrf-token']
   if (typeof token !== 'string' || !people.isCsrfToken(session, token)) {
@@ -71,8 +81,8 @@ function checkOrigin(request: FastifyRequest, session: string, people: PeopleCal
 }
 
 /**
- * Whether the browser says that a page of another site made this request. Programs say nothing, and are no browsers.
- * `Origin: null` is what a sandboxed or redirected page sends: it is foreign.
+ * Whether the browser says that a page of another site made this request. Programs say nothing, and are no
+ * browsers. `Origin: null` is what a sandboxed or redirected page sends: it is foreign.
  */
 export function isForeign(request: Pick<FastifyRequest, 'headers'>, base_url: string): boolean {
   const { origin, host } = request.headers

@@ -1,9 +1,8 @@
-import { parse, serialize } from '@fastify/cookie'
 import type { FastifyReply } from 'fastify'
 
 /**
- * Cookies of browsers. `__Host-` makes the browser insist: only from this host, for all of it, over TLS (or on this
- * machine), so no neighbour's page under the same domain can plant one. Scripts cannot read them.
+ * Cookies of browsers. `__Host-` makes the browser insist: only from this host, for all of it, over TLS (or
+ * on this machine), so no neighbour's page under the same domain can plant one. Scripts cannot read them.
  */
 const SESSION = '__Host-kopilka'
 const DEVICE = '__Host-kopilka-device'
@@ -18,18 +17,24 @@ export interface Cookies {
 
 const HEADER_MAX = 8_192
 
-/** Reads our cookies. Of a header that is far too long nothing is read. */
+/** Reads our cookies. Of a header that is far too long nothing is read; of a name given twice, the first. */
 export function readCookies(header: string | undefined): Cookies {
   if (header === undefined || header.length > HEADER_MAX) return {}
-  const found = parse(header)
-  return {
-    ...(found[SESSION] ? { session: found[SESSION] } : {}),
-    ...(found[DEVICE] ? { device: found[DEVICE] } : {}),
-    ...(found[FLOW] ? { flow: found[FLOW] } : {}),
+  const found = new Map<string, string>()
+  for (const pair of header.split(';')) {
+    const at = pair.indexOf('=')
+    const name = pair.slice(0, Math.max(at, 0)).trim()
+    if (!found.has(name)) found.set(name, pair.slice(at + 1).trim())
   }
+  const [session, device, flow] = [SESSION, DEVICE, FLOW].map((name) => found.get(name) ?? '')
+  return { ...(session ? { session } : {}), ...(device ? { device } : {}), ...(flow ? { flow } : {}) }
 }
 
-const OPTIONS = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
+/** Our values are letters, digits, `-`, `_` and `.`, which cookies hold as they are. */
+function cookie(name: string, value: string, max_age_seconds: number): string {
+  return `${name}=${value}; Path=/; Max-Age=${max_age_seconds}; Secure; HttpOnly; SameSite=Lax`
+}
+
 const DEVICE_SECONDS = 365 * 86_400
 
 /** Signs a browser in. The device cookie outlives the session: it only keeps strangers' guesses apart. */
@@ -37,17 +42,17 @@ export function setSessionCookies(
   reply: FastifyReply,
   cookies: { session: string; device: string; max_age_seconds: number },
 ): void {
-  const session = serialize(SESSION, cookies.session, { ...OPTIONS, maxAge: cookies.max_age_seconds })
-  const device = serialize(DEVICE, cookies.device, { ...OPTIONS, maxAge: DEVICE_SECONDS })
+  const session = cookie(SESSION, cookies.session, cookies.max_age_seconds)
+  const device = cookie(DEVICE, cookies.device, DEVICE_SECONDS)
   reply.header('set-cookie', [session, device])
 }
 
 /** Signs a browser out. */
 export function clearSessionCookie(reply: FastifyReply): void {
-  reply.header('set-cookie', serialize(SESSION, '', { ...OPTIONS, maxAge: 0 }))
+  reply.header('set-cookie', cookie(SESSION, '', 0))
 }
 
 /** Keeps what a browser has to show when a vendor sends it back; gone after ten minutes. */
 export function setFlowCookie(reply: FastifyReply, flow: string): void {
-  reply.header('set-cookie', serialize(FLOW, flow, { ...OPTIONS, maxAge: 600 }))
+  reply.header('set-cookie', cookie(FLOW, flow, 600))
 }

@@ -25,7 +25,9 @@ export interface Mailer {
 const TIMEOUT_MS = 15_000
 const CONNECTIONS = 2
 
-/** Sends mails by SMTP. A server that offers TLS is spoken to by TLS; one beyond this machine has to offer it. */
+/**
+ * Sends mails by SMTP. A server that offers TLS is spoken to by TLS; one beyond this machine has to offer it.
+ */
 export function createMailer(settings: MailSettings): Mailer {
   const url = new URL(settings.smtp_url)
   const is_local = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)

@@ -10,6 +10,7 @@ export {
   updateCustomer,
 } from './customers.ts'
 export type { Customer, CustomerFacts, CustomerListFilter, CustomerMetadata } from './customers.ts'
+export { followLink, followUnlink, followUser, giveCustomers } from './customers-of-users.ts'
 export { isExternalId, parseCustomerKey, parseTelegramId } from './customer-key.ts'
 export type { CustomerKey } from './customer-key.ts'
 export { createCustomerResolver } from './customer-resolver.ts'

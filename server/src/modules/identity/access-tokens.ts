@@ -1,4 +1,10 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto'
 import { errors, jwtVerify, SignJWT, type JWTHeaderParameters } from 'jose'
 import type { Clock } from '#kernel/clock'
 import type { Db, Tx } from '#kernel/db'
@@ -15,8 +21,14 @@ export interface AccessClaims {
 
 /** Makes and checks the short-lived tokens apps call with. Keys change by themselves. */
 export interface AccessTokens {
-  sign(subject: { user_id: string; session_id: string }): Promise<{ access_token: string; expires_in: number }>
-  /** Throws Unauthenticated for anything but a token of ours, of this installation's mode, that is not expired. */
+  sign(subject: {
+    user_id: string
+    session_id: string
+  }): Promise<{ access_token: string; expires_in: number }>
+  /**
+   * Throws Unauthenticated for anything but a token of ours, of this installation's mode, that is not
+   * expired.
+   */
   verify(token: string): Promise<AccessClaims>
   /** The public halves, newest first: what others check our tokens with. */
   publicKeys(): Promise<{ keys: object[] }>
@@ -34,7 +46,9 @@ export interface AccessTokenOptions {
 }
 
 const ALGORITHM = 'EdDSA'
-/** RFC 9068: a token of another kind, such as an ID token of a vendor, can never be taken for one of these. */
+/**
+ * RFC 9068: a token of another kind, such as an ID token of a vendor, can never be taken for one of these.
+ */
 const TYPE = 'at+jwt'
 export const ACCESS_TOKEN_SECONDS = 600
 const DAY_MS = 86_400_000
@@ -57,50 +71,8 @@ interface Ring {
 
 /** Makes the signer of a process. The first use makes the first key of an installation. */
 export function createAccessTokens(db: Db, options: AccessTokenOptions): AccessTokens {
-  const { clock, box, issuer, audience } = options
-  let ring: Ring | undefined
-  let loading: Promise<Ring> | undefined
-  let looked_ms = Number.NEGATIVE_INFINITY
-
-  const load = async (): Promise<Ring> => {
-    let rows = await queries.listSigningKeys(db)
-    let private_key = privateKey(rows[0], box)
-    if (private_key === undefined || isOld(rows[0], clock)) {
-      await db.transact((tx) => makeKey(tx, clock, box))
-      rows = await queries.listSigningKeys(db)
-      private_key = privateKey(rows[0], box)
-    }
-    const [newest] = rows
-    assert(newest !== undefined && private_key !== undefined, 'a signing key was just made and is not there')
-    const keys = rows.map(({ kid, public_jwk }) => ({ kid, jwk: public_jwk as { kty: string } }))
-    return {
-      current: { kid: newest.kid, private_key },
-      public_keys: new Map(keys.map(({ kid, jwk }) => [kid, createPublicKey({ key: jwk, format: 'jwk' })])),
-      jwks: keys.map(({ kid, jwk }) => ({ ...jwk, kid, alg: ALGORITHM, use: 'sig' })),
-      read_ms: performance.now(),
-    }
-  }
-  const reload = (): Promise<Ring> => {
-    loading ??= load()
-      .then((fresh) => (ring = fresh))
-      .finally(() => (loading = undefined))
-    return loading
-  }
-  const current = async (): Promise<Ring> => {
-    if (ring === undefined || performance.now() - ring.read_ms > RELOAD_MS) return reload()
-    return ring
-  }
-  const keyFor = async (header: JWTHeaderParameters): Promise<KeyObject> => {
-    const kid = header.kid ?? ''
-    const known = (await current()).public_keys.get(kid)
-    if (known) return known
-    if (performance.now() - looked_ms > UNKNOWN_MS) {
-      looked_ms = performance.now()
-      const fresh = (await reload()).public_keys.get(kid)
-      if (fresh) return fresh
-    }
-    throw new Unauthenticated('This access token was signed by a key that is not known.')
-  }
+  const { clock, issuer, audience } = options
+  const { current, reload, keyFor } = createKeyRing(db, options)
   return {
     sign: async ({ user_id, session_id }) => {
       const { kid, private_key } = (await current()).current
@@ -144,6 +116,61 @@ export function createAccessTokens(db: Db, options: AccessTokenOptions): AccessT
   }
 }
 
+/** The keys of this installation, as this process knows them. */
+interface KeyRing {
+  current(): Promise<Ring>
+  reload(): Promise<Ring>
+  /** The key a token names. Throws Unauthenticated when there is none. */
+  keyFor(header: JWTHeaderParameters): Promise<KeyObject>
+}
+
+function createKeyRing(db: Db, { clock, box }: Pick<AccessTokenOptions, 'clock' | 'box'>): KeyRing {
+  let ring: Ring | undefined
+  let loading: Promise<Ring> | undefined
+  let looked_ms = Number.NEGATIVE_INFINITY
+
+  const load = async (): Promise<Ring> => {
+    let rows = await queries.listSigningKeys(db)
+    let private_key = privateKey(rows[0], box)
+    if (private_key === undefined || isOld(rows[0], clock)) {
+      await db.transact((tx) => makeKey(tx, clock, box))
+      rows = await queries.listSigningKeys(db)
+      private_key = privateKey(rows[0], box)
+    }
+    const [newest] = rows
+    assert(newest !== undefined && private_key !== undefined, 'a signing key was just made and is not there')
+    const keys = rows.map(({ kid, public_jwk }) => ({ kid, jwk: public_jwk as { kty: string } }))
+    return {
+      current: { kid: newest.kid, private_key },
+      public_keys: new Map(keys.map(({ kid, jwk }) => [kid, createPublicKey({ key: jwk, format: 'jwk' })])),
+      jwks: keys.map(({ kid, jwk }) => ({ ...jwk, kid, alg: ALGORITHM, use: 'sig' })),
+      read_ms: performance.now(),
+    }
+  }
+  const reload = (): Promise<Ring> => {
+    loading ??= load()
+      .then((fresh) => (ring = fresh))
+      .finally(() => (loading = undefined))
+    return loading
+  }
+  const current = async (): Promise<Ring> => {
+    if (ring === undefined || performance.now() - ring.read_ms > RELOAD_MS) return reload()
+    return ring
+  }
+  const keyFor = async (header: JWTHeaderParameters): Promise<KeyObject> => {
+    const kid = header.kid ?? ''
+    const known = (await current()).public_keys.get(kid)
+    if (known) return known
+    if (performance.now() - looked_ms > UNKNOWN_MS) {
+      looked_ms = performance.now()
+      const fresh = (await reload()).public_keys.get(kid)
+      if (fresh) return fresh
+    }
+    throw new Unauthenticated('This access token was signed by a key that is not known.')
+  }
+  return { current, reload, keyFor }
+}
+
 /** Seals every signing key under the newest key of the box. Answers how many were changed. */
 export async function resealSigningKeys(tx: Tx, box: SecretBox): Promise<number> {
   let changed = 0
@@ -171,7 +198,9 @@ async function makeKey(tx: Tx, clock: Clock, box: SecretBox): Promise<void> {
   })
 }
 
-/** None when the key that sealed it is gone: then a new one is made, and its tokens have to be fetched anew. */
+/**
+ * None when the key that sealed it is gone: then a new one is made, and its tokens have to be fetched anew.
+ */
 function privateKey(row: queries.SigningKeyRow | undefined, box: SecretBox): KeyObject | undefined {
   if (row === undefined) return undefined
   try {

@@ -18,9 +18,9 @@ export interface Attempt {
 }
 
 /**
- * Takes one attempt of each, or none: then throws {@link TooManyRequests} with the seconds to wait. The counts are
- * in the database, so they hold over all processes and outlive a restart; of subjects only digests are kept.
- * Attempts at once are counted one after another: none slips through.
+ * Takes one attempt of each, or none: then throws {@link TooManyRequests} with the seconds to wait. The
+ * counts are in the database, so they hold over all processes and outlive a restart; of subjects only digests
+ * are kept. Attempts at once are counted one after another: none slips through.
  */
 export async function takeAttempts(db: Db, clock: Clock, attempts: readonly Attempt[]): Promise<void> {
   const now = clock.now()

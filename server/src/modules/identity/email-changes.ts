@@ -10,8 +10,8 @@ import { endSessions } from './sessions.ts'
 import { getUserRow, lockUser, plainEmail, publishChange, shown, type User } from './users.ts'
 
 /**
- * Sends a link to a new address; the user keeps the old one until it is followed. Only the newest link works. The answer
- * does not tell whether the address is another user's. Throws InvalidCredentials, TooManyRequests.
+ * Sends a link to a new address; the user keeps the old one until it is followed. Only the newest link works.
+ * The answer does not tell whether the address is another user's. Throws InvalidCredentials, TooManyRequests.
  */
 export async function askForEmail(
   db: Db,
@@ -38,9 +38,9 @@ export async function askForEmail(
 }
 
 /**
- * Puts the new address in place by the link of a mail, once, and ends every session but none is opened. A link made
- * for an address the user does not have any more is refused. Throws ProofInvalid; AlreadyExists when the address became
- * another user's meanwhile.
+ * Puts the new address in place by the link of a mail, once, and ends every session but none is opened. A
+ * link made for an address the user does not have any more is refused. Throws ProofInvalid; AlreadyExists
+ * when the address became another user's meanwhile.
  */
 export async function confirmEmailChange(db: Db, kit: PeopleKit, token: string): Promise<User> {
   try {
@@ -57,7 +57,12 @@ export async function confirmEmailChange(db: Db, kit: PeopleKit, token: string):
       await withdrawProofs(tx, kit.clock, user.id, [PROOFS.password_reset, PROOFS.email_confirmation])
       await publishChange(tx, kit, changed)
       if (user.email !== null && user.email_verified_at !== null) {
-        await queueMail(tx, kit, { kind: 'email_changed', to: user.email, locale: user.locale, values: links(kit) })
+        await queueMail(tx, kit, {
+          kind: 'email_changed',
+          to: user.email,
+          locale: user.locale,
+          values: links(kit),
+        })
       }
       return shown(changed)
     })

@@ -27,8 +27,9 @@ export interface ProvedIdentity {
 }
 
 /**
- * Lets somebody in whom a vendor vouched for; a new user is made at the first time. A user with the same e-mail address
- * is not taken for the same person: linking is done in a session. Of many first times at once one makes the user.
+ * Lets somebody in whom a vendor vouched for; a new user is made at the first time. A user with the same
+ * e-mail address is not taken for the same person: linking is done in a session. Of many first times at once
+ * one makes the user.
  * Throws UserDisabled.
  */
 export async function signInWithIdentity(
@@ -74,8 +75,8 @@ async function ensureUser(tx: Tx, kit: PeopleKit, proved: ProvedIdentity): Promi
 }
 
 /**
- * Links an identity to a signed-in user; a repeat changes nothing. Throws {@link IdentityTaken} when it is another
- * user's, with a `merge_token`: whoever asks has just proved to be both.
+ * Links an identity to a signed-in user; a repeat changes nothing. Throws {@link IdentityTaken} when it is
+ * another user's, with a `merge_token`: whoever asks has just proved to be both.
  */
 export async function linkIdentity(
   db: Db,
@@ -90,7 +91,9 @@ export async function linkIdentity(
   return outcome
 }
 
-/** As {@link linkIdentity}, and says by a token that it is another user's, so that the token can be committed. */
+/**
+ * As {@link linkIdentity}, and says by a token that it is another user's, so that the token can be committed.
+ */
 export async function linkInTx(
   tx: Tx,
   kit: PeopleKit,
@@ -113,11 +116,14 @@ export async function linkInTx(
 
 /** The refusal of {@link linkIdentity}. */
 export function taken(merge_token: string): IdentityTaken {
-  return new IdentityTaken('It is linked to another user. If both are you, make one user of the two.', { merge_token })
+  return new IdentityTaken('It is linked to another user. If both are you, make one user of the two.', {
+    merge_token,
+  })
 }
 
 /**
- * Takes an identity from a user. Throws {@link LastWayToSignIn} when nothing else would let him in, and NotFound.
+ * Takes an identity from a user. Throws {@link LastWayToSignIn} when nothing else would let him in, and
+ * NotFound.
  */
 export async function unlinkIdentity(
   tx: Tx,
@@ -148,5 +154,12 @@ export async function listIdentities(sql: Sql, user_id: string): Promise<Identit
 async function insert(tx: Tx, kit: PeopleKit, user_id: string, proved: ProvedIdentity): Promise<Identity> {
   const created_at = kit.clock.now()
   const { provider, subject, facts } = proved
-  return queries.insertIdentity(tx, { id: newId('idn', created_at.getTime()), user_id, provider, subject, facts, created_at })
+  return queries.insertIdentity(tx, {
+    id: newId('idn', created_at.getTime()),
+    user_id,
+    provider,
+    subject,
+    facts,
+    created_at,
+  })
 }

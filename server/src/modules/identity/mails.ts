@@ -37,8 +37,8 @@ export const MAIL_QUEUE = 'identity.mail'
 const CONTEXT = 'identity.mail'
 
 /**
- * Sends a mail after the commit, at least once. `none` puts a job into the queue that sends nothing: where an answer
- * must not tell whether a mail was sent, the work done is the same too.
+ * Sends a mail after the commit, at least once. `none` puts a job into the queue that sends nothing: where an
+ * answer must not tell whether a mail was sent, the work done is the same too.
  */
 export async function queueMail(
   tx: Tx,
@@ -59,7 +59,9 @@ export async function sendQueuedMail(
   if (kind === 'none') return
   const plain = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, oneLine(value)]))
   const subject = translate(locale, `mail:${kind}.subject`, plain)
-  const text = [translate(locale, `mail:${kind}.text`, plain), translate(locale, 'mail:footer', plain)].join('\n\n')
+  const text = [translate(locale, `mail:${kind}.text`, plain), translate(locale, 'mail:footer', plain)].join(
+    '\n\n',
+  )
   await send({ to, subject, text: `${text}\n`, message_id: job.id })
 }
 

@@ -69,8 +69,8 @@ export async function beginOauth(
 }
 
 /**
- * Ends a sign-in at a vendor: checks that whoever ends it began it, and exchanges the code with the vendor. Throws
- * ProofInvalid, VendorProofInvalid, SignInNotOffered, UserDisabled, GatewayUnavailable.
+ * Ends a sign-in at a vendor: checks that whoever ends it began it, and exchanges the code with the vendor.
+ * Throws ProofInvalid, VendorProofInvalid, SignInNotOffered, UserDisabled, GatewayUnavailable.
  */
 export async function finishOauth(db: Db, kit: PeopleKit, answer: OauthAnswer): Promise<SignInOutcome> {
   const { identity, facts, proof } = await exchange(db, kit, answer)
@@ -116,7 +116,8 @@ async function exchange(
     device_id: answer.device_id,
     now: kit.clock.now(),
   })
-  if ('refused' in person) throw new VendorProofInvalid(`${provider.title} did not vouch for this: ${person.refused}.`)
+  if ('refused' in person)
+    throw new VendorProofInvalid(`${provider.title} did not vouch for this: ${person.refused}.`)
   return { identity: identityOf(provider, person), facts, proof }
 }
 

@@ -17,10 +17,15 @@ const OF_NETWORK = { name: 'reset, network', count: 20, period_ms: HOUR_MS }
 const OF_USER = { name: 'change password', count: 10, period_ms: HOUR_MS / 4 }
 
 /**
- * Sends a link that sets a new password, if the address is a user's. The answer, the work and the time do not tell.
+ * Sends a link that sets a new password, if the address is a user's. The answer, the work and the time do not
+ * tell.
  * Throws TooManyRequests.
  */
-export async function askForReset(db: Db, kit: PeopleKit, input: { email: string; network: string }): Promise<void> {
+export async function askForReset(
+  db: Db,
+  kit: PeopleKit,
+  input: { email: string; network: string },
+): Promise<void> {
   takeOneOfAll(kit)
   const email = plainEmail(input.email)
   await takeAttempts(db, kit.clock, [{ rule: OF_NETWORK, subject: input.network }])
@@ -38,9 +43,9 @@ export async function askForReset(db: Db, kit: PeopleKit, input: { email: string
 }
 
 /**
- * Sets a new password by the link of a mail, once, and ends every session. A second factor stays. Whoever opens the
- * mailbox owns the address: if it was never proved before, what was linked until then goes, because somebody else may
- * have signed up with it. Throws ProofInvalid, WeakPassword.
+ * Sets a new password by the link of a mail, once, and ends every session. A second factor stays. Whoever
+ * opens the mailbox owns the address: if it was never proved before, what was linked until then goes, because
+ * somebody else may have signed up with it. Throws ProofInvalid, WeakPassword.
  */
 export async function resetPassword(
   db: Db,
@@ -48,7 +53,8 @@ export async function resetPassword(
   input: { token: string; password: string },
 ): Promise<User> {
   const proof = await getProof(db, kit.clock, PROOFS.password_reset, input.token)
-  if (proof.user_id === null) throw new ProofInvalid('It was used, is too old, or was replaced by a newer one.')
+  if (proof.user_id === null)
+    throw new ProofInvalid('It was used, is too old, or was replaced by a newer one.')
   const { name } = await getUserRow(db, proof.user_id)
   await kit.passwords.check(input.password, [proof.subject, name])
   const password_hash = await kit.passwords.hash(input.password)
@@ -63,8 +69,8 @@ export async function resetPassword(
 }
 
 /**
- * Changes the password of somebody signed in, who shows the present one; the first one needs none. Every other session
- * ends. Throws InvalidCredentials, WeakPassword, TooManyRequests.
+ * Changes the password of somebody signed in, who shows the present one; the first one needs none. Every
+ * other session ends. Throws InvalidCredentials, WeakPassword, TooManyRequests.
  */
 export async function changePassword(
   db: Db,
@@ -83,8 +89,8 @@ export async function changePassword(
 }
 
 /**
- * Checks the password of somebody signed in, before a change that would hand the user over. A user without one has
- * nothing to show. Throws InvalidCredentials, TooManyRequests.
+ * Checks the password of somebody signed in, before a change that would hand the user over. A user without
+ * one has nothing to show. Throws InvalidCredentials, TooManyRequests.
  */
 export async function provePassword(
   db: Db,
@@ -107,9 +113,18 @@ async function setPassword(
   const now = kit.clock.now()
   const { user, password_hash, is_email_proved = false } = input
   const email_verified_at = is_email_proved ? (user.email_verified_at ?? now) : user.email_verified_at
-  const changed = await updateUser(tx, user.id, { password_hash, password_changed_at: now, email_verified_at }, now)
+  const changed = await updateUser(
+    tx,
+    user.id,
+    { password_hash, password_changed_at: now, email_verified_at },
+    now,
+  )
   await endSessions(tx, kit.clock, { user_id: user.id, because: 'password changed', except: input.except })
-  await withdrawProofs(tx, kit.clock, user.id, [PROOFS.password_reset, PROOFS.email_change, PROOFS.second_factor])
+  await withdrawProofs(tx, kit.clock, user.id, [
+    PROOFS.password_reset,
+    PROOFS.email_change,
+    PROOFS.second_factor,
+  ])
   if (changed.email !== null && changed.email_verified_at !== null) {
     const { email: to, locale } = changed
     await queueMail(tx, kit, { kind: 'password_changed', to, locale, values: links(kit) })

@@ -18,8 +18,8 @@ export interface Passwords {
   /** Throws OperationalError `overloaded` when too many wait. */
   hash(password: string): Promise<string>
   /**
-   * Whether the password belongs to the hash. Without a hash the same work is done and the answer is false, so
-   * that nobody can time whether a user exists. Throws OperationalError `overloaded` when too many wait.
+   * Whether the password belongs to the hash. Without a hash the same work is done and the answer is false,
+   * so that nobody can time whether a user exists. Throws OperationalError `overloaded` when too many wait.
    */
   verify(password: string, password_hash: string | null | undefined): Promise<boolean>
   /** Whether a hash was made at another cost than today's and should be made again. */
@@ -71,7 +71,9 @@ export function createPasswords(options: PasswordOptions = {}): Passwords {
       const fault = faultOf(password, about)
       if (fault !== undefined) throw new WeakPassword(fault)
       if (await isBreached(normal(password))) {
-        throw new WeakPassword('This password is known from a breach of some site; attackers try those first.')
+        throw new WeakPassword(
+          'This password is known from a breach of some site; attackers try those first.',
+        )
       }
     },
   }
@@ -92,8 +94,12 @@ function faultOf(password: string, about: readonly (string | null | undefined)[]
   if (COMMON.has(plain) || (core.length >= 5 && core.length + 4 >= plain.length && COMMON.has(core))) {
     return 'This password is one of those that attackers try first.'
   }
-  const known = about.flatMap((text) => (text ? [text.toLowerCase(), text.toLowerCase().split('@')[0] ?? ''] : []))
-  if (known.some((text) => text.length >= 4 && plain.replaceAll(/\d+$/g, '') === text.replaceAll(/\d+$/g, ''))) {
+  const known = about.flatMap((text) =>
+    text ? [text.toLowerCase(), text.toLowerCase().split('@')[0] ?? ''] : [],
+  )
+  if (
+    known.some((text) => text.length >= 4 && plain.replaceAll(/\d+$/g, '') === text.replaceAll(/\d+$/g, ''))
+  ) {
     return 'A password is not the e-mail address or the name.'
   }
   return undefined
@@ -101,14 +107,15 @@ function faultOf(password: string, about: readonly (string | null | undefined)[]
 
 /** The most common ones of at least eight characters, and words that digits are added to. */
 const COMMON: ReadonlySet<string> = new Set(
-  `12345678 123456789 1234567890 0123456789 87654321 987654321 0987654321 11223344 1122334455 12341234 123123123
-  12344321 147258369 789456123 123321123 password passw0rd p@ssw0rd p@ssword qwerty qwertyuiop qwertyui qwerty123
-  1q2w3e4r 1q2w3e4r5t q1w2e3r4 q1w2e3r4t5 1qaz2wsx 1qaz2wsx3edc zaq12wsx qazwsxedc qazwsx asdfghjk asdfghjkl asdfgh
-  zxcvbnm zxcvbnm1 abcd1234 abc12345 abcdefgh abcdefghi a1b2c3d4 aa123456 admin administrator adminadmin welcome
-  letmein iloveyou sunshine princess football baseball superman batman dragon monkey shadow master michael charlie
-  trustno1 whatever computer internet starwars pokemon samsung google login secret changeme default guest test1234
-  testtest user1234 root1234 kopilka пароль йцукен йцукенгш йцукенг фывапролд ячсмить любовь привет наташа максим
-  марина солнышко qwe123qwe qweasdzxc qweqweqwe asdasdasd zxczxczxc marina natasha parol privet lubov`
+  `12345678 123456789 1234567890 0123456789 87654321 987654321 0987654321 11223344 1122334455 12341234
+  123123123 12344321 147258369 789456123 123321123 password passw0rd p@ssw0rd p@ssword qwerty qwertyuiop
+  qwertyui qwerty123 1q2w3e4r 1q2w3e4r5t q1w2e3r4 q1w2e3r4t5 1qaz2wsx 1qaz2wsx3edc zaq12wsx qazwsxedc
+  qazwsx asdfghjk asdfghjkl asdfgh zxcvbnm zxcvbnm1 abcd1234 abc12345 abcdefgh abcdefghi a1b2c3d4 aa123456
+  admin administrator adminadmin welcome letmein iloveyou sunshine princess football baseball superman
+  batman dragon monkey shadow master michael charlie trustno1 whatever computer internet starwars pokemon
+  samsung google login secret changeme default guest test1234 testtest user1234 root1234 kopilka пароль
+  йцукен йцукенгш йцукенг фывапролд ячсмить любовь привет наташа максим марина солнышко qwe123qwe qweasdzxc
+  qweqweqwe asdasdasd zxczxczxc marina natasha parol privet lubov`
     .split(/\s+/)
     .filter((word) => word !== ''),
 )
@@ -120,7 +127,9 @@ function createTurns(width: number, waiting_max: number): <T>(work: () => Promis
   return async (work) => {
     if (running >= width) {
       if (waiting.length >= waiting_max) {
-        throw new OperationalError('overloaded', 'Too many people sign in just now.', { retry_after_seconds: 2 })
+        throw new OperationalError('overloaded', 'Too many people sign in just now.', {
+          retry_after_seconds: 2,
+        })
       }
       await new Promise<void>((resolve) => waiting.push(resolve))
     } else running++

@@ -43,8 +43,8 @@ export class LastWayToSignIn extends DomainError {
 }
 
 /**
- * The identity that was just proved is another user's. With the fact `merge_token` whoever proved both may make
- * one user of the two.
+ * The identity that was just proved is another user's. With the fact `merge_token` whoever proved both may
+ * make one user of the two.
  */
 export class IdentityTaken extends DomainError {
   readonly code = 'identity_taken'

@@ -9,7 +9,10 @@ export interface UserPayload {
   telegram_id: string | null
 }
 
-export const userCreated = eventType<UserPayload>('user.created', 'Somebody signed up; the user has no customer yet.')
+export const userCreated = eventType<UserPayload>(
+  'user.created',
+  'Somebody signed up; the user has no customer yet.',
+)
 export const userChanged = eventType<Omit<UserPayload, 'telegram_id'> & { customer_id: string }>(
   'user.changed',
   'A user’s proved e-mail address, name or language is another one.',
@@ -20,11 +23,15 @@ export const userMerged = eventType<{
   from_customer_id: string | null
   into_customer_id: string
 }>('user.merged', 'Two users turned out to be one person; the first is an alias of the second.')
-export const identityLinked = eventType<{ user_id: string; customer_id: string; provider: string; subject: string }>(
-  'identity.linked',
-  'A user proved to be somebody at a vendor, and may sign in by it.',
-)
-export const identityUnlinked = eventType<{ user_id: string; customer_id: string; provider: string; subject: string }>(
-  'identity.unlinked',
-  'A user gave up one way to sign in.',
-)
+export const identityLinked = eventType<{
+  user_id: string
+  customer_id: string
+  provider: string
+  subject: string
+}>('identity.linked', 'A user proved to be somebody at a vendor, and may sign in by it.')
+export const identityUnlinked = eventType<{
+  user_id: string
+  customer_id: string
+  provider: string
+  subject: string
+}>('identity.unlinked', 'A user gave up one way to sign in.')

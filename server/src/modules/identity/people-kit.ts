@@ -10,8 +10,9 @@ import type { SignInProvider } from './sign-in-provider.ts'
 /** What an owner decides about people. */
 export interface PeopleSettings {
   /**
-   * `confirmed`: a user comes to be when the link in his mail is followed, and the answers for known and unknown
-   * addresses are equal. `immediate`: at once; an address that is taken is then told, there is no other way.
+   * `confirmed`: a user comes to be when the link in his mail is followed, and the answers for known and
+   * unknown addresses are equal. `immediate`: at once; an address that is taken is then told, there is no
+   * other way.
    */
   registration: 'confirmed' | 'immediate'
   /** `required`: staff have no permission until they signed in with a second factor. */

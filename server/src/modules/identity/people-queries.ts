@@ -10,12 +10,26 @@ type StoredIdentity = Selectable<Database['identity.identities']>
 export type IdentityRow = Omit<StoredIdentity, 'provider'> & { provider: Provider }
 
 const USER = [
-  'id', 'email', 'email_verified_at', 'password_hash', 'name', 'locale', 'customer_id', 'is_disabled',
-  'merged_into', 'erased_at', 'password_changed_at', 'created_at', 'updated_at',
+  'id',
+  'email',
+  'email_verified_at',
+  'password_hash',
+  'name',
+  'locale',
+  'customer_id',
+  'is_disabled',
+  'merged_into',
+  'erased_at',
+  'password_changed_at',
+  'created_at',
+  'updated_at',
 ] as const
 const IDENTITY = ['id', 'user_id', 'provider', 'subject', 'facts', 'created_at', 'last_used_at'] as const
 
-export type NewUser = Pick<UserRow, 'id' | 'email' | 'email_verified_at' | 'password_hash' | 'name' | 'locale'> & {
+export type NewUser = Pick<
+  UserRow,
+  'id' | 'email' | 'email_verified_at' | 'password_hash' | 'name' | 'locale'
+> & {
   created_at: Date
 }
 
@@ -35,6 +49,14 @@ export async function findUser(sql: Sql, id: string): Promise<UserRow | undefine
 
 export async function findUserByEmail(sql: Sql, email: string): Promise<UserRow | undefined> {
   return sql.selectFrom('identity.users').select(USER).where('email', '=', email).executeTakeFirst()
+}
+
+export async function findUserOfCustomer(sql: Sql, customer_id: string): Promise<UserRow | undefined> {
+  return sql
+    .selectFrom('identity.users')
+    .select(USER)
+    .where('customer_id', '=', customer_id)
+    .executeTakeFirst()
 }
 
 /** Locks users in the order of their ids. */
@@ -62,7 +84,11 @@ export async function updateUser(tx: Tx, id: string, change: UserChange, now: Da
 
 /** Users merged into this one, however long ago. */
 export async function redirectMerged(tx: Tx, from_id: string, into_id: string): Promise<void> {
-  await tx.updateTable('identity.users').set({ merged_into: into_id }).where('merged_into', '=', from_id).execute()
+  await tx
+    .updateTable('identity.users')
+    .set({ merged_into: into_id })
+    .where('merged_into', '=', from_id)
+    .execute()
 }
 
 /** Users newest first; one row more than the limit. */
@@ -78,7 +104,11 @@ export async function listUsers(
       eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(before.created_at, before.id)),
     )
   }
-  return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(page.limit + 1).execute()
+  return query
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .execute()
 }
 
 export async function insertIdentity(
@@ -93,7 +123,11 @@ export async function insertIdentity(
   return row as IdentityRow
 }
 
-export async function findIdentity(sql: Sql, provider: Provider, subject: string): Promise<IdentityRow | undefined> {
+export async function findIdentity(
+  sql: Sql,
+  provider: Provider,
+  subject: string,
+): Promise<IdentityRow | undefined> {
   const row = await sql
     .selectFrom('identity.identities')
     .select(IDENTITY)
@@ -123,14 +157,22 @@ export async function touchIdentity(tx: Tx, id: string, facts: object, now: Date
     .execute()
 }
 
-export async function deleteIdentities(tx: Tx, user_id: string, ids?: readonly string[]): Promise<IdentityRow[]> {
+export async function deleteIdentities(
+  tx: Tx,
+  user_id: string,
+  ids?: readonly string[],
+): Promise<IdentityRow[]> {
   let query = tx.deleteFrom('identity.identities').where('user_id', '=', user_id)
   if (ids !== undefined) query = query.where('id', 'in', [...ids])
   return (await query.returning(IDENTITY).execute()) as IdentityRow[]
 }
 
 export async function moveIdentities(tx: Tx, from_id: string, into_id: string): Promise<void> {
-  await tx.updateTable('identity.identities').set({ user_id: into_id }).where('user_id', '=', from_id).execute()
+  await tx
+    .updateTable('identity.identities')
+    .set({ user_id: into_id })
+    .where('user_id', '=', from_id)
+    .execute()
 }
 
 /** Remembers a device of a user. */
@@ -142,7 +184,9 @@ export async function upsertDevice(
   await tx
     .insertInto('identity.devices')
     .values({ user_id, device_id, name, first_seen_at: now, last_seen_at: now })
-    .onConflict((conflict) => conflict.columns(['user_id', 'device_id']).doUpdateSet({ name, last_seen_at: now }))
+    .onConflict((conflict) =>
+      conflict.columns(['user_id', 'device_id']).doUpdateSet({ name, last_seen_at: now }),
+    )
     .execute()
 }
 

@@ -53,7 +53,9 @@ export function createPeople(db: Db, options: PeopleOptions): PeopleKit {
     limiter: createRateLimiter(),
     passwords: createPasswords({
       ...(options.password_cost ? { cost: options.password_cost } : {}),
-      ...(breached_passwords_file === undefined ? {} : { isBreached: readBreachedList(breached_passwords_file) }),
+      ...(breached_passwords_file === undefined
+        ? {}
+        : { isBreached: readBreachedList(breached_passwords_file) }),
     }),
     tokens: createAccessTokens(db, {
       clock,
@@ -66,11 +68,7 @@ export function createPeople(db: Db, options: PeopleOptions): PeopleKit {
 }
 
 /** Names the jobs about people. Without `send` mails are made and dropped. */
-export async function wirePeopleJobs(
-  db: Db,
-  kit: PeopleKit,
-  send: SendMail | undefined,
-): Promise<void> {
+export async function wirePeopleJobs(db: Db, kit: PeopleKit, send: SendMail | undefined): Promise<void> {
   const { jobs, box, clock, tokens } = kit
   await jobs.work<{ sealed: string }>(MAIL_QUEUE, async ({ id, data }) => {
     if (send) await sendQueuedMail(box, send, { id, sealed: data.sealed })
@@ -87,8 +85,9 @@ export async function wirePeopleJobs(
 const LINES_MAX = 5_000_000
 
 /**
- * Reads a list of breached passwords: a password or its SHA-1 in hex a line, the latter also as `DIGEST:count`, as the
- * well-known lists have it. Kept as digests in memory: a million lines are about 100 MB.
+ * Reads a list of breached passwords: a password or its SHA-1 in hex a line, the latter also as
+ * `DIGEST:count`, as the well-known lists have it. Kept as digests in memory: a million lines are about 100
+ * MB.
  */
 function readBreachedList(file: string): BreachedList {
   const digests = new Set<string>()

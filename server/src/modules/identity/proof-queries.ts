@@ -4,7 +4,10 @@ import type { Database, Sql, Tx } from '#kernel/db'
 type Row = Selectable<Database['identity.one_time_proofs']>
 
 /** A proof that is still good. */
-export type ProofRow = Pick<Row, 'digest' | 'kind' | 'user_id' | 'subject' | 'facts' | 'attempts' | 'expires_at'>
+export type ProofRow = Pick<
+  Row,
+  'digest' | 'kind' | 'user_id' | 'subject' | 'facts' | 'attempts' | 'expires_at'
+>
 
 const COLUMNS = ['digest', 'kind', 'user_id', 'subject', 'facts', 'attempts', 'expires_at'] as const
 
@@ -106,7 +109,12 @@ export async function updateProofFacts(
 }
 
 /** Takes a user's unused proofs of these kinds away. */
-export async function withdrawProofs(tx: Tx, user_id: string, kinds: readonly string[], now: Date): Promise<void> {
+export async function withdrawProofs(
+  tx: Tx,
+  user_id: string,
+  kinds: readonly string[],
+  now: Date,
+): Promise<void> {
   await tx
     .updateTable('identity.one_time_proofs')
     .set({ used_at: now })

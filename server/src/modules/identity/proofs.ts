@@ -40,27 +40,51 @@ export type Proof = queries.ProofRow
 export async function createProof(
   tx: Tx,
   clock: Clock,
-  proof: { kind: ProofKind; user_id?: string | null; subject?: string | null; facts?: object; token?: string },
+  proof: {
+    kind: ProofKind
+    user_id?: string | null
+    subject?: string | null
+    facts?: object
+    token?: string
+  },
 ): Promise<{ token: string; expires_at: Date }> {
   const { token, digest } =
-    proof.token === undefined ? newToken(proof.kind.word) : { token: proof.token, digest: digestOf(proof.token) }
+    proof.token === undefined
+      ? newToken(proof.kind.word)
+      : { token: proof.token, digest: digestOf(proof.token) }
   const created_at = clock.now()
   const expires_at = new Date(created_at.getTime() + proof.kind.valid_ms)
   const { user_id = null, subject = null, facts = {} } = proof
-  await queries.insertProof(tx, { digest, kind: proof.kind.name, user_id, subject, facts, created_at, expires_at })
+  await queries.insertProof(tx, {
+    digest,
+    kind: proof.kind.name,
+    user_id,
+    subject,
+    facts,
+    created_at,
+    expires_at,
+  })
   return { token, expires_at }
 }
 
 /** A proof that could be used now. Looking does not use it up. Throws {@link ProofInvalid}. */
 export async function getProof(sql: Sql, clock: Clock, proof_kind: ProofKind, token: string): Promise<Proof> {
-  const found = await queries.findProof(sql, { digest: digestOf(token), kind: proof_kind.name, now: clock.now() })
+  const found = await queries.findProof(sql, {
+    digest: digestOf(token),
+    kind: proof_kind.name,
+    now: clock.now(),
+  })
   if (!found) throw invalid()
   return found
 }
 
 /** Uses a token up, once however many try at the same time. Throws {@link ProofInvalid}. */
 export async function useProof(tx: Tx, clock: Clock, proof_kind: ProofKind, token: string): Promise<Proof> {
-  const found = await queries.useProof(tx, { digest: digestOf(token), kind: proof_kind.name, now: clock.now() })
+  const found = await queries.useProof(tx, {
+    digest: digestOf(token),
+    kind: proof_kind.name,
+    now: clock.now(),
+  })
   if (!found) throw invalid()
   return found
 }
@@ -72,7 +96,12 @@ export async function withdrawProofs(
   user_id: string,
   kinds: readonly ProofKind[],
 ): Promise<void> {
-  await queries.withdrawProofs(tx, user_id, kinds.map(({ name }) => name), clock.now())
+  await queries.withdrawProofs(
+    tx,
+    user_id,
+    kinds.map(({ name }) => name),
+    clock.now(),
+  )
 }
 
 function invalid(): ProofInvalid {

@@ -30,9 +30,10 @@ const OF_NETWORK = { name: 'register, network', count: 30, period_ms: HOUR_MS }
 const OF_ADDRESS = { name: 'mail, address', count: 5, period_ms: HOUR_MS }
 
 /**
- * Signs somebody up. With confirmed registration a link goes to the address and nothing else happens until it is
- * followed: the answer, the work and the time are the same for an address that is known. With immediate registration
- * the user is signed in at once. Throws WeakPassword, TooManyRequests; AlreadyExists (immediate only).
+ * Signs somebody up. With confirmed registration a link goes to the address and nothing else happens until it
+ * is followed: the answer, the work and the time are the same for an address that is known. With immediate
+ * registration the user is signed in at once. Throws WeakPassword, TooManyRequests; AlreadyExists (immediate
+ * only).
  */
 export async function register(
   db: Db,
@@ -50,17 +51,22 @@ export async function register(
   await db.transact(async (tx) => {
     const known = await findUserByEmail(tx, email)
     // For a known address the same row is written, and its token goes nowhere.
-    const { token } = await createProof(tx, kit.clock, { kind: PROOFS.registration, subject: email, facts: person })
+    const { token } = await createProof(tx, kit.clock, {
+      kind: PROOFS.registration,
+      subject: email,
+      facts: person,
+    })
     const locale = known?.locale ?? person.locale
     if (known) await queueMail(tx, kit, { kind: 'already_registered', to: email, locale, values: links(kit) })
-    else await queueMail(tx, kit, { kind: 'confirm_registration', to: email, locale, values: links(kit, token) })
+    else
+      await queueMail(tx, kit, { kind: 'confirm_registration', to: email, locale, values: links(kit, token) })
   })
   return { status: 'confirmation_sent', email }
 }
 
 /**
- * Makes the user whose address was proved by opening the mail. Throws ProofInvalid; AlreadyExists when the address
- * became another user's meanwhile.
+ * Makes the user whose address was proved by opening the mail. Throws ProofInvalid; AlreadyExists when the
+ * address became another user's meanwhile.
  */
 export async function confirmRegistration(db: Db, kit: PeopleKit, token: string): Promise<User> {
   try {
@@ -77,7 +83,14 @@ export async function confirmRegistration(db: Db, kit: PeopleKit, token: string)
 async function registerNow(
   db: Db,
   kit: PeopleKit,
-  input: { email: string; password_hash: string; name: string | null; locale: string | null; mode: SessionMode; client: Client },
+  input: {
+    email: string
+    password_hash: string
+    name: string | null
+    locale: string | null
+    mode: SessionMode
+    client: Client
+  },
 ): Promise<SignInOutcome> {
   const { mode, client } = input
   try {
@@ -107,7 +120,11 @@ async function sendConfirmation(
   kit: PeopleKit,
   { user_id, email, locale }: { user_id: string; email: string; locale: string | null },
 ): Promise<void> {
-  const { token } = await createProof(tx, kit.clock, { kind: PROOFS.email_confirmation, user_id, subject: email })
+  const { token } = await createProof(tx, kit.clock, {
+    kind: PROOFS.email_confirmation,
+    user_id,
+    subject: email,
+  })
   await queueMail(tx, kit, { kind: 'confirm_email', to: email, locale, values: links(kit, token) })
 }
 

@@ -51,49 +51,57 @@ export async function beginSecondFactor(
 }
 
 /**
- * Turns the second factor on with a code of the app. Answers the recovery codes: shown once, each good once. The
- * session counts as proved by both from now on. Throws {@link ProofInvalid} for a wrong code, InvalidState.
+ * Turns the second factor on with a code of the app. Answers the recovery codes: shown once, each good once.
+ * The session counts as proved by both from now on. Throws {@link ProofInvalid} for a wrong code,
+ * InvalidState.
  */
 export async function confirmSecondFactor(
   db: Db,
   kit: PeopleKit,
   input: { user_id: string; session_id: string; code: string; network: string },
 ): Promise<{ recovery_codes: string[] }> {
-  return withGuess(db, kit, input, () => db.transact(async (tx) => {
-    await lockUser(tx, input.user_id)
-    const totp = await queries.findTotp(tx, input.user_id)
-    if (!totp || totp.confirmed_at !== null) throw new InvalidState('There is no second factor to confirm.')
-    if (!(await useCode(tx, kit, totp, input.code))) throw wrongCode()
-    const codes = Array.from({ length: RECOVERY_CODES }, newRecoveryCode)
-    await queries.confirmTotp(tx, {
-      user_id: input.user_id,
-      confirmed_at: kit.clock.now(),
-      recovery_digests: codes.map((code) => digestOf(plainRecoveryCode(code))),
-    })
-    await addSessionMethod(tx, input.session_id, 'totp')
-    afterCommit(() => sessionsChanged([input.session_id]))
-    return { recovery_codes: codes }
-  }))
+  return withGuess(db, kit, input, () =>
+    db.transact(async (tx) => {
+      await lockUser(tx, input.user_id)
+      const totp = await queries.findTotp(tx, input.user_id)
+      if (!totp || totp.confirmed_at !== null) throw new InvalidState('There is no second factor to confirm.')
+      if (!(await useCode(tx, kit, totp, input.code))) throw wrongCode()
+      const codes = Array.from({ length: RECOVERY_CODES }, newRecoveryCode)
+      await queries.confirmTotp(tx, {
+        user_id: input.user_id,
+        confirmed_at: kit.clock.now(),
+        recovery_digests: codes.map((code) => digestOf(plainRecoveryCode(code))),
+      })
+      await addSessionMethod(tx, input.session_id, 'totp')
+      afterCommit(() => sessionsChanged([input.session_id]))
+      return { recovery_codes: codes }
+    }),
+  )
 }
 
-/** Turns the second factor off, with a code of it. Throws {@link ProofInvalid} for a wrong code, InvalidState. */
+/**
+ * Turns the second factor off, with a code of it. Throws {@link ProofInvalid} for a wrong code, InvalidState.
+ */
 export async function removeSecondFactor(
   db: Db,
   kit: PeopleKit,
   input: { user_id: string; code: string; network: string },
 ): Promise<void> {
-  await withGuess(db, kit, input, () => db.transact(async (tx) => {
-    await lockUser(tx, input.user_id)
-    const totp = await queries.findTotp(tx, input.user_id)
-    if (!totp || totp.confirmed_at === null) throw new InvalidState('There is no second factor.')
-    if (!(await useCode(tx, kit, totp, input.code))) throw wrongCode()
-    await queries.deleteTotp(tx, input.user_id)
-    await withdrawProofs(tx, kit.clock, input.user_id, [PROOFS.second_factor])
-  }))
+  await withGuess(db, kit, input, () =>
+    db.transact(async (tx) => {
+      await lockUser(tx, input.user_id)
+      const totp = await queries.findTotp(tx, input.user_id)
+      if (!totp || totp.confirmed_at === null) throw new InvalidState('There is no second factor.')
+      if (!(await useCode(tx, kit, totp, input.code))) throw wrongCode()
+      await queries.deleteTotp(tx, input.user_id)
+      await withdrawProofs(tx, kit.clock, input.user_id, [PROOFS.second_factor])
+    }),
+  )
 }
 
 /**
- * The second step of a sign-in. A challenge bears five guesses, a user ten a quarter of an hour from one network.
+ * The second step of a sign-in. A challenge bears five guesses, a user ten a quarter of an hour from one
+ * network.
  * Throws {@link ProofInvalid}, TooManyRequests, UserDisabled.
  */
 export async function signInWithSecondFactor(
@@ -108,10 +116,16 @@ export async function signInWithSecondFactor(
     const entry = await db.transact(async (tx) => {
       const user = await lockUser(tx, user_id)
       const totp = await queries.findTotp(tx, user_id)
-      const is_right = totp !== undefined && totp.confirmed_at !== null && (await useCode(tx, kit, totp, input.code))
+      const is_right =
+        totp !== undefined && totp.confirmed_at !== null && (await useCode(tx, kit, totp, input.code))
       if (!is_right) {
-        const proof = await countAttempt(tx, { digest, kind: PROOFS.second_factor.name, now: kit.clock.now() })
-        if (proof && proof.attempts >= GUESSES_MAX) await useProof(tx, kit.clock, PROOFS.second_factor, input.challenge)
+        const proof = await countAttempt(tx, {
+          digest,
+          kind: PROOFS.second_factor.name,
+          now: kit.clock.now(),
+        })
+        if (proof && proof.attempts >= GUESSES_MAX)
+          await useProof(tx, kit.clock, PROOFS.second_factor, input.challenge)
         return undefined
       }
       const proof = await useProof(tx, kit.clock, PROOFS.second_factor, input.challenge)
@@ -135,7 +149,10 @@ export async function getSecondFactor(
   return { is_on, recovery_codes_left: is_on ? totp.recovery_digests.length : 0 }
 }
 
-/** Seals secrets under the newest key of the box, a thousand at most. Answers the last user seen, if there are more. */
+/**
+ * Seals secrets under the newest key of the box, a thousand at most. Answers the last user seen, if there are
+ * more.
+ */
 export async function resealSecondFactors(
   tx: Tx,
   box: SecretBox,
@@ -170,7 +187,12 @@ async function withGuess<T>(
 }
 
 /** A code of the app, once; or a recovery code, once. */
-async function useCode(tx: Tx, { clock, box }: PeopleKit, totp: queries.TotpRow, code: string): Promise<boolean> {
+async function useCode(
+  tx: Tx,
+  { clock, box }: PeopleKit,
+  totp: queries.TotpRow,
+  code: string,
+): Promise<boolean> {
   const { user_id } = totp
   if (!/^\d{6}$/.test(code)) return queries.useRecoveryCode(tx, user_id, digestOf(plainRecoveryCode(code)))
   const secret = box.open(totp.secret_sealed, contextOf(user_id))

@@ -17,8 +17,20 @@ export interface OpenSession {
 }
 
 const SESSION = [
-  'id', 'user_id', 'mode', 'device_id', 'device_name', 'network', 'methods', 'impersonator_id', 'generation',
-  'created_at', 'last_used_at', 'expires_at', 'ended_at', 'ended_because',
+  'id',
+  'user_id',
+  'mode',
+  'device_id',
+  'device_name',
+  'network',
+  'methods',
+  'impersonator_id',
+  'generation',
+  'created_at',
+  'last_used_at',
+  'expires_at',
+  'ended_at',
+  'ended_because',
 ] as const
 
 export async function insertSession(
@@ -138,7 +150,13 @@ export async function findOpenSessions(
     .selectFrom('identity.sessions as s')
     .innerJoin('identity.users as u', 'u.id', 's.user_id')
     .select([
-      's.id', 's.user_id', 'u.customer_id', 's.impersonator_id', 's.methods', 's.cookie_digest', 's.expires_at',
+      's.id',
+      's.user_id',
+      'u.customer_id',
+      's.impersonator_id',
+      's.methods',
+      's.cookie_digest',
+      's.expires_at',
     ])
     .where((eb) =>
       eb.or([
@@ -192,8 +210,8 @@ export async function endExpiredSessions(tx: Tx, now: Date, limit: number): Prom
   const { rows } = await raw`
     update identity.sessions set ended_at = expires_at, ended_because = 'expired'
     where id in (
-      select id from identity.sessions where ended_at is null and expires_at <= ${now} order by id limit ${limit}
-      for update skip locked)
+      select id from identity.sessions where ended_at is null and expires_at <= ${now}
+      order by id limit ${limit} for update skip locked)
     returning id`.execute(tx)
   return rows.length
 }

@@ -38,8 +38,8 @@ const GRACE_MS = 10_000
 const NAME_MAX = 200
 
 /**
- * Opens a session. The caller has locked the user's row, so that a change of password at the same moment ends this
- * session too, or refuses it. An earlier session of the same device ends.
+ * Opens a session. The caller has locked the user's row, so that a change of password at the same moment ends
+ * this session too, or refuses it. An earlier session of the same device ends.
  */
 export async function openSession(
   tx: Tx,
@@ -83,9 +83,9 @@ export async function openSession(
 }
 
 /**
- * Exchanges a refresh token for the next one. Of many at once with the same token all get the same successor, and so
- * does a retry within ten seconds. A token that comes back later was copied: its session ends, for the thief and
- * for the owner. Throws {@link RefreshTokenInvalid}.
+ * Exchanges a refresh token for the next one. Of many at once with the same token all get the same successor,
+ * and so does a retry within ten seconds. A token that comes back later was copied: its session ends, for the
+ * thief and for the owner. Throws {@link RefreshTokenInvalid}.
  */
 export async function refreshSession(
   db: Db,
@@ -122,7 +122,11 @@ async function rotate(
     const generation = session.generation + 1
     const expires_ms = Math.min(now.getTime() + IDLE_MS, session.created_at.getTime() + LONGEST_MS)
     const moved = await queries.moveSessionOn(tx, {
-      id: session.id, generation, last_used_at: now, expires_at: new Date(expires_ms), network,
+      id: session.id,
+      generation,
+      last_used_at: now,
+      expires_at: new Date(expires_ms),
+      network,
     })
     await addToken(tx, moved, digestOf(next), now)
     return { session: moved, refresh_token: next }
@@ -139,13 +143,19 @@ async function rotate(
 
 async function addToken(tx: Tx, session: Session, digest: Buffer, now: Date): Promise<void> {
   const { id: session_id, generation } = session
-  await queries.insertRefreshToken(tx, { digest, session_id, generation, salt: randomBytes(16), created_at: now })
+  await queries.insertRefreshToken(tx, {
+    digest,
+    session_id,
+    generation,
+    salt: randomBytes(16),
+    created_at: now,
+  })
 }
 
 /**
- * What follows a refresh token: computed, so that a retry gets the same without it being kept anywhere. Whoever has
- * the database but not the key, or the key but not the token, cannot compute it. One for each key there is,
- * today's first.
+ * What follows a refresh token: computed, so that a retry gets the same without it being kept anywhere.
+ * Whoever has the database but not the key, or the key but not the token, cannot compute it. One for each key
+ * there is, today's first.
  */
 function successor(box: SecretBox, token: string, salt: Buffer): string[] {
   return box.deriveKeys('refresh tokens').map((key) => {

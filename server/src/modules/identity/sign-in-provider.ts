@@ -18,8 +18,8 @@ export interface SignInProvider {
   /** Where the person's browser is sent. */
   authorizeUrl(input: { state: string; nonce: string; code_challenge: string }): string | Promise<string>
   /**
-   * Exchanges the code for who the person is. A refusal by the vendor, or an answer that does not fit, is a value;
-   * `refused` says why, for the log. Throws GatewayUnavailable when the vendor does not answer.
+   * Exchanges the code for who the person is. A refusal by the vendor, or an answer that does not fit, is a
+   * value; `refused` says why, for the log. Throws GatewayUnavailable when the vendor does not answer.
    */
   exchange(input: {
     code: string

@@ -46,8 +46,10 @@ const KNOWN_NETWORK_MS = 30 * 86_400_000
 const DEVICE_TOKEN_MS = 365 * 86_400_000
 
 /**
- * Signs in by e-mail and password. Unknown addresses cost the same statements and the same hash as known ones.
- * Throws {@link InvalidCredentials}, TooManyRequests, UserDisabled (to whoever knows the password), OperationalError.
+ * Signs in by e-mail and password. Unknown addresses cost the same statements and the same hash as known
+ * ones.
+ * Throws {@link InvalidCredentials}, TooManyRequests, UserDisabled (to whoever knows the password),
+ * OperationalError.
  */
 export async function signInWithPassword(
   db: Db,
@@ -66,7 +68,8 @@ export async function signInWithPassword(
   const attempts = await attemptsOf(db, kit, { ...input, email, user })
   await takeAttempts(db, kit.clock, attempts)
   const is_right = await kit.passwords.verify(input.password, user?.password_hash)
-  if (!is_right || user === undefined) throw new InvalidCredentials('Nobody signs in with this address and password.')
+  if (!is_right || user === undefined)
+    throw new InvalidCredentials('Nobody signs in with this address and password.')
   await giveAttemptsBack(db, attempts)
   const password_hash = await fresherHash(kit, user, input.password)
   return enter(db, kit, {
@@ -85,7 +88,8 @@ export async function signInWithPassword(
 }
 
 /**
- * Lets a proved person in: opens a session, or asks for the second factor first. `check` runs on the locked user.
+ * Lets a proved person in: opens a session, or asks for the second factor first. `check` runs on the locked
+ * user.
  * Throws NotFound, UserDisabled, and what `check` throws.
  */
 export async function enter(
@@ -134,7 +138,7 @@ export async function finish(kit: PeopleKit, entry: Entry): Promise<SignInOutcom
   if (entry.status !== 'signed_in') return entry
   const { user, opened } = entry
   const { session } = opened
-  const device_token = makeDeviceToken(kit, user.id)
+  const device_token = deviceTokenFor(kit, user.id)
   if (session.mode === 'cookie') {
     const expires_in = Math.floor((session.expires_at.getTime() - kit.clock.now_ms()) / 1000)
     return { status: 'signed_in', ...opened, user, access_token: null, expires_in, device_token }
@@ -175,15 +179,27 @@ async function fresherHash(kit: PeopleKit, user: UserRow, password: string): Pro
   return kit.passwords.hash(password)
 }
 
-function makeDeviceToken({ box, clock }: PeopleKit, user_id: string): string {
+/**
+ * A token that shows that a device was let in before. Whoever proved to own the account gets one, so that
+ * strangers' guesses cannot keep the owner out.
+ */
+export function deviceTokenFor({ box, clock }: PeopleKit, user_id: string): string {
   const expires = Math.floor((clock.now_ms() + DEVICE_TOKEN_MS) / 1000)
   const body = `${user_id}.${randomBytes(12).toString('base64url')}.${expires}`
   return `${body}.${macOf(box.deriveKey('device tokens'), body)}`
 }
 
-function readDeviceToken(box: SecretBox, token: string, now_ms: number): { user_id: string; id: string } | undefined {
+function readDeviceToken(
+  box: SecretBox,
+  token: string,
+  now_ms: number,
+): { user_id: string; id: string } | undefined {
   const [user_id = '', id = '', expires = '', mac = '', ...rest] = token.slice(0, 200).split('.')
-  if (rest.length > 0 || !/^\d{1,11}$/.test(expires) || BigInt(expires) * 1000n < BigInt(Math.floor(now_ms))) {
+  if (
+    rest.length > 0 ||
+    !/^\d{1,11}$/.test(expires) ||
+    BigInt(expires) * 1000n < BigInt(Math.floor(now_ms))
+  ) {
     return undefined
   }
   const body = `${user_id}.${id}.${expires}`
@@ -196,7 +212,10 @@ function macOf(key: Buffer, text: string): string {
 }
 
 /** Locks the users in one order, so that two who lock the same users never wait for each other. */
-export async function lockBoth(tx: Tx, ids: readonly [string, string]): Promise<readonly [UserRow, UserRow] | undefined> {
+export async function lockBoth(
+  tx: Tx,
+  ids: readonly [string, string],
+): Promise<readonly [UserRow, UserRow] | undefined> {
   const rows = await lockUsers(tx, ids)
   const [first, second] = ids.map((id) => rows.find((row) => row.id === id))
   return first && second ? [first, second] : undefined

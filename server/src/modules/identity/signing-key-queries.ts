@@ -16,7 +16,12 @@ export async function lockSigningKeys(tx: Tx): Promise<void> {
 
 /** Keys, the newest first. */
 export async function listSigningKeys(sql: Sql): Promise<SigningKeyRow[]> {
-  return sql.selectFrom('identity.signing_keys').select(COLUMNS).orderBy('created_at', 'desc').limit(20).execute()
+  return sql
+    .selectFrom('identity.signing_keys')
+    .select(COLUMNS)
+    .orderBy('created_at', 'desc')
+    .limit(20)
+    .execute()
 }
 
 export async function insertSigningKey(

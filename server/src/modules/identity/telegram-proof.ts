@@ -45,8 +45,8 @@ export function botIdOf(bot_token: string): string | undefined {
 }
 
 /**
- * Checks a Mini App's `initData`: the HMAC by the bot's token always, and Telegram's own signature when there is one.
- * Old clients send none. Both cover the values as they were received.
+ * Checks a Mini App's `initData`: the HMAC by the bot's token always, and Telegram's own signature when there
+ * is one. Old clients send none. Both cover the values as they were received.
  */
 export function checkInitData(init_data: string, check: TelegramCheck): TelegramVerdict {
   const bot_id = botIdOf(check.bot_token)

@@ -11,16 +11,22 @@ import { createProof, getProof, PROOFS, useProof } from './proofs.ts'
 import { digestOf, newToken } from './secret-token.ts'
 import type { SessionMode } from './sessions.ts'
 import type { SignInOutcome } from './sign-in.ts'
-import { checkInitData, checkLoginWidget, type TelegramPerson, type TelegramVerdict } from './telegram-proof.ts'
+import {
+  checkInitData,
+  checkLoginWidget,
+  type TelegramPerson,
+  type TelegramVerdict,
+} from './telegram-proof.ts'
 import { getUserRow } from './users.ts'
 
 /** What a page or a Mini App hands over: one of the two. */
 export type TelegramProof = { init_data: string } | { widget: Readonly<Record<string, string | number>> }
 
 /**
- * Lets somebody in whom Telegram vouches for. Telegram re-sends the same initData for as long as a Mini App is open, so
- * it may come again from the device (or, without an id of it, the network) that used it first, and from nowhere else;
- * what the Login Widget gives works once. Throws VendorProofInvalid, SignInNotOffered, UserDisabled.
+ * Lets somebody in whom Telegram vouches for. Telegram re-sends the same initData for as long as a Mini App
+ * is open, so it may come again from the device (or, without an id of it, the network) that used it first,
+ * and from nowhere else; what the Login Widget gives works once. Throws VendorProofInvalid, SignInNotOffered,
+ * UserDisabled.
  */
 export async function signInWithTelegram(
   db: Db,
@@ -71,13 +77,15 @@ interface StartFacts {
 }
 
 /**
- * Makes a code that links Telegram to a user, or lets a page in, when the bot is started with it: 256 bits, one use,
- * ten minutes. Throws SignInNotOffered without a bot.
+ * Makes a code that links Telegram to a user, or lets a page in, when the bot is started with it: 256 bits,
+ * one use, ten minutes. Throws SignInNotOffered without a bot.
  */
 export async function createStartCode(
   tx: Tx,
   kit: PeopleKit,
-  input: { purpose: 'link'; user_id: string; client: Client } | { purpose: 'sign_in'; mode: SessionMode; client: Client },
+  input:
+    | { purpose: 'link'; user_id: string; client: Client }
+    | { purpose: 'sign_in'; mode: SessionMode; client: Client },
 ): Promise<StartCode> {
   const { bot_name } = settingsOf(kit)
   const claim = input.purpose === 'sign_in' ? newToken(PROOFS.telegram_claim.word) : undefined
@@ -88,15 +96,25 @@ export async function createStartCode(
     claim_digest: claim?.digest.toString('base64url') ?? null,
   }
   const user_id = input.purpose === 'link' ? input.user_id : null
-  const { token, expires_at } = await createProof(tx, kit.clock, { kind: PROOFS.telegram_start, user_id, facts })
+  const { token, expires_at } = await createProof(tx, kit.clock, {
+    kind: PROOFS.telegram_start,
+    user_id,
+    facts,
+  })
   if (claim) {
-    await createProof(tx, kit.clock, { kind: PROOFS.telegram_claim, token: claim.token, facts: { user_id: null, ...facts } })
+    await createProof(tx, kit.clock, {
+      kind: PROOFS.telegram_claim,
+      token: claim.token,
+      facts: { user_id: null, ...facts },
+    })
   }
   const url = bot_name === undefined ? null : `https://t.me/${bot_name}?start=${token}`
   return { code: token, url, expires_at, claim_token: claim?.token ?? null }
 }
 
-/** What the bot shows before a person agrees: for whom and from where a code was asked. Throws ProofInvalid. */
+/**
+ * What the bot shows before a person agrees: for whom and from where a code was asked. Throws ProofInvalid.
+ */
 export async function describeStartCode(
   sql: Sql,
   clock: Clock,
@@ -105,12 +123,13 @@ export async function describeStartCode(
   const { facts, user_id } = await getProof(sql, clock, PROOFS.telegram_start, code)
   const { purpose, client } = facts as StartFacts
   const user = user_id === null ? undefined : await getUserRow(sql, user_id)
-  const account = user === undefined ? null : masked(user.email) ?? user.name
+  const account = user === undefined ? null : (masked(user.email) ?? user.name)
   return { purpose, account, network: client.network, device_name: client.device_name ?? null }
 }
 
 /**
- * Uses a code up for the person who started the bot and agreed. The caller is the bot, which Telegram told who that is.
+ * Uses a code up for the person who started the bot and agreed. The caller is the bot, which Telegram told
+ * who that is.
  * Throws ProofInvalid; IdentityTaken when the Telegram account is another user's.
  */
 export async function redeemStartCode(
@@ -128,7 +147,10 @@ export async function redeemStartCode(
     }
     const digest = Buffer.from(start.claim_digest ?? '', 'base64url')
     const is_waiting = await updateProofFacts(tx, {
-      digest, kind: PROOFS.telegram_claim.name, now: kit.clock.now(), facts: { ...start, identity },
+      digest,
+      kind: PROOFS.telegram_claim.name,
+      now: kit.clock.now(),
+      facts: { ...start, identity },
     })
     if (!is_waiting) throw new ProofInvalid('The page that asked does not wait any more.')
     return { purpose: start.purpose }
@@ -139,8 +161,8 @@ export async function redeemStartCode(
 }
 
 /**
- * Answers the page that asked for a sign-in by the bot: `undefined` while the person has not agreed yet. Throws
- * ProofInvalid when it is too old or was fetched.
+ * Answers the page that asked for a sign-in by the bot: `undefined` while the person has not agreed yet.
+ * Throws ProofInvalid when it is too old or was fetched.
  */
 export async function claimStartCode(
   db: Db,
@@ -163,7 +185,8 @@ function provedPerson(kit: PeopleKit, proof: TelegramProof): TelegramPerson {
   const check = { bot_token, public_key, window_ms: window_seconds * 1000, now_ms: kit.clock.now_ms() }
   const verdict: TelegramVerdict =
     'init_data' in proof ? checkInitData(proof.init_data, check) : checkLoginWidget(proof.widget, check)
-  if ('refused' in verdict) throw new VendorProofInvalid(`Telegram did not vouch for this: ${verdict.refused}.`)
+  if ('refused' in verdict)
+    throw new VendorProofInvalid(`Telegram did not vouch for this: ${verdict.refused}.`)
   return verdict.person
 }
 
@@ -175,9 +198,13 @@ function settingsOf({ settings }: PeopleKit): TelegramSettings {
 /** Remembers a proof under what was signed, so that it cannot be presented again from somewhere else. */
 async function useVendorProof(tx: Tx, clock: Clock, proof: TelegramProof, client: Client): Promise<void> {
   const is_widget = 'widget' in proof
-  const hash = is_widget ? String(proof.widget['hash']) : (new URLSearchParams(proof.init_data).get('hash') ?? '')
+  const hash = is_widget
+    ? String(proof.widget['hash'])
+    : (new URLSearchParams(proof.init_data).get('hash') ?? '')
   const digest = digestOf(`telegram\n${hash}`)
-  const place = createHash('sha256').update(client.device_id ?? client.network).digest('base64url')
+  const place = createHash('sha256')
+    .update(client.device_id ?? client.network)
+    .digest('base64url')
   const now = clock.now()
   const is_new = await insertProof(tx, {
     digest,
@@ -198,7 +225,10 @@ async function useVendorProof(tx: Tx, clock: Clock, proof: TelegramProof, client
 
 function identityOf(person: Omit<TelegramPerson, 'auth_date' | 'start_param'>): ProvedIdentity {
   const { id, first_name, last_name, username, language_code } = person
-  const name = [first_name, last_name].filter((part) => part).join(' ').slice(0, 200)
+  const name = [first_name, last_name]
+    .filter((part) => part)
+    .join(' ')
+    .slice(0, 200)
   return {
     provider: 'telegram',
     subject: id,

@@ -3,13 +3,27 @@ import type { Database, Sql, Tx } from '#kernel/db'
 
 export type TotpRow = Selectable<Database['identity.totp_secrets']>
 
-const COLUMNS = ['user_id', 'secret_sealed', 'confirmed_at', 'last_step', 'recovery_digests', 'created_at'] as const
+const COLUMNS = [
+  'user_id',
+  'secret_sealed',
+  'confirmed_at',
+  'last_step',
+  'recovery_digests',
+  'created_at',
+] as const
 
 export async function findTotp(sql: Sql, user_id: string): Promise<TotpRow | undefined> {
-  return sql.selectFrom('identity.totp_secrets').select(COLUMNS).where('user_id', '=', user_id).executeTakeFirst()
+  return sql
+    .selectFrom('identity.totp_secrets')
+    .select(COLUMNS)
+    .where('user_id', '=', user_id)
+    .executeTakeFirst()
 }
 
-/** Puts a secret that is not confirmed in the place of one that is not either; false when a confirmed one is there. */
+/**
+ * Puts a secret that is not confirmed in the place of one that is not either; false when a confirmed one is
+ * there.
+ */
 export async function putTotp(
   tx: Tx,
   totp: { user_id: string; secret_sealed: string; created_at: Date },
@@ -76,5 +90,9 @@ export async function listTotp(sql: Sql, after: string, limit: number): Promise<
 }
 
 export async function resealTotp(tx: Tx, user_id: string, secret_sealed: string): Promise<void> {
-  await tx.updateTable('identity.totp_secrets').set({ secret_sealed }).where('user_id', '=', user_id).execute()
+  await tx
+    .updateTable('identity.totp_secrets')
+    .set({ secret_sealed })
+    .where('user_id', '=', user_id)
+    .execute()
 }

@@ -1,7 +1,10 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { sameBytes } from '@kopilka/extension'
 
-/** One-time passwords by time, RFC 6238: HMAC-SHA-1, 30 seconds, six digits; what every authenticator app takes. */
+/**
+ * One-time passwords by time, RFC 6238: HMAC-SHA-1, 30 seconds, six digits; what every authenticator app
+ * takes.
+ */
 
 const STEP_MS = 30_000
 /** A phone's clock may be half a minute off either way. */
@@ -16,7 +19,8 @@ export function newTotpSecret(): string {
 /** The address behind the QR code that apps read. */
 export function totpUri(secret: string, account: string, issuer: string): string {
   const label = `${encodeURIComponent(issuer)}:${encodeURIComponent(account)}`
-  return `otpauth://totp/${label}?secret=${secret}&issuer=${encodeURIComponent(issuer)}&algorithm=SHA1&digits=6&period=30`
+  const form = `issuer=${encodeURIComponent(issuer)}&algorithm=SHA1&digits=6&period=30`
+  return `otpauth://totp/${label}?secret=${secret}&${form}`
 }
 
 /** The code of a step: the number of 30 seconds since 1970. */
@@ -33,10 +37,15 @@ export function totpStep(now_ms: number): number {
 }
 
 /**
- * The step whose code this is, of those around now that come after `last_step`; `undefined` when there is none.
- * The caller keeps the step, so that no code is taken twice.
+ * The step whose code this is, of those around now that come after `last_step`; `undefined` when there is
+ * none. The caller keeps the step, so that no code is taken twice.
  */
-export function matchTotp(secret: string, code: string, now_ms: number, last_step: number): number | undefined {
+export function matchTotp(
+  secret: string,
+  code: string,
+  now_ms: number,
+  last_step: number,
+): number | undefined {
   const now_step = totpStep(now_ms)
   for (let step = now_step - DRIFT_STEPS; step <= now_step + DRIFT_STEPS; step++) {
     if (step > last_step && sameBytes(totpCode(secret, step), code)) return step

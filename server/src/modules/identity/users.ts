@@ -8,6 +8,7 @@ import { userChanged, userCreated } from './people-events.ts'
 import type { PeopleKit } from './people-kit.ts'
 import * as queries from './people-queries.ts'
 import { endSessions } from './sessions.ts'
+import { retireStaff } from './staff.ts'
 
 /** Somebody who can sign in, as everybody who may see him sees him: without the hash of the password. */
 export type User = Omit<queries.UserRow, 'password_hash'> & { has_password: boolean }
@@ -23,8 +24,8 @@ export interface NewPerson {
 }
 
 /**
- * Makes a user; his customer is made in the same transaction by a reaction. Throws the unique violation `users_email`
- * when the address is another user's: the caller knows what to say.
+ * Makes a user; his customer is made in the same transaction by a reaction. Throws the unique violation
+ * `users_email` when the address is another user's: the caller knows what to say.
  */
 export async function createUser(tx: Tx, kit: PeopleKit, person: NewPerson): Promise<queries.UserRow> {
   const now = kit.clock.now()
@@ -85,7 +86,8 @@ export function shown({ password_hash, ...user }: queries.UserRow): User {
  */
 export async function lockUser(tx: Tx, id: string): Promise<queries.UserRow> {
   const [user] = await queries.lockUsers(tx, [id])
-  if (!user || user.merged_into !== null || user.erased_at !== null) throw new NotFound(`There is no user ${id}.`)
+  if (!user || user.merged_into !== null || user.erased_at !== null)
+    throw new NotFound(`There is no user ${id}.`)
   if (user.is_disabled) throw new UserDisabled('The user was closed; ask support.')
   return user
 }
@@ -122,14 +124,23 @@ export async function assignCustomer(
   await queries.updateUser(tx, input.user_id, { customer_id: input.customer_id }, clock.now())
 }
 
-/** Closes or opens a user; closing ends every session. Throws {@link NotFound}. */
+/**
+ * Closes or opens a user; closing ends every session and a part in the staff. Throws {@link NotFound};
+ * InvalidState for the last owner.
+ */
 export async function setDisabled(
   tx: Tx,
   clock: Clock,
   input: { user_id: string; is_disabled: boolean },
 ): Promise<User> {
   await getUserRow(tx, input.user_id)
+  if (input.is_disabled) await retireStaff(tx, clock, input.user_id)
   const user = await queries.updateUser(tx, input.user_id, { is_disabled: input.is_disabled }, clock.now())
   if (input.is_disabled) await endSessions(tx, clock, { user_id: user.id, because: 'user disabled' })
   return shown(user)
+}
+
+/** Whether a customer is some user's own. */
+export async function isCustomerTaken(sql: Sql, customer_id: string): Promise<boolean> {
+  return (await queries.findUserOfCustomer(sql, customer_id)) !== undefined
 }

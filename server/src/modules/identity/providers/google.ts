@@ -34,18 +34,24 @@ interface Person {
 }
 
 /**
- * Sign-in by Google: OpenID Connect with PKCE. People are known by `sub`, never by their address. An address counts
- * as proved only when Google runs the mailbox: gmail.com, or a domain of Workspace (`hd`).
+ * Sign-in by Google: OpenID Connect with PKCE. People are known by `sub`, never by their address. An address
+ * counts as proved only when Google runs the mailbox: gmail.com, or a domain of Workspace (`hd`).
  */
 export function googleProvider(settings: GoogleSettings) {
   const issuer = settings.issuer ?? ISSUER
-  const endpoints = remembered(async () => readEndpoints(await getJson(`${issuer}/.well-known/openid-configuration`)))
+  const endpoints = remembered(async () =>
+    readEndpoints(await getJson(`${issuer}/.well-known/openid-configuration`)),
+  )
   const keys = remembered(async () => readKeys(await getJson((await endpoints()).jwks_uri)))
   return {
     id: 'google' as const,
     title: 'Google',
     redirect_uri: settings.redirect_uri,
-    authorizeUrl: async (input: { state: string; nonce: string; code_challenge: string }): Promise<string> => {
+    authorizeUrl: async (input: {
+      state: string
+      nonce: string
+      code_challenge: string
+    }): Promise<string> => {
       const { authorization_endpoint } = await endpoints()
       const query = new URLSearchParams({
         response_type: 'code',
@@ -131,8 +137,10 @@ async function readIdToken(
 function readEndpoints(found: Record<string, unknown>): Endpoints {
   const { issuer, authorization_endpoint, token_endpoint, jwks_uri } = found
   if (
-    typeof issuer !== 'string' || typeof authorization_endpoint !== 'string' ||
-    typeof token_endpoint !== 'string' || typeof jwks_uri !== 'string'
+    typeof issuer !== 'string' ||
+    typeof authorization_endpoint !== 'string' ||
+    typeof token_endpoint !== 'string' ||
+    typeof jwks_uri !== 'string'
   ) {
     throw new GatewayUnavailable('discovery without endpoints')
   }
@@ -144,7 +152,9 @@ function readKeys({ keys }: Record<string, unknown>): JSONWebKeySet {
   return { keys: keys as JSONWebKeySet['keys'] }
 }
 
-/** Keeps an answer for a while; failures are not kept. `fresh_ms` asks for one that is not older than that. */
+/**
+ * Keeps an answer for a while; failures are not kept. `fresh_ms` asks for one that is not older than that.
+ */
 function remembered<T>(ask: () => Promise<T>): (fresh_ms?: number) => Promise<T> {
   let kept: { answer: Promise<T>; at: number } | undefined
   return (fresh_ms = KEYS_MS) => {
@@ -179,7 +189,8 @@ async function postForm(url: string, form: Record<string, string>): Promise<Reco
 }
 
 function objectOf(status: number, body: unknown): Record<string, unknown> {
-  if (status !== 200 || typeof body !== 'object' || body === null) throw new GatewayUnavailable(`status ${status}`)
+  if (status !== 200 || typeof body !== 'object' || body === null)
+    throw new GatewayUnavailable(`status ${status}`)
   return body as Record<string, unknown>
 }
 

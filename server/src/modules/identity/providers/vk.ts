@@ -20,8 +20,9 @@ interface Person {
 }
 
 /**
- * Sign-in by VK ID: OAuth 2.1 with PKCE, without a client secret. Who somebody is comes from `user_info` by the token,
- * never from a token that was merely decoded. VK does not say that it checked the address, so it proves nothing.
+ * Sign-in by VK ID: OAuth 2.1 with PKCE, without a client secret. Who somebody is comes from `user_info` by
+ * the token, never from a token that was merely decoded. VK does not say that it checked the address, so it
+ * proves nothing.
  */
 export function vkProvider(settings: VkSettings) {
   const base_url = settings.base_url ?? BASE_URL
