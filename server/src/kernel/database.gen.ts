@@ -578,6 +578,19 @@ export interface OrdersRefundRevocations {
   unit: string;
 }
 
+export interface PaymentsDisputes {
+  amount: bigint;
+  closed_at: Date | null;
+  created_at: Date;
+  currency: string;
+  external_id: string;
+  id: string;
+  payment_id: string;
+  reason: string;
+  status: "open" | "won" | "lost";
+  updated_at: Date;
+}
+
 export interface PaymentsGatewaySettings {
   gateway: string;
   is_enabled: Generated<boolean>;
@@ -794,6 +807,7 @@ export interface DB {
   "orders.lines": OrdersLines;
   "orders.orders": OrdersOrders;
   "orders.refund_revocations": OrdersRefundRevocations;
+  "payments.disputes": PaymentsDisputes;
   "payments.gateway_settings": PaymentsGatewaySettings;
   "payments.inbox": PaymentsInbox;
   "payments.payments": PaymentsPayments;

@@ -58,3 +58,15 @@ export const paymentMethodSaved = eventType<{
   customer_id: string
   gateway: string
 }>('payment_method.saved', 'The buyer agreed to keep a payment method and the vendor kept it.')
+export const disputeOpened = eventType<RefundPayload>(
+  'dispute.opened',
+  'The payer contests a payment at the vendor; its units are taken back. `refund_id` is the dispute’s id.',
+)
+export const disputeWon = eventType<RefundPayload>(
+  'dispute.won',
+  'A contested payment stands; the units come back to their grants.',
+)
+export const disputeLost = eventType<RefundPayload>(
+  'dispute.lost',
+  'The money of a contested payment went back to the payer.',
+)

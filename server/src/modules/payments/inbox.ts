@@ -6,6 +6,7 @@ import {
 } from '@kopilka/extension'
 import type { Db, Tx } from '#kernel/db'
 import { NotFound } from '#kernel/errors'
+import { recordDispute } from './disputes.ts'
 import * as queries from './inbox-queries.ts'
 import type { InboxRow, NewInboxEvent } from './inbox-queries.ts'
 import type { PaymentsKit } from './kit.ts'
@@ -59,18 +60,20 @@ export async function receiveWebhook(
     return { status: result.status, content_type: 'text/plain; charset=utf-8', body: 'refused' }
   }
   const received_at = kit.clock.now()
-  await store(
-    result.events.map((event) => ({
-      gateway: gateway_id,
-      external_event_id: event.external_event_id.slice(0, 300),
-      type: event.type.slice(0, 100),
-      trust: event.trust,
-      event: queries.eventText(event),
-      raw_body: request.raw_body,
-      remote_address: request.remote_address,
-      received_at,
-    })),
-  )
+  // A vendor's question has no events and a few seconds to be answered in: the database is not waited for.
+  if (result.events.length > 0)
+    await store(
+      result.events.map((event) => ({
+        gateway: gateway_id,
+        external_event_id: event.external_event_id.slice(0, 300),
+        type: event.type.slice(0, 100),
+        trust: event.trust,
+        event: queries.eventText(event),
+        raw_body: request.raw_body,
+        remote_address: request.remote_address,
+        received_at,
+      })),
+    )
   return {
     status: result.answer?.status ?? 200,
     content_type: result.answer?.content_type ?? 'text/plain; charset=utf-8',
@@ -145,6 +148,8 @@ async function recordAll(tx: Tx, kit: PaymentsKit, resolved: readonly Resolved[]
     if (outcome !== undefined) outcomes.set(row.id, outcome)
     else if (event.kind === 'refund' && event.refund) {
       outcomes.set(row.id, await recordRefundWord(tx, kit, row.gateway, event.refund))
+    } else if (event.kind === 'dispute' && event.trust === 'signed') {
+      outcomes.set(row.id, await recordDispute(tx, kit, row.gateway, event.dispute))
     } else outcomes.set(row.id, `no handler for ${event.kind}`)
   }
   await queries.closeEvents(

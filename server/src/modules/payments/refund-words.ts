@@ -1,6 +1,7 @@
 import type { VendorRefund } from '@kopilka/extension'
 import type { Tx } from '#kernel/db'
 import { newId } from '#kernel/ids'
+import { least } from '#kernel/money'
 import { refundFailed, refundRequested, refundSucceeded } from './events.ts'
 import type { PaymentsKit } from './kit.ts'
 import { findPaymentIds, lockPayment, updatePayments, type PaymentRow } from './payment-queries.ts'
@@ -140,6 +141,43 @@ async function recordForeignRefund(
   await movePayment(tx, kit, payment, word.amount)
   await kit.events.publish(tx, refundSucceeded, refundPayload(refund, payment, true))
   return 'recorded a refund made at the vendor'
+}
+
+/**
+ * Counts the money of a lost dispute as given back, as far as there is some left. Its units went when the dispute was
+ * opened, so none are taken again. The caller holds the payment's row.
+ */
+export async function recordLostMoney(
+  tx: Tx,
+  kit: PaymentsKit,
+  payment: PaymentRow,
+  dispute: { id: string; external_id: string; amount: bigint },
+): Promise<void> {
+  const refunds = await queries.refundsOfPayment(tx, payment.id)
+  const reserved = refunds
+    .filter(({ status }) => status !== 'failed')
+    .reduce((sum, { amount }) => sum + amount, 0n)
+  const amount = least(dispute.amount, payment.captured_amount - reserved)
+  if (amount <= 0n) return
+  const now = kit.clock.now()
+  await queries.insertRefund(tx, {
+    id: newId('re', now.getTime()),
+    payment_id: payment.id,
+    status: 'succeeded',
+    amount,
+    currency: payment.currency,
+    reason: `dispute ${dispute.id} lost`,
+    origin: 'vendor',
+    is_full: amount === payment.captured_amount,
+    external_id: `dispute:${dispute.external_id}`,
+    receipt: null,
+    breakdown: null,
+    requested_by: `gateway:${payment.gateway}`,
+    next_check_at: null,
+    created_at: now,
+    finished_at: now,
+  })
+  await movePayment(tx, kit, payment, amount)
 }
 
 async function movePayment(tx: Tx, kit: PaymentsKit, payment: PaymentRow, amount: bigint): Promise<void> {

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { toPage } from '#kernel/page'
 import { resolveCustomer } from '#modules/customers'
+import { listDisputes } from './dispute-queries.ts'
 import type { StoreEvents } from './inbox.ts'
 import { receiveWebhook } from './inbox.ts'
 import type { PaymentsKit } from './kit.ts'
@@ -26,6 +27,7 @@ export function paymentRoutes(
   store: StoreEvents,
 ): void {
   readingRoutes(app, kit, payments)
+  disputeRoute(app, kit)
   twoStageRoutes(app, kit, payments)
   savedMethodRoutes(app, kit)
   webhookRoute(app, kit, payments, store, { url: '/webhooks/payments/:gateway', is_hidden: false })
@@ -87,6 +89,25 @@ function readingRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKi
     params: id,
     answer: schemas.refund,
     read: async ({ params }) => schemas.refundWire(await getRefund(kit.db, params.id)),
+  })
+}
+
+function disputeRoute(app: FastifyInstance, kit: RouteKit): void {
+  addRoute(app, kit, {
+    method: 'GET',
+    url: '/v1/disputes',
+    who: READ,
+    tag: 'payments',
+    summary: 'List payments that were contested, newest first',
+    query: schemas.disputeFilter,
+    answer: schemas.disputePage,
+    read: async ({ query }) => {
+      const rows = await listDisputes(kit.db, query, {
+        limit: query.limit,
+        after: after(kit, 'disputes', query.cursor),
+      })
+      return toPage(rows, query.limit, kit.cursors, 'disputes', position, schemas.disputeWire)
+    },
   })
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { amount, amountOrZero, currency, pageOf, pageQuery, timestamp } from '#http/wire'
+import type { DisputeRow } from './dispute-queries.ts'
 import { PAYMENT_STATUSES } from './payment-status.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
@@ -60,6 +61,22 @@ export const refund = z
     finished_at: timestamp.nullable(),
   })
   .meta({ id: 'Refund' })
+
+export const dispute = z
+  .object({
+    id: z.string(),
+    payment_id: z.string(),
+    external_id: z.string(),
+    status: z.enum(['open', 'won', 'lost']),
+    amount,
+    currency,
+    reason: z.string(),
+    created_at: timestamp,
+    closed_at: timestamp.nullable(),
+  })
+  .meta({ id: 'Dispute' })
+export const disputePage = pageOf(dispute)
+export const disputeFilter = pageQuery.extend({ payment_id: z.string().max(100).optional() })
 
 export const savedMethod = z
   .object({
@@ -147,4 +164,8 @@ export function refundWire(row: RefundRow): z.output<typeof refund> {
 export function savedMethodWire(row: SavedMethodRow): z.output<typeof savedMethod> {
   const { id, customer_id, gateway, kind, title, consented_at, expires_at, created_at } = row
   return { id, customer_id, gateway, kind, title, consented_at, expires_at, created_at }
+}
+
+export function disputeWire({ updated_at: _updated, ...row }: DisputeRow): z.output<typeof dispute> {
+  return row
 }
