@@ -1,10 +1,12 @@
 /**
- * Makes the files that follow from the code: `node scripts/gen.ts [types|schema|openapi|all] [--check]`.
+ * Makes the files that follow from the code:
+ * `node scripts/gen.ts [types|schema|openapi|events|all] [--check]`.
  * With `--check` nothing is written; the exit code is 1 when a committed file differs from what would be
  * made.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { generateEventPage } from './gen/event-page.ts'
 import { generateOpenApi } from './gen/openapi.ts'
 import { generateSchema } from './gen/schema.ts'
 import { withThrowawayDatabase } from './gen/throwaway-database.ts'
@@ -24,6 +26,7 @@ const GENERATORS: readonly Generator[] = [
   { name: 'types', file: 'server/src/kernel/database.gen.ts', generate: generateTypes },
   { name: 'schema', file: 'server/schema.sql', generate: generateSchema },
   { name: 'openapi', file: 'api/openapi.json', generate: generateOpenApi },
+  { name: 'events', file: 'docs/events/README.md', generate: async () => generateEventPage() },
 ]
 
 const ROOT = path.resolve(import.meta.dirname, '..')

@@ -131,7 +131,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const address = { base_url: settings.base_url }
   const payments = await paymentsKit(settings, { clock, events, address })
   const orders = ordersKit(settings, payments)
-  const outgoing = createNotifications(settings, db, { clock, events })
+  const outgoing = createNotifications(db, settings, { clock, events })
   const notifications = outgoing.kit
   const people = assemblePeople(db, settings, { clock, events, jobs, address })
   wireReactions(events, { clock, orders, notifications })

@@ -72,11 +72,7 @@ export interface WebhookLab {
 }
 
 /** Makes a lab on a database. Sends to this machine, gives an attempt up after `timeout_ms`. */
-export function webhookLab(
-  db: Db,
-  clock: Clock,
-  options: { timeout_ms?: number; key?: number } = {},
-): WebhookLab {
+export function webhookLab(db: Db, clock: Clock, options: { timeout_ms?: number } = {}): WebhookLab {
   const dispatchers: Dispatcher[] = []
   const wake = (): void => {
     for (const dispatcher of dispatchers) dispatcher.wake()
@@ -87,7 +83,8 @@ export function webhookLab(
   const kit: NotificationsKit = {
     clock,
     events,
-    box: createSecretBox({ keys: [{ id: 'lab', key: Buffer.alloc(32, options.key ?? 7) }] }),
+    // The world's key, so that a lab can send what a world's server has written.
+    box: createSecretBox({ keys: [{ id: 'world', key: Buffer.alloc(32, 7) }] }),
     transport: createWebhookSender({
       may_use_http: true,
       networks: ['127.0.0.1'],

@@ -55,14 +55,14 @@ export function createDispatcher(db: Db, kit: NotificationsKit, options: Dispatc
   const begin = (delivery: ClaimedDelivery): void => {
     const { endpoint_id } = delivery
     busy.set(endpoint_id, (busy.get(endpoint_id) ?? 0) + 1)
-    const done = deliver(delivery).then(() => {
-      under_way.delete(done)
+    const attempt = deliver(delivery).then(() => {
+      under_way.delete(attempt)
       const left = (busy.get(endpoint_id) ?? 1) - 1
       if (left > 0) busy.set(endpoint_id, left)
       else busy.delete(endpoint_id)
       loop.wake()
     })
-    under_way.add(done)
+    under_way.add(attempt)
   }
   const round = async (): Promise<boolean> => {
     const room = at_once - under_way.size

@@ -86,7 +86,7 @@ export async function findMatchingEndpoints(sql: Sql, type: string): Promise<str
     select id
       from notifications.webhook_endpoints
      where deleted_at is null and disabled_at is null and event_types && array['*', ${type}]::text[]
-     order by id`.execute(sql as Tx)
+     order by id`.execute(sql)
   return rows.map(({ id }) => id)
 }
 
