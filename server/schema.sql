@@ -783,18 +783,22 @@ begin
     select ordinality::int as n, x.*
     from jsonb_array_elements(p_rows) with ordinality
     cross join lateral jsonb_to_record(value) x (
-      kind text, amount bigint, grant_ids bigint[], grant_amounts bigint[], key_digest text, input_digest text,
+      kind text, amount bigint, grant_ids bigint[], grant_amounts bigint[], key_digest text,
+        input_digest text,
       actor_id text, reason text, reference text, metadata jsonb, hold_id text, related_wallet_id bigint,
       related_sequence bigint, new_grant jsonb)
     order by ordinality
   loop
     item := r.n;
     if r.new_grant is not null then
-      sequence := ledger.open_grant(p_wallet_id, r.kind, jsonb_populate_record(null::ledger.grants, r.new_grant), p_now,
-        decode(r.key_digest, 'hex'), decode(r.input_digest, 'hex'), r.actor_id, r.reason, r.reference, r.metadata,
+      sequence := ledger.open_grant(p_wallet_id, r.kind, jsonb_populate_record(null::ledger.grants,
+        r.new_grant), p_now,
+        decode(r.key_digest, 'hex'), decode(r.input_digest, 'hex'), r.actor_id, r.reason, r.reference,
+          r.metadata,
         r.related_wallet_id, r.related_sequence);
     else
-      sequence := ledger.post(p_wallet_id, r.kind, r.amount, coalesce(r.grant_ids, '{}'), coalesce(r.grant_amounts, '{}'),
+      sequence := ledger.post(p_wallet_id, r.kind, r.amount, coalesce(r.grant_ids, '{}'),
+        coalesce(r.grant_amounts, '{}'),
         p_now, decode(r.key_digest, 'hex'), decode(r.input_digest, 'hex'), r.actor_id, r.reason, r.reference,
         r.metadata, r.hold_id, r.related_wallet_id, r.related_sequence);
     end if;
@@ -812,7 +816,8 @@ CREATE OR REPLACE FUNCTION ledger.asked_wallets(p_items jsonb)
 AS $function$
 begin
   return query
-    select i.ordinality::int, i.value, coalesce(m.survivor_id, i.value ->> 'customer_id'), i.value ->> 'unit', w.id
+    select i.ordinality::int, i.value, coalesce(m.survivor_id, i.value ->> 'customer_id'),
+      i.value ->> 'unit', w.id
     from jsonb_array_elements(p_items) with ordinality i
     left join ledger.merged_customers m on m.customer_id = i.value ->> 'customer_id'
     left join ledger.wallets w
@@ -929,11 +934,14 @@ begin
       from ledger.asked_wallets(p_grants) a
       cross join lateral jsonb_to_record(a.body) x (
         granted bigint, price_amount bigint, price_units bigint, price_currency text, starts_at timestamptz,
-        expires_at timestamptz, priority smallint, is_paid boolean, source text, source_id text, parent_source text,
-        parent_source_id text, key_digest text, actor_id text, reason text, reference text, metadata jsonb, kind text)
+        expires_at timestamptz, priority smallint, is_paid boolean, source text, source_id text,
+          parent_source text,
+        parent_source_id text, key_digest text, actor_id text, reason text, reference text, metadata jsonb,
+          kind text)
       join ledger.wallets w on w.id = a.wallet_id
       left join ledger.grants p on p.source = x.parent_source and p.source_id = x.parent_source_id
-      where a.item = any(p_items) and w.debt = 0 and x.key_digest is null and coalesce(x.starts_at <= p_now, true)
+      where a.item = any(p_items) and w.debt = 0 and x.key_digest is null and coalesce(x.starts_at <= p_now,
+        true)
         and (x.parent_source is null or p.id is not null)
         and not exists (select 1 from ledger.grants g where g.source = x.source and g.source_id = x.source_id)
       window
@@ -944,7 +952,8 @@ begin
       select a.*,
         ledger.chain(a.chain_hash, ledger.canonical_transfer(
           a.wallet_id, a.id, coalesce(a.kind, 'grant'), a.granted, a.balance_after, a.held, array[a.id],
-          array[a.granted], null, null, a.actor_id, a.reason, a.reference, a.metadata, null, null, null, p_now)
+          array[a.granted], null, null, a.actor_id, a.reason, a.reference, a.metadata, null, null, null,
+            p_now)
         ) over (partition by a.wallet_id order by a.item rows unbounded preceding) as hash
       from asked a
       where a.total <= 9007199254740991
@@ -954,7 +963,8 @@ begin
         wallet_id, id, granted, remaining, price_amount, price_units, price_currency, starts_at, expires_at,
         created_at, parent_wallet_id, parent_id, priority, is_paid, is_open, source, source_id)
       select d.wallet_id, d.id, d.granted, d.granted, d.price_amount, d.price_units, d.price_currency,
-        coalesce(d.starts_at, p_now), coalesce(d.expires_at, 'infinity'), p_now, d.parent_wallet_id, d.parent_id,
+        coalesce(d.starts_at, p_now), coalesce(d.expires_at, 'infinity'), p_now, d.parent_wallet_id,
+          d.parent_id,
         d.priority, d.is_paid, true, d.source, d.source_id
       from done d
     ),
@@ -967,9 +977,11 @@ begin
     ),
     kept as (
       insert into ledger.transfers (
-        wallet_id, sequence, amount, balance_after, held_after, created_at, kind, grant_ids, grant_amounts, hash,
+        wallet_id, sequence, amount, balance_after, held_after, created_at, kind, grant_ids, grant_amounts,
+          hash,
         actor_id, reason, reference, metadata)
-      select d.wallet_id, d.id, d.granted, d.balance_after, d.held, p_now, coalesce(d.kind, 'grant'), array[d.id],
+      select d.wallet_id, d.id, d.granted, d.balance_after, d.held, p_now, coalesce(d.kind, 'grant'),
+        array[d.id],
         array[d.granted], d.hash, d.actor_id, d.reason, d.reference, d.metadata
       from done d
     )
@@ -999,8 +1011,8 @@ declare
   wallet_ids bigint[];
   is_family boolean;
 begin
-  -- Wallets are made in one order everywhere, for the same reason they are locked in one. A customer may be merged
-  -- into another between the look and the lock: then it is another wallet, and both are done again.
+  -- Wallets are made in one order everywhere, for the same reason they are locked in one. A customer may be
+  -- merged into another between the look and the lock: then it is another wallet, and both are done again.
   loop
     insert into ledger.wallets (customer_id, unit, created_at)
     select distinct a.customer_id, a.unit, p_now
@@ -1009,11 +1021,13 @@ begin
     where a.wallet_id is null
     order by a.customer_id, a.unit
     on conflict do nothing;
-    wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a where a.wallet_id is not null);
+    wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a
+      where a.wallet_id is not null);
     perform 1 from ledger.wallets h where h.id = any(wallet_ids) order by h.id for no key update;
     exit when not exists (
       select 1 from ledger.asked_wallets(p_grants) a left join ledger.units u on u.code = a.unit
-      where a.wallet_id <> all(wallet_ids) or a.wallet_id is null and u.code is not null);
+      where a.wallet_id is not null and a.wallet_id <> all(wallet_ids)
+        or a.wallet_id is null and u.code is not null);
   end loop;
 
   select array_agg(a.item), bool_or(a.body ? 'parent_source') into left_over, is_family
@@ -1038,7 +1052,8 @@ begin
     select a.*, x.*
     from ledger.asked_wallets(p_grants) a
     cross join lateral jsonb_to_record(a.body) x (
-      key_digest bytea, input_digest bytea, actor_id text, reason text, reference text, metadata jsonb, kind text,
+      key_digest bytea, input_digest bytea, actor_id text, reason text, reference text, metadata jsonb,
+        kind text,
       parent_source text, parent_source_id text)
     where a.item = any(left_over)
     order by a.item
@@ -1076,9 +1091,11 @@ begin
       end if;
     end if;
     kind := case when new_grant.starts_at > p_now then 'grant_schedule' else coalesce(g.kind, 'grant') end;
-    grant_id := ledger.open_grant(w.id, kind, new_grant, p_now, g.key_digest, g.input_digest, g.actor_id, g.reason,
+    grant_id := ledger.open_grant(w.id, kind, new_grant, p_now, g.key_digest, g.input_digest, g.actor_id,
+      g.reason,
       g.reference, g.metadata);
-    balance := (select t.balance_after from ledger.transfers t where t.wallet_id = w.id and t.sequence = grant_id);
+    balance := (select t.balance_after from ledger.transfers t where t.wallet_id = w.id
+      and t.sequence = grant_id);
     status := 'granted';
     return next;
   end loop;
@@ -1120,7 +1137,8 @@ AS $function$
 begin
   perform 1 from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id for no key update;
   perform ledger.settle(w.id, p_now)
-  from (select x.id from ledger.wallets x where x.id = any(p_wallet_ids) and x.next_expiry <= p_now order by x.id) w;
+  from (select x.id from ledger.wallets x where x.id = any(p_wallet_ids) and x.next_expiry <= p_now
+    order by x.id) w;
   return query select w.* from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id;
 end $function$;
 
@@ -1165,8 +1183,10 @@ begin
   w.scheduled := w.scheduled + k.wallet_scheduled * p_amount;
   w.debt := w.debt + k.wallet_debt * p_amount;
   w.chain_hash := ledger.link_hash(w.chain_hash, ledger.canonical_transfer(
-    p_wallet_id, w.sequence, p_kind, p_amount, w.balance, w.held, p_grant_ids, p_grant_amounts, p_key, p_input,
-    p_actor_id, p_reason, p_reference, p_metadata, p_hold_id, p_related_wallet_id, p_related_sequence, p_now));
+    p_wallet_id, w.sequence, p_kind, p_amount, w.balance, w.held, p_grant_ids, p_grant_amounts, p_key,
+      p_input,
+    p_actor_id, p_reason, p_reference, p_metadata, p_hold_id, p_related_wallet_id, p_related_sequence,
+      p_now));
   -- Whatever may bring a due grant back is looked at again by ledger.settle.
   if k.grant_remaining > 0 or k.grant_held < 0 or p_kind = 'grant_start' then
     select min(case when k.wallet_scheduled > 0 then g.starts_at else g.expires_at end) into due
@@ -1194,11 +1214,15 @@ begin
     ),
     kept as (
       insert into ledger.transfers (
-        wallet_id, sequence, amount, balance_after, held_after, created_at, related_sequence, related_wallet_id,
-        kind, grant_ids, grant_amounts, key_digest, input_digest, hash, actor_id, reason, reference, hold_id, metadata)
+        wallet_id, sequence, amount, balance_after, held_after, created_at, related_sequence,
+          related_wallet_id,
+        kind, grant_ids, grant_amounts, key_digest, input_digest, hash, actor_id, reason, reference,
+          hold_id, metadata)
       values (
-        p_wallet_id, w.sequence, p_amount, w.balance, w.held, p_now, p_related_sequence, p_related_wallet_id, p_kind,
-        p_grant_ids, p_grant_amounts, p_key, p_input, w.chain_hash, p_actor_id, p_reason, p_reference, p_hold_id,
+        p_wallet_id, w.sequence, p_amount, w.balance, w.held, p_now, p_related_sequence,
+          p_related_wallet_id, p_kind,
+        p_grant_ids, p_grant_amounts, p_key, p_input, w.chain_hash, p_actor_id, p_reason, p_reference,
+          p_hold_id,
         p_metadata)
     ),
     moved as (
@@ -1207,10 +1231,12 @@ begin
         next_expiry = w.next_expiry, chain_hash = w.chain_hash
       where id = p_wallet_id
     )
-  select case when count(*) = cardinality(p_grant_ids) and sum(c.amount) = p_amount then 0 else 1 end into touched
+  select case when count(*) = cardinality(p_grant_ids) and sum(c.amount) = p_amount then 0
+    else 1 end into touched
   from changed c;
   if touched <> 0 and not k.is_opening and cardinality(p_grant_ids) > 0 then
-    raise exception 'the slices of a % do not fit the grants of wallet %', p_kind, p_wallet_id using errcode = 'LE002';
+    raise exception 'the slices of a % do not fit the grants of wallet %', p_kind,
+      p_wallet_id using errcode = 'LE002';
   end if;
 
   if p_kind in ('reversal', 'release') then
@@ -1227,7 +1253,8 @@ begin
       continue when slice.free = 0;
       slice.free := least(slice.free, w.debt);
       w.debt := w.debt - slice.free;
-      perform ledger.post(p_wallet_id, 'debt_repayment', slice.free, array[slice.id], array[slice.free], p_now,
+      perform ledger.post(p_wallet_id, 'debt_repayment', slice.free, array[slice.id], array[slice.free],
+        p_now,
         p_related_sequence => w.sequence);
     end loop;
   end if;
@@ -1278,14 +1305,17 @@ begin
   loop
     select least(v.written_off, r.amount, g.remaining - g.held) into taken_now
     from ledger.revocations v, ledger.grants g
-    where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest and g.wallet_id = p_wallet_id and g.id = r.id
+    where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest and g.wallet_id = p_wallet_id
+      and g.id = r.id
     for update of v;
     continue when taken_now = 0;
     perform ledger.post(p_wallet_id, 'revocation', taken_now, array[r.id], array[taken_now], p_now,
-      p_actor_id => r.actor_id, p_reason => r.reason, p_reference => r.reference, p_related_sequence => p_sequence);
+      p_actor_id => r.actor_id, p_reason => r.reason, p_reference => r.reference,
+        p_related_sequence => p_sequence);
     update ledger.revocations v
     set taken = v.taken + taken_now, written_off = v.written_off - taken_now,
-      slice_wallet_ids = v.slice_wallet_ids || p_wallet_id, slice_grant_ids = v.slice_grant_ids || r.id::bigint,
+      slice_wallet_ids = v.slice_wallet_ids || p_wallet_id,
+        slice_grant_ids = v.slice_grant_ids || r.id::bigint,
       slice_amounts = v.slice_amounts || taken_now
     where v.wallet_id = r.wallet_id and v.key_digest = r.key_digest;
   end loop;
@@ -1337,8 +1367,8 @@ CREATE OR REPLACE FUNCTION ledger.spend_batch(p_wallet_ids bigint[], p_amounts b
 AS $function$
 #variable_conflict use_column
 begin
-  -- The only locks, always in order of id, over all processes: no deadlock. What follows is a statement of its
-  -- own and so sees everything that was committed before the locks were ours.
+  -- The only locks, always in order of id, over all processes: no deadlock. What follows is a statement of
+  -- its own and so sees everything that was committed before the locks were ours.
   perform 1 from ledger.wallets w where w.id = any(p_wallet_ids) order by w.id for no key update;
   return query
   with
@@ -1376,8 +1406,10 @@ begin
     done as materialized (
       select c.*,
         ledger.chain(c.chain_hash, ledger.canonical_transfer(
-          c.wallet_id, c.sequence, 'spend', c.amount, c.balance_after, c.held, array[c.grant_id], array[c.amount],
-          c.key_digest, c.input_digest, c.actor_id, c.reason, c.reference, c.metadata, null, null, null, p_now)
+          c.wallet_id, c.sequence, 'spend', c.amount, c.balance_after, c.held, array[c.grant_id],
+            array[c.amount],
+          c.key_digest, c.input_digest, c.actor_id, c.reason, c.reference, c.metadata, null, null, null,
+            p_now)
         ) over (partition by c.wallet_id order by c.item rows unbounded preceding) as hash
       from counted c
       where c.total <= c.grant_free and c.total <= c.available
@@ -1433,7 +1465,8 @@ begin
     select * into w from ledger.wallets x where x.id = wallet_id;
     select * into t from ledger.transfers x where x.wallet_id = w.id and x.key_digest = key;
     if t.wallet_id is null and w.has_merged then
-      select x.* into t from ledger.wallets m join ledger.transfers x on x.wallet_id = m.id and x.key_digest = key
+      select x.* into t from ledger.wallets m join ledger.transfers x on x.wallet_id = m.id
+        and x.key_digest = key
       where m.merged_into = w.id;
     end if;
     if t.wallet_id is not null then
@@ -1444,13 +1477,15 @@ begin
       return next;
       continue;
     end if;
-    sequence := null; balance := null; available := null; grant_ids := null; grant_amounts := null; created_at := null;
+    sequence := null; balance := null; available := null;
+    grant_ids := null; grant_amounts := null; created_at := null;
     if w.id is null then
       status := 'unknown_wallet';
       return next;
       continue;
     end if;
-    available := case when w.next_expiry > p_now then w.balance else ledger.live_balance(w.id, p_now) end - w.held;
+    available := case when w.next_expiry > p_now then w.balance else ledger.live_balance(w.id,
+      p_now) end - w.held;
     if p_amounts[i] > available then
       status := 'insufficient';
       return next;
@@ -1461,7 +1496,8 @@ begin
     if slices.taken < p_amounts[i] then
       raise exception 'wallet % shows more than its grants hold', w.id using errcode = 'LE002';
     end if;
-    sequence := ledger.post(w.id, 'spend', p_amounts[i], slices.grant_ids, slices.grant_amounts, p_now, key, input,
+    sequence := ledger.post(w.id, 'spend', p_amounts[i], slices.grant_ids, slices.grant_amounts, p_now, key,
+      input,
       p_actor_ids[i], p_reasons[i], p_references[i], p_metadata[i]);
     select x.balance into balance from ledger.wallets x where x.id = w.id;
     status := 'spent'; available := null;
@@ -1607,6 +1643,26 @@ create table orders.refund_revocations (
 
 -- ----------------------------------------------------------------------------------------------------
 create schema payments;
+
+create table payments.disputes (
+  id text not null,
+  payment_id text not null,
+  external_id text not null,
+  status text not null,
+  amount bigint not null,
+  currency text not null,
+  reason text not null,
+  created_at timestamp with time zone not null,
+  closed_at timestamp with time zone,
+  updated_at timestamp with time zone not null,
+  constraint disputes_pkey PRIMARY KEY (id),
+  constraint disputes_amount_check CHECK ((amount > 0)),
+  constraint disputes_check CHECK (((status = 'open'::text) = (closed_at IS NULL))),
+  constraint disputes_status_check CHECK ((status = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text]))),
+  constraint disputes_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments.payments(id)
+);
+CREATE INDEX disputes_created ON payments.disputes USING btree (created_at DESC, id DESC);
+CREATE UNIQUE INDEX disputes_external ON payments.disputes USING btree (payment_id, external_id);
 
 create table payments.gateway_settings (
   gateway text not null,

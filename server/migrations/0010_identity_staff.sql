@@ -1,7 +1,7 @@
 -- Staff: who of the users may do what for the owner, and what was done.
 
--- Built-in roles have their permissions in the program, so that a new version can add some; here they have a place
--- to be pointed at. Permissions of the owner's own roles stand here.
+-- Built-in roles have their permissions in the program, so that a new version can add some; here they have a
+-- place to be pointed at. Permissions of the owner's own roles stand here.
 create table identity.roles (
   code text primary key check (code ~ '^[a-z][a-z0-9_]{1,39}$'),
   name text not null,
@@ -30,7 +30,8 @@ create table identity.staff (
 );
 create index staff_role on identity.staff (role);
 
--- Who did what, before and after, from where. One chain: each row's hash covers the row and the hash before it.
+-- Who did what, before and after, from where. One chain: each row's hash covers the row and the hash before
+-- it.
 create table identity.audit_log (
   sequence bigint primary key check (sequence > 0),
   actor_id text not null,

@@ -42,7 +42,8 @@ create table customers.invitations (
 );
 create index invitations_organization on customers.invitations (organization_id, created_at desc, id desc);
 
--- How much of a unit one member may use in a period of the calendar (UTC), and how much he used in the present one.
+-- How much of a unit one member may use in a period of the calendar (UTC), and how much he used in the
+-- present one.
 create table customers.member_limits (
   member_id text not null references customers.members (id) on delete cascade,
   unit text not null,

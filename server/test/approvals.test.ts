@@ -68,7 +68,7 @@ describe('a correction above its limit', () => {
     ])
   })
 
-  test('is not agreed to by the asker, by the maker of the asking key, nor by whoever may not do it', async () => {
+  test('is not agreed to by the asker, the maker of the asking key, nor whoever may not do it', async () => {
     const customer = await world.customer()
     const own = await ask(asker, customer, 500)
     expect(outcome(await approve(asker, own))).toEqual([403, 'missing_scope'])

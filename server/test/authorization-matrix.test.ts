@@ -6,8 +6,9 @@ import { type Caller, type Method, type PeopleLab, startPeopleLab } from './peop
 import { startWorld, type World } from './world.ts'
 
 /**
- * Every route of the program, as Fastify knows it, called by everybody, and compared with what it declares. Nothing
- * here is listed by hand but what a request needs to reach its verb, so a new route is in the matrix by itself.
+ * Every route of the program, as Fastify knows it, called by everybody, and compared with what it declares.
+ * Nothing here is listed by hand but what a request needs to reach its verb, so a new route is in the matrix
+ * by itself.
  */
 interface Route {
   method: Method
@@ -353,7 +354,8 @@ describe('only what is declared is served (A22)', () => {
     for (const { method, url } of routes) {
       const path = absentPath(url)
       const other = url.endsWith('/') ? url.slice(0, -1) : `${url}/`
-      // `/x/` may be the parameter route `/x/:id` with nothing in its place; then it is refused by that route.
+      // `/x/` may be the parameter route `/x/:id` with nothing in its place; then it is refused by that
+      // route.
       const is_route =
         names.has(`${method} ${other}`) || routes.some((one) => one.url.startsWith(`${other}:`))
       if (!is_route && other !== '') await judge('slash', method, absentPath(other))

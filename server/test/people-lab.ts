@@ -46,7 +46,8 @@ export async function startPeopleLab(
       const customer_id = newId('cus')
       const now = app.kit.clock.now()
       await app.db.pool.query(
-        `insert into customers.customers (id, name, search, created_at, updated_at) values ($1, 'n', '', $2, $2)`,
+        `insert into customers.customers (id, name, search, created_at, updated_at)
+         values ($1, 'n', '', $2, $2)`,
         [customer_id, now],
       )
       await app.db.pool.query(

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { PERSONAL_PARTS } from '../src/modules/admin/reports/personal-data-queries.ts'
+import { PERSONAL_PARTS } from '../src/modules/admin/index.ts'
 import { type Caller, type PeopleLab, startPeopleLab } from './people-lab.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -93,8 +93,10 @@ describe('the list of tables with personal data', () => {
     const { rows } = await world.app.db.pool.query<{ name: string }>(
       `select distinct c.table_schema || '.' || c.table_name as name
          from information_schema.columns c join information_schema.tables t using (table_schema, table_name)
-        where t.table_type = 'BASE TABLE' and c.table_schema not in ('jobs', 'pg_catalog', 'information_schema')
-          and c.column_name in ('customer_id', 'user_id', 'email', 'phone', 'telegram_id', 'receipt_contact')`,
+        where t.table_type = 'BASE TABLE'
+          and c.table_schema not in ('jobs', 'pg_catalog', 'information_schema')
+          and c.column_name in ('customer_id', 'user_id', 'email', 'phone',
+            'telegram_id', 'receipt_contact')`,
     )
     const listed = new Set(PERSONAL_PARTS.map((part) => part.table))
     expect(rows.map((row) => row.name).filter((name) => !listed.has(name))).toEqual([])

@@ -23,8 +23,8 @@ const VALID_MS = 7 * 86_400_000
 const PERMISSION = { adjustment: 'adjustments:write', refund: 'refunds:write' } as const
 
 /**
- * Refuses acts above their limit that nobody agreed to. Without a limit for this currency or unit nothing is refused.
- * Throws {@link ApprovalRequired}.
+ * Refuses acts above their limit that nobody agreed to. Without a limit for this currency or unit nothing is
+ * refused. Throws {@link ApprovalRequired}.
  */
 export const refuseAlone: RefuseAlone = async (tx, { kind, measure, amount, resource_id }) => {
   const limit = await queries.findLimit(tx, { kind, measure })
@@ -113,10 +113,10 @@ export async function listApprovals(
 }
 
 /**
- * Agrees to what somebody else asked for and does it. Called again it goes on where it stopped, so that it is done
- * once however often it is called. Throws {@link NotFound}; {@link MissingScope} for one's own request (a key's is its
- * maker's) and for what the decider may not do himself; {@link InvalidState} when it was decided or is too old;
- * and what the act itself throws: it can be agreed to again then.
+ * Agrees to what somebody else asked for and does it. Called again it goes on where it stopped, so that it is
+ * done once however often it is called. Throws {@link NotFound}; {@link MissingScope} for one's own request
+ * (a key's is its maker's) and for what the decider may not do himself; {@link InvalidState} when it was
+ * decided or is too old; and what the act itself throws: it can be agreed to again then.
  */
 export async function approve(
   db: Db,
@@ -139,7 +139,9 @@ export async function approve(
   return getApproval(db, approval.id)
 }
 
-/** Refuses what somebody else asked for; the requester may take it back himself. Throws as {@link approve}. */
+/**
+ * Refuses what somebody else asked for; the requester may take it back himself. Throws as {@link approve}.
+ */
 export async function reject(
   tx: Tx,
   clock: Clock,

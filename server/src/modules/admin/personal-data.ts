@@ -38,9 +38,10 @@ export async function exportPerson(sql: Sql, clock: Clock, id_text: string): Pro
 }
 
 /**
- * Forgets a person: facts, contacts, ways to sign in, kept payment methods. Ids, amounts and moments stay, so the
- * books stay whole and tell nobody who it was. A repeat changes nothing. Throws NotFound; {@link InvalidState} while
- * money is on its way, or when he is the last owner of the installation or of an organization.
+ * Forgets a person: facts, contacts, ways to sign in, kept payment methods. Ids, amounts and moments stay, so
+ * the books stay whole and tell nobody who it was. A repeat changes nothing. Throws NotFound; {@link
+ * InvalidState} while money is on its way, or when he is the last owner of the installation or of an
+ * organization.
  */
 export async function erasePerson(tx: Tx, clock: Clock, id_text: string): Promise<{ customer_id: string }> {
   const { id: customer_id } = await resolveCustomer(tx, id_text)

@@ -14,8 +14,8 @@ export type Invitation = queries.InvitationRow
 const VALID_MS = 7 * 86_400_000
 
 /**
- * Makes an invitation; the token is in the answer and nowhere else. It works once, for seven days, for whoever holds
- * it. Admins and owners may, for at most their own role.
+ * Makes an invitation; the token is in the answer and nowhere else. It works once, for seven days, for
+ * whoever holds it. Admins and owners may, for at most their own role.
  */
 export async function createInvitation(
   tx: Tx,

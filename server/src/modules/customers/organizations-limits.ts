@@ -54,8 +54,8 @@ export async function removeMemberLimit(
 }
 
 /**
- * Counts what a member is about to use, in the transaction that spends it: both or neither. A member's requests wait
- * for each other here. Throws {@link MemberLimitReached}.
+ * Counts what a member is about to use, in the transaction that spends it: both or neither. A member's
+ * requests wait for each other here. Throws {@link MemberLimitReached}.
  */
 export async function countMemberUse(
   tx: Tx,

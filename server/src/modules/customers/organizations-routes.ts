@@ -52,6 +52,7 @@ const tag = 'organizations'
 /** `/v1/organizations`: users who share wallets. Somebody else's organization is not found. */
 export function organizationRoutes(app: FastifyInstance, kit: RouteKit, books: SharedBooks): void {
   ownRoutes(app, kit)
+  changeRoutes(app, kit)
   memberRoutes(app, kit)
   limitRoutes(app, kit)
   invitationRoutes(app, kit)
@@ -103,6 +104,10 @@ function ownRoutes(app: FastifyInstance, kit: RouteKit): void {
     read: async ({ actor, params }) =>
       (await organizations.enterOrganization(db, actor, params.id, 'viewer')).organization,
   })
+}
+
+function changeRoutes(app: FastifyInstance, kit: RouteKit): void {
+  const { clock } = kit
   addRoute(app, kit, {
     method: 'PATCH',
     url: '/v1/organizations/:id',

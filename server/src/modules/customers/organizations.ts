@@ -24,9 +24,9 @@ export interface Standing {
 }
 
 /**
- * Lets a caller in who may act as `role` there: a member of at least this role, a key (its route asks for the scope),
- * or staff with the permission. Throws {@link NotFound} for strangers as for an unknown id, {@link MissingScope} for
- * members of a lower role.
+ * Lets a caller in who may act as `role` there: a member of at least this role, a key (its route asks for the
+ * scope), or staff with the permission. Throws {@link NotFound} for strangers as for an unknown id, {@link
+ * MissingScope} for members of a lower role.
  */
 export async function enterOrganization(
   sql: Sql,
@@ -46,7 +46,9 @@ export async function enterOrganization(
   throw new MissingScope(`In this organization that takes the role ${role}.`, { organization_role: role })
 }
 
-/** As {@link enterOrganization}, holding the organization's row: changes of people happen one after another. */
+/**
+ * As {@link enterOrganization}, holding the organization's row: changes of people happen one after another.
+ */
 export async function enterToChange(
   tx: Tx,
   actor: Actor,
@@ -59,7 +61,10 @@ export async function enterToChange(
   return standing
 }
 
-/** Makes an organization with its own customer and its first owner. Throws {@link NotFound} for an unknown user. */
+/**
+ * Makes an organization with its own customer and its first owner. Throws {@link NotFound} for an unknown
+ * user.
+ */
 export async function createOrganization(
   tx: Tx,
   clock: Clock,
@@ -151,8 +156,9 @@ export async function getMember(sql: Sql, organization_id: string, member_id: st
 }
 
 /**
- * Gives a member another role. Nobody gives a role above his own or changes somebody above him; there is always an
- * owner. Throws as {@link enterToChange}, {@link MissingScope}, {@link InvalidState} for the last owner.
+ * Gives a member another role. Nobody gives a role above his own or changes somebody above him; there is
+ * always an owner. Throws as {@link enterToChange}, {@link MissingScope}, {@link InvalidState} for the last
+ * owner.
  */
 export async function changeMemberRole(
   tx: Tx,
@@ -169,8 +175,8 @@ export async function changeMemberRole(
 }
 
 /**
- * Ends somebody's part in an organization, and the invitations he sent. Everybody may leave; admins remove others of
- * at most their own role. Throws as {@link changeMemberRole}.
+ * Ends somebody's part in an organization, and the invitations he sent. Everybody may leave; admins remove
+ * others of at most their own role. Throws as {@link changeMemberRole}.
  */
 export async function removeMember(
   tx: Tx,
@@ -191,7 +197,10 @@ export async function removeMember(
   return member
 }
 
-/** Takes a user out of every organization, for his erasure. Throws {@link InvalidState} where he is the last owner. */
+/**
+ * Takes a user out of every organization, for his erasure. Throws {@link InvalidState} where he is the last
+ * owner.
+ */
 export async function leaveOrganizations(tx: Tx, clock: Clock, user_id: string): Promise<Member[]> {
   const places = await queries.membersOfUser(tx, user_id)
   for (const { organization_id } of places) {

@@ -26,7 +26,8 @@ export async function appendAudit(
 ): Promise<bigint> {
   const { rows } = await raw<{ sequence: bigint }>`
     select identity.append_audit(${row.actor_id}, ${row.actor_kind}, ${row.impersonator_id}, ${row.action},
-      ${row.subject_id}, ${row.before}::jsonb, ${row.after}::jsonb, ${row.reason}, ${row.address}, ${row.request_id},
+      ${row.subject_id}, ${row.before}::jsonb, ${row.after}::jsonb, ${row.reason}, ${row.address},
+      ${row.request_id},
       ${row.created_at}) as sequence`.execute(tx)
   return rows[0]?.sequence ?? 0n
 }
@@ -67,15 +68,19 @@ export async function findBrokenAudit(sql: Sql, limit: number): Promise<string[]
           || convert_to(identity.canonical_audit(entry), 'UTF8')) as expected
       from identity.audit_log entry window w as (order by entry.sequence)
     ), broken as (
-      select sequence, format('audit log %s follows on %s: rows are missing', sequence, sequence_before) as detail
+      select sequence, format('audit log %s follows on %s: rows are missing', sequence, sequence_before)
+          as detail
         from chain where sequence <> sequence_before + 1
       union all
       select sequence, format('audit log %s was changed, or the row before it was', sequence)
         from chain where hash <> expected and sequence = sequence_before + 1
       union all
-      select head.sequence, format('the audit log ends at %s and its head says %s', coalesce(last.sequence, 0), head.sequence)
+      select head.sequence, 
+          format('the audit log ends at %s and its head says %s', coalesce(last.sequence, 0), head.sequence)
         from identity.audit_head head
-        left join lateral (select sequence, hash from identity.audit_log order by sequence desc limit 1) last on true
+        left join lateral (
+          select sequence, hash from identity.audit_log order by sequence desc limit 1
+        ) last on true
        where coalesce(last.sequence, 0) <> head.sequence
           or coalesce(last.hash, decode(repeat('00', 32), 'hex')) <> head.hash
       union all

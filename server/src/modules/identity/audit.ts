@@ -15,7 +15,9 @@ export interface NewAuditRecord {
   /** `noun.past_participle` */
   action: string
   subject_id?: string | undefined
-  /** What it was and what it became. No secrets, and of people only what changed, never their e-mail or name. */
+  /**
+   * What it was and what it became. No secrets, and of people only what changed, never their e-mail or name.
+   */
   before?: unknown
   after?: unknown
   reason?: string | undefined

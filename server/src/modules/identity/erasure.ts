@@ -5,8 +5,8 @@ import { endSessions } from './sessions.ts'
 import { retireStaff } from './staff.ts'
 
 /**
- * Forgets a user: his facts, identities, devices and second factor; his sessions and keys end. The id stays. A repeat
- * changes nothing. Throws InvalidState for the last owner.
+ * Forgets a user: his facts, identities, devices and second factor; his sessions and keys end. The id stays.
+ * A repeat changes nothing. Throws InvalidState for the last owner.
  */
 export async function eraseUser(tx: Tx, clock: Clock, user_id: string): Promise<void> {
   await retireStaff(tx, clock, user_id)

@@ -77,8 +77,8 @@ export async function createRole(tx: Tx, clock: Clock, granter: Granter, facts: 
 
 /**
  * Changes a role of the owner's own making; whoever has it holds the new permissions at once.
- * Throws {@link NotFound}; {@link InvalidState} for a built-in one; {@link MissingScope} when the changer lacks a
- * permission the role has or is to have.
+ * Throws {@link NotFound}; {@link InvalidState} for a built-in one; {@link MissingScope} when the changer
+ * lacks a permission the role has or is to have.
  */
 export async function updateRole(tx: Tx, clock: Clock, granter: Granter, facts: RoleFacts): Promise<Role> {
   const before = await lockOwnRole(tx, granter, facts.code)

@@ -1,6 +1,6 @@
 /**
- * What members of staff may be allowed, one word per noun and verb, with what it lets them do. Routes name one
- * of these as `who.staff`. A word that is a scope of API keys too opens the same routes to both.
+ * What members of staff may be allowed, one word per noun and verb, with what it lets them do. Routes name
+ * one of these as `who.staff`. A word that is a scope of API keys too opens the same routes to both.
  */
 export const PERMISSIONS = {
   'customers:read': 'See customers and their facts.',
@@ -92,8 +92,8 @@ export function lackingOf(held: ReadonlySet<string>, wanted: Iterable<string>): 
 }
 
 /**
- * The scopes of API keys that a holder of these permissions may give: those with the same words, and for owners
- * only `admin` and `*`, which open everything.
+ * The scopes of API keys that a holder of these permissions may give: those with the same words, and for
+ * owners only `admin` and `*`, which open everything.
  */
 export function scopesWithin(permissions: ReadonlySet<string>): ReadonlySet<string> {
   if (permissions.has('installation:own')) return new Set(['*'])

@@ -127,8 +127,8 @@ export async function hasActiveUser(sql: Sql, user_id: string): Promise<boolean>
 }
 
 /**
- * Locks the row of the owner's role: whoever changes the staff holds it, one at a time, so that two owners cannot
- * each remove the other.
+ * Locks the row of the owner's role: whoever changes the staff holds it, one at a time, so that two owners
+ * cannot each remove the other.
  */
 export async function lockStaff(tx: Tx): Promise<void> {
   await tx.selectFrom('identity.roles').select('code').where('code', '=', 'owner').forUpdate().execute()
@@ -172,7 +172,8 @@ export async function deleteStaff(tx: Tx, user_id: string): Promise<void> {
 }
 
 /**
- * Revokes the keys a user made, and the keys those made, that hold a scope outside of `scopes`. Answers their ids.
+ * Revokes the keys a user made, and the keys those made, that hold a scope outside of `scopes`. Answers their
+ * ids.
  */
 export async function revokeKeysBeyond(
   tx: Tx,

@@ -6,8 +6,8 @@ import { endSessions } from './sessions.ts'
 import { revokeKeysBeyond } from './staff-queries.ts'
 
 /**
- * A user's rights changed: his sessions end, and the keys he made, and the keys those made, where they hold more
- * than he does now. Answers the ids of the keys.
+ * A user's rights changed: his sessions end, and the keys he made, and the keys those made, where they hold
+ * more than he does now. Answers the ids of the keys.
  */
 export async function endRightsBeyond(
   tx: Tx,

@@ -17,6 +17,7 @@ const OWN_ONLY = 'Nobody gives, changes or takes away more than he holds himself
 /** `/v1/roles`, `/v1/staff` and `/v1/audit_log`: who may do what for the owner, and what was done. */
 export function staffRoutes(app: FastifyInstance, kit: RouteKit): void {
   roleRoutes(app, kit)
+  roleChangeRoutes(app, kit)
   memberRoutes(app, kit)
   addRoute(app, kit, {
     method: 'GET',
@@ -32,7 +33,7 @@ export function staffRoutes(app: FastifyInstance, kit: RouteKit): void {
 }
 
 function roleRoutes(app: FastifyInstance, kit: RouteKit): void {
-  const { db, clock, cursors } = kit
+  const { db, cursors } = kit
   addRoute(app, kit, {
     method: 'GET',
     url: '/v1/permissions',
@@ -67,6 +68,10 @@ function roleRoutes(app: FastifyInstance, kit: RouteKit): void {
     answer: schemas.role,
     read: async ({ params }) => roleWire(await getRole(db, params.code)),
   })
+}
+
+function roleChangeRoutes(app: FastifyInstance, kit: RouteKit): void {
+  const { clock } = kit
   addRoute(app, kit, {
     method: 'POST',
     url: '/v1/roles',
@@ -146,7 +151,7 @@ function memberRoutes(app: FastifyInstance, kit: RouteKit): void {
     who: APPOINT,
     tag: 'staff',
     summary: 'Give a user a role',
-    description: `${OWN_ONLY} There is always an owner left. Keys the user made that hold more than he does now end.`,
+    description: `${OWN_ONLY} There is always an owner. Keys the user made that hold more than he does now end.`,
     params: schemas.staffPath,
     body: schemas.appointment,
     answer: schemas.staffMember,

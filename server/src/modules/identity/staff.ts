@@ -38,10 +38,10 @@ export async function listStaff(
 }
 
 /**
- * Gives a user a role, instead of the one he had. The granter must hold all of the new role and all of the old one:
- * nobody raises himself or another above himself, nobody lowers who stands above him. Keys the user made that hold
- * more than he does now end. Throws {@link NotFound} for an unknown user or role; MissingScope; {@link InvalidState}
- * when no owner would be left.
+ * Gives a user a role, instead of the one he had. The granter must hold all of the new role and all of the
+ * old one: nobody raises himself or another above himself, nobody lowers who stands above him. Keys the user
+ * made that hold more than he does now end. Throws {@link NotFound} for an unknown user or role;
+ * MissingScope; {@link InvalidState} when no owner would be left.
  */
 export async function appointStaff(
   tx: Tx,
@@ -81,8 +81,8 @@ export async function dismissStaff(
 }
 
 /**
- * To be called in the transaction that disables, erases or merges away a user: there stays an owner who can act, and
- * nobody is staff without acting. Throws {@link InvalidState} for the last owner.
+ * To be called in the transaction that disables, erases or merges away a user: there stays an owner who can
+ * act, and nobody is staff without acting. Throws {@link InvalidState} for the last owner.
  */
 export async function retireStaff(tx: Tx, clock: Clock, user_id: string): Promise<void> {
   await queries.lockStaff(tx)
