@@ -1,0 +1,171 @@
+import { ControlError, wrongState } from '../emulator.ts'
+import type { CompleteInput } from '../emulator.ts'
+import { adjust } from './adjustments.ts'
+import { newId, VendorError, withoutTax } from './objects.ts'
+import type { Adjustment, Price, Totals, Transaction, World } from './objects.ts'
+import { tell } from './webhooks.ts'
+
+export interface TransactionBody {
+  items: { quantity: number; price?: Price; price_id?: string }[]
+  custom_data?: Record<string, unknown> | null
+  currency_code?: string
+  collection_mode?: string
+  checkout?: { url?: string | null } | null
+}
+
+/** `POST /transactions` with one price made for the occasion. Throws VendorError 400. */
+export function createTransaction(world: World, body: TransactionBody): Transaction {
+  const [item, ...more] = body.items
+  const price = item?.price
+  if (!item || !price || more.length > 0)
+    throw invalid('items', 'Exactly one item with a price is played here')
+  const { currency_code } = price.unit_price
+  if (!/^[1-9]\d{0,14}$/.test(price.unit_price.amount))
+    throw invalid('items.0.price.unit_price', 'Not an amount')
+  if ((body.currency_code ?? currency_code) !== currency_code)
+    throw invalid('currency_code', 'Not that of the price')
+  if ((body.collection_mode ?? 'automatic') !== 'automatic')
+    throw invalid('collection_mode', 'Not played here')
+  const { totals, tax_rate } = totalsOf(world, price, item.quantity)
+  const id = newId(world, 'txn')
+  const price_id = newId(world, 'pri')
+  const now = world.kit.now().toISOString()
+  const page = body.checkout?.url ?? `${world.kit.base_url()}/pay`
+  const transaction: Transaction = {
+    id,
+    // Ready only when the customer and his address are known, which the checkout asks for.
+    status: 'draft',
+    customer_id: null,
+    address_id: null,
+    business_id: null,
+    custom_data: body.custom_data ?? null,
+    currency_code,
+    origin: 'api',
+    subscription_id: null,
+    invoice_number: null,
+    collection_mode: 'automatic',
+    discount_id: null,
+    items: [{ quantity: item.quantity, price: { ...price, id: price_id } }],
+    details: {
+      totals: {
+        ...totals,
+        credit: '0',
+        credit_to_balance: '0',
+        balance: totals.total,
+        grand_total: totals.total,
+        fee: null,
+        earnings: null,
+        currency_code,
+      },
+      line_items: [{ id: newId(world, 'txnitm'), price_id, quantity: item.quantity, tax_rate, totals }],
+    },
+    payments: [],
+    checkout: { url: `${page}${page.includes('?') ? '&' : '?'}_ptxn=${id}` },
+    created_at: now,
+    updated_at: now,
+    billed_at: null,
+  }
+  world.transactions.add(id, transaction)
+  tell(world, 'transaction.created', transaction)
+  return transaction
+}
+
+function totalsOf(world: World, price: Price, quantity: number): { totals: Totals; tax_rate: string } {
+  const { tax_permille } = world.kit.settings()
+  const amount = BigInt(price.unit_price.amount) * BigInt(quantity)
+  const is_internal = price.tax_mode === 'internal'
+  const subtotal = is_internal ? withoutTax(amount, tax_permille) : amount
+  const total = is_internal ? amount : amount + (amount * BigInt(tax_permille)) / 1000n
+  const tax = String(total - subtotal)
+  const totals = { subtotal: String(subtotal), discount: '0', tax, total: String(total) }
+  return { totals, tax_rate: String(tax_permille / 1000) }
+}
+
+/** The buyer pays; completed at once, or later when the settings say so. */
+export function pay(world: World, transaction: Transaction): void {
+  const now = world.kit.now().toISOString()
+  const { totals } = transaction.details
+  transaction.customer_id ??= newId(world, 'ctm')
+  transaction.address_id ??= newId(world, 'add')
+  transaction.payments.unshift(attempt(world, transaction, null))
+  transaction.billed_at = now
+  totals.balance = '0'
+  move(world, transaction, 'paid')
+  if (world.kit.settings().completion === 'at_once') finish(world, transaction)
+}
+
+function finish(world: World, transaction: Transaction): void {
+  const { totals } = transaction.details
+  const fee = (BigInt(totals.total) * BigInt(world.kit.settings().fee_permille)) / 1000n
+  totals.fee = String(fee)
+  totals.earnings = String(BigInt(totals.subtotal) - fee)
+  transaction.invoice_number = `1-${world.transactions.size}`
+  move(world, transaction, 'completed')
+}
+
+/** A card is declined; the checkout stays open. */
+export function decline(world: World, transaction: Transaction, error_code: string): void {
+  transaction.payments.unshift(attempt(world, transaction, error_code))
+  transaction.updated_at = world.kit.now().toISOString()
+  tell(world, 'transaction.payment_failed', transaction)
+}
+
+/** The control API's `complete` for a transaction. Throws ControlError 400 and 409. */
+export function completeTransaction(
+  world: World,
+  transaction: Transaction,
+  input: CompleteInput,
+): Transaction | Adjustment {
+  const { id, status } = transaction
+  if (input['dispute'] !== undefined) return dispute(world, transaction, input['dispute'])
+  if (input.outcome === 'authorized') throw new ControlError(400, 'bad_outcome', 'There are no holds here.')
+  if (status === 'paid' && input.outcome === 'succeeded') finish(world, transaction)
+  else if (status !== 'draft' && status !== 'ready') throw wrongState(id, status)
+  else if (input.outcome === 'succeeded') pay(world, transaction)
+  else if (input.reason === undefined) move(world, transaction, 'canceled')
+  else if (input.reason === 'past_due') {
+    decline(world, transaction, 'declined')
+    move(world, transaction, 'past_due')
+  } else decline(world, transaction, input.reason)
+  return transaction
+}
+
+function dispute(world: World, transaction: Transaction, step: unknown): Adjustment {
+  const made = [...world.adjustments.values()].filter(
+    ({ transaction_id }) => transaction_id === transaction.id,
+  )
+  const has = (action: string) => made.some((adjustment) => adjustment.action === action)
+  const may_open = step === 'open' && transaction.status === 'completed' && !has('chargeback')
+  const may_win = step === 'won' && has('chargeback') && !has('chargeback_reverse')
+  if (!may_open && !may_win) throw wrongState(transaction.id, transaction.status)
+  const action = may_open ? 'chargeback' : 'chargeback_reverse'
+  return adjust(world, transaction, { action, reason: 'fraud', amount: undefined, status: 'approved' })
+}
+
+function move(world: World, transaction: Transaction, status: Transaction['status']): void {
+  transaction.status = status
+  transaction.updated_at = world.kit.now().toISOString()
+  tell(world, `transaction.${status}`, transaction)
+}
+
+function attempt(
+  world: World,
+  transaction: Transaction,
+  error_code: string | null,
+): Transaction['payments'][number] {
+  const now = world.kit.now().toISOString()
+  const { random } = world.kit
+  return {
+    payment_attempt_id: random.uuid(),
+    stored_payment_method_id: random.uuid(),
+    amount: transaction.details.totals.total,
+    status: error_code === null ? 'captured' : 'error',
+    error_code,
+    created_at: now,
+    captured_at: error_code === null ? now : null,
+  }
+}
+
+function invalid(field: string, message: string): VendorError {
+  return new VendorError(400, 'bad_request', `Invalid request: ${field}`, [{ field, message }])
+}

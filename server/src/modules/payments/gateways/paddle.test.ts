@@ -1,0 +1,317 @@
+import { createHmac } from 'node:crypto'
+import { Paddle } from '@paddle/paddle-node-sdk'
+import type { CreatePaymentInput, WebhookRequest } from '@kopilka/extension'
+import { GatewayMisconfigured, GatewayUnavailable } from '@kopilka/extension'
+import type { Emulator } from '@kopilka/emulators/emulator'
+import { startPaddleEmulator } from '@kopilka/emulators/paddle'
+import type { Adjustment, Transaction } from '@kopilka/emulators/paddle'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { newContext, newId } from '../../../../test/gateway-contract.ts'
+import vectors from '../../../../test/vectors/paddle.json' with { type: 'json' }
+import paddle from './paddle.ts'
+
+const KEYS = { api_key: 'pdl_sdbx_apikey_canary0123456789', webhook_secret: 'pdl_ntfset_canary0123456789' }
+const context = newContext()
+let emulator: Emulator
+beforeAll(async () => {
+  emulator = await startPaddleEmulator({ settings: KEYS })
+})
+afterEach(() => emulator.control.reset())
+afterAll(() => emulator.close())
+
+const configOf = (changes: object = {}) =>
+  paddle.configSchema.parse({ ...KEYS, base_url: emulator?.base_url, ...changes })
+const transactions = () => emulator.control.objects({ collection: 'transactions' }).items as Transaction[]
+const adjustments = () => emulator.control.objects({ collection: 'adjustments' }).items as Adjustment[]
+
+function purchase(changes: Partial<CreatePaymentInput> = {}): CreatePaymentInput {
+  return {
+    payment_id: newId('pay'),
+    payment_number: 1,
+    order_id: newId('ord'),
+    customer_id: newId('cus'),
+    amount: 59_900n,
+    currency: 'USD',
+    description: '100 tokens',
+    return_url: 'https://shop.example/return?order=1',
+    capture: true,
+    save_method: false,
+    locale: 'en',
+    expires_at: new Date(Date.now() + 3_600_000),
+    ...changes,
+  }
+}
+
+async function paid(input = purchase()) {
+  const { external_id = '' } = await paddle.createPayment(configOf(), input, context)
+  emulator.control.complete(external_id, 'succeeded')
+  return { ...input, external_id }
+}
+
+const refundOf = (payment: Awaited<ReturnType<typeof paid>>, amount: bigint) => {
+  const is_full = amount === payment.amount
+  return { refund_id: newId('re'), payment, amount, currency: 'USD', reason: 'unhappy', is_full }
+}
+
+const seconds = Math.floor(Date.now() / 1000)
+const sign = (body: string, time = seconds, secret = KEYS.webhook_secret) =>
+  `ts=${time};h1=${createHmac('sha256', secret).update(`${time}:${body}`).digest('hex')}`
+
+function parse(body: string, signature = sign(body), settings: object = {}, now = new Date(seconds * 1000)) {
+  const request: WebhookRequest = {
+    method: 'POST',
+    path: '/webhooks/payments/paddle',
+    headers: { 'paddle-signature': signature },
+    query: {},
+    raw_body: Buffer.from(body),
+    remote_address: '127.0.0.1',
+  }
+  return paddle.parseWebhook(configOf(settings), request, { ...context, now })
+}
+
+const eventText = (event_type: string, data: object) =>
+  JSON.stringify({ event_id: 'evt_1', event_type, occurred_at: '2026-08-01T10:00:00.000000Z', data })
+
+describe('a notification of Paddle', () => {
+  const parseVector = (header: string, settings: object = {}, at_ms = vectors.ts * 1000) =>
+    parse(vectors.rawBody, header, { webhook_secret: vectors.secret, ...settings }, new Date(at_ms))
+
+  it.each([vectors.header, vectors.header_rotated])(
+    'is taken under the known signature %.40s',
+    async (header) => {
+      const event = {
+        external_event_id: 'evt_01test',
+        kind: 'payment',
+        external_id: 'txn_01test',
+        trust: 'signed',
+      }
+      expect(await parseVector(header)).toMatchObject({ verdict: 'accepted', events: [event] })
+    },
+  )
+
+  it.each([
+    ['two times', `ts=${vectors.ts};${vectors.header}`],
+    ['no proof', `ts=${vectors.ts}`],
+    ['a proof of another scheme', `ts=${vectors.ts};h2=${vectors.h1}`],
+    ['a proof in capitals', `ts=${vectors.ts};h1=${vectors.h1.toUpperCase()}`],
+    ['a thousand proofs', `${vectors.header}${';h1=00'.repeat(1000)}`],
+  ])('is refused with %s', async (_what, header) => {
+    expect(await parseVector(header)).toMatchObject({ verdict: 'refused', status: 401 })
+  })
+
+  it('is refused under the API key or another secret, and an hour later or sooner', async () => {
+    for (const webhook_secret of ['pdl_ntfset_somebody_elses', 'pdl_ntfset_01test_vectorsecreT']) {
+      expect(await parseVector(vectors.header, { webhook_secret })).toMatchObject({ verdict: 'refused' })
+    }
+    for (const hours of [1, -1]) {
+      const at_ms = vectors.ts * 1000 + hours * 3_600_000
+      expect(await parseVector(vectors.header, {}, at_ms)).toMatchObject({ verdict: 'refused' })
+    }
+  })
+
+  it('signed here is taken by the official package, which refuses it under another secret', async () => {
+    const official = new Paddle(KEYS.api_key)
+    const body = eventText('transaction.completed', { id: 'txn_1' })
+    const now = Math.floor(Date.now() / 1000)
+    expect(await official.webhooks.isSignatureValid(body, KEYS.webhook_secret, sign(body, now))).toBe(true)
+    expect(await official.webhooks.isSignatureValid(body, 'pdl_ntfset_other', sign(body, now))).toBe(false)
+    // What the official package takes, this gateway takes: the same bytes under the same header.
+    expect(await parse(body, sign(body, now), {}, new Date())).toMatchObject({ verdict: 'accepted' })
+  })
+
+  const adjustment = {
+    id: 'adj_1',
+    transaction_id: 'txn_1',
+    reason: '[re_9] unhappy',
+    status: 'approved',
+    currency_code: 'USD',
+    totals: { total: '59900' },
+  }
+  it.each([
+    [
+      'transaction.paid',
+      { id: 'txn_1', custom_data: { payment_id: 'pay_1' } },
+      { kind: 'payment', payment_id: 'pay_1' },
+    ],
+    [
+      'transaction.payment_failed',
+      { id: 'txn_1', custom_data: null },
+      { kind: 'payment', external_id: 'txn_1' },
+    ],
+    [
+      'adjustment.updated',
+      { ...adjustment, action: 'refund' },
+      { kind: 'refund', external_id: 'adj_1', refund_id: 're_9', payment_external_id: 'txn_1' },
+    ],
+    [
+      'adjustment.created',
+      { ...adjustment, action: 'chargeback' },
+      {
+        kind: 'dispute',
+        dispute: { external_id: 'chargeback:txn_1', status: 'open', amount: 59_900n, currency: 'USD' },
+      },
+    ],
+    [
+      'adjustment.created',
+      { ...adjustment, action: 'chargeback_reverse' },
+      { kind: 'dispute', dispute: { external_id: 'chargeback:txn_1', status: 'won' } },
+    ],
+    [
+      'subscription.past_due',
+      { id: 'sub_1', status: 'past_due' },
+      { kind: 'subscription', external_id: 'sub_1', data: { status: 'past_due' } },
+    ],
+  ])('%s of %j says what happened', async (type, data, event) => {
+    expect(await parse(eventText(type, data))).toMatchObject({
+      events: [{ trust: 'signed', type, ...event }],
+    })
+  })
+
+  it.each([
+    ['adjustment.created', { ...adjustment, action: 'credit' }],
+    ['adjustment.created', { id: 'adj_1', action: 'chargeback' }],
+    ['customer.updated', { id: 'ctm_1' }],
+    ['transaction.completed', {}],
+  ])('%s of %j is nothing to do', async (type, data) => {
+    expect(await parse(eventText(type, data))).toEqual({ verdict: 'accepted', events: [] })
+  })
+})
+
+describe('a payment at Paddle', () => {
+  it('is asked for with tax inside the price, our ids, and the page of the owner', async () => {
+    const product_id = `pro_01${'a'.repeat(24)}`
+    const input = purchase()
+    const settings = { product_id, checkout_url: 'https://shop.example/pay' }
+    const created = await paddle.createPayment(configOf(settings), input, context)
+    expect(created.checkout_url).toBe(`https://shop.example/pay?_ptxn=${created.external_id}`)
+    const [made] = transactions()
+    expect(made).toMatchObject({
+      custom_data: { payment_id: input.payment_id, order_id: input.order_id },
+      items: [{ quantity: 1, price: { product_id, tax_mode: 'internal', unit_price: { amount: '59900' } } }],
+      details: { totals: { total: '59900', tax: '9983', subtotal: '49917' } },
+    })
+  })
+
+  it('tells the vendor’s fee, the time and what was given back', async () => {
+    const payment = await paid()
+    await paddle.refund?.(configOf(), refundOf(payment, 100n), context)
+    const told = await paddle.getPayment(configOf(), payment, context)
+    expect(told).toMatchObject({
+      status: 'succeeded',
+      amount: 59_900n,
+      fee: 2995n,
+      refunded_amount: 100n,
+      is_test: true,
+    })
+    expect(told?.paid_at).toBeInstanceOf(Date)
+  })
+
+  it('is pending after a declined attempt, failed when past due, and takes no chosen method', async () => {
+    const input = purchase()
+    const { external_id = '' } = await paddle.createPayment(configOf(), input, context)
+    const told = () => paddle.getPayment(configOf(), { ...input, external_id }, context)
+    emulator.control.complete(external_id, { outcome: 'canceled', reason: 'fraud' })
+    expect((await told())?.status).toBe('pending')
+    emulator.control.complete(external_id, { outcome: 'canceled', reason: 'past_due' })
+    expect(await told()).toMatchObject({ status: 'failed', failure_reason: 'declined' })
+    expect(await paddle.createPayment(configOf(), purchase({ method: 'card' }), context)).toMatchObject({
+      status: 'failed',
+    })
+  })
+
+  it('is found by our id beyond the vendor’s first page, and not made again', async () => {
+    const input = purchase()
+    const first = await paddle.createPayment(configOf(), input, context)
+    for (let count = 0; count < 70; count++) await paddle.createPayment(configOf(), purchase(), context)
+    expect((await paddle.createPayment(configOf(), input, newContext())).external_id).toBe(first.external_id)
+    const range = { from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 60_000) }
+    const listed: string[] = []
+    let cursor: string | undefined
+    do {
+      const page = await paddle.listPayments?.(
+        configOf(),
+        { ...range, ...(cursor ? { cursor } : {}) },
+        context,
+      )
+      listed.push(...(page?.items ?? []).map(({ external_id }) => external_id))
+      cursor = page?.next_cursor
+    } while (cursor !== undefined)
+    expect([listed.length, new Set(listed).size]).toEqual([71, 71])
+  })
+})
+
+describe('money given back by Paddle', () => {
+  it('is pending until approved, and failed when rejected', async () => {
+    emulator.control.settings({ refund_outcome: 'pending_approval' })
+    const outcomes = { succeeded: 'succeeded', canceled: 'failed' } as const
+    for (const [outcome, status] of Object.entries(outcomes)) {
+      const input = refundOf(await paid(), 100n)
+      const refund = await paddle.refund?.(configOf(), input, context)
+      expect(refund).toMatchObject({ status: 'pending', amount: 100n, refund_id: input.refund_id })
+      const external_id = refund?.external_id ?? ''
+      emulator.control.complete(external_id, outcome as 'succeeded' | 'canceled')
+      expect(await paddle.getRefund?.(configOf(), { ...input, external_id }, context)).toMatchObject({
+        status,
+      })
+      expect(await paddle.getRefund?.(configOf(), input, context)).toMatchObject({ status, external_id })
+    }
+  })
+
+  it('in full names no item, in part the item and the amount', async () => {
+    await paddle.refund?.(configOf(), refundOf(await paid(), 59_900n), context)
+    await paddle.refund?.(configOf(), refundOf(await paid(), 5n), context)
+    expect(adjustments().map(({ type, totals }) => [type, totals.total])).toEqual([
+      ['partial', '5'],
+      ['full', '59900'],
+    ])
+  })
+
+  it('waits while the vendor still works on the payment, and is refused for an unpaid one', async () => {
+    emulator.control.settings({ completion: 'later' })
+    const payment = await paid()
+    const input = refundOf(payment, 100n)
+    await expect(paddle.refund?.(configOf(), input, context)).rejects.toBeInstanceOf(GatewayUnavailable)
+    emulator.control.complete(payment.external_id, 'succeeded')
+    expect(await paddle.refund?.(configOf(), input, context)).toMatchObject({ status: 'succeeded' })
+    const unpaid = purchase()
+    const { external_id = '' } = await paddle.createPayment(configOf(), unpaid, context)
+    expect(
+      await paddle.refund?.(configOf(), refundOf({ ...unpaid, external_id }, 1n), context),
+    ).toMatchObject({ status: 'failed' })
+  })
+
+  it('is listed by the time it was made, chargebacks left out', async () => {
+    const payment = await paid()
+    const refund = await paddle.refund?.(configOf(), refundOf(payment, 100n), context)
+    emulator.control.complete(payment.external_id, { outcome: 'canceled', dispute: 'open' })
+    const range = { from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 60_000) }
+    const listed = await paddle.listRefunds?.(configOf(), range, context)
+    expect(listed?.items).toMatchObject([
+      { external_id: refund?.external_id, payment_external_id: payment.external_id },
+    ])
+    expect(await paddle.listRefunds?.(configOf(), { from: new Date(0), to: range.from }, context)).toEqual({
+      items: [],
+    })
+  })
+})
+
+describe('the settings of Paddle', () => {
+  it('tell the mode by the key and take nothing else for a key or a secret', () => {
+    const live = { ...KEYS, api_key: 'pdl_live_apikey_0123456789abcdef' }
+    expect(paddle.isTest(paddle.configSchema.parse(live))).toBe(false)
+    const swapped = { api_key: KEYS.webhook_secret, webhook_secret: KEYS.api_key }
+    expect(paddle.configSchema.safeParse(swapped).success).toBe(false)
+    expect(paddle.configSchema.safeParse({ ...KEYS, checkout_url: 'http://shop.example' }).success).toBe(
+      false,
+    )
+  })
+
+  it('are in good health with the right key only', async () => {
+    expect(await paddle.checkHealth?.(configOf(), context)).toEqual({ ok: true, detail: 'sandbox account' })
+    const wrong = configOf({ api_key: 'pdl_sdbx_apikey_wrong0123456789' })
+    expect(await paddle.checkHealth?.(wrong, context)).toMatchObject({ ok: false })
+    await expect(paddle.createPayment(wrong, purchase(), context)).rejects.toBeInstanceOf(
+      GatewayMisconfigured,
+    )
+  })
+})
