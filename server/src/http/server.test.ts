@@ -435,6 +435,40 @@ describe('answers', () => {
   })
 })
 
+describe('too much to do', () => {
+  test('some are turned away with a time to come back, probes are answered, and it passes', async () => {
+    const other = await openLab((app, kit) => {
+      addRoute(app, kit, {
+        method: 'GET',
+        url: '/x',
+        who: { anonymous: true },
+        summary: 'x',
+        tag: 't',
+        answer: z.object({ ok: z.boolean() }),
+        read: () => ({ ok: true }),
+      })
+    })
+    const ask = async (url: string): Promise<number> => (await other.app.inject(url)).statusCode
+    expect(await ask('/x')).toBe(200)
+    // Turns of 0.7 s, until the plugin has looked at the average of a whole second of them.
+    for (let turn = 0; turn < 5; turn++) {
+      const until = performance.now() + 700
+      while (performance.now() < until);
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const refused = await other.app.inject('/x')
+    expect([refused.statusCode, refused.json().code, refused.headers['retry-after']]).toEqual([
+      503,
+      'overloaded',
+      '5',
+    ])
+    expect([await ask('/healthz'), await ask('/nothing')]).toEqual([200, 503])
+    await new Promise((resolve) => setTimeout(resolve, 2_500))
+    expect(await ask('/x')).toBe(200)
+    await other.close()
+  })
+})
+
 describe('other settings', () => {
   test('pages of listed origins may call; no other origin, and not null', async () => {
     const other = await openLab(
@@ -501,7 +535,7 @@ describe('other settings', () => {
   })
 
   test('forwarded addresses and ids are believed from a trusted proxy only', async () => {
-    const route = (app: Lab['app'], kit: Lab['kit']) =>
+    const route = (app: Lab['app'], kit: Lab['kit']): void => {
       addRoute(app, kit, {
         method: 'GET',
         url: '/ip',
@@ -511,6 +545,10 @@ describe('other settings', () => {
         answer: z.object({ ip: z.string() }),
         read: ({ ip }) => ({ ip }),
       })
+      app.get('/origin', { config: { who: { anonymous: true } } }, ({ protocol, host }, reply) =>
+        reply.send(`${protocol} ${host}`),
+      )
+    }
     const headers = {
       'x-forwarded-for': '6.6.6.6, 203.0.113.9',
       'x-real-ip': '6.6.6.6',
@@ -523,6 +561,13 @@ describe('other settings', () => {
     const around = await ask(trusting, '198.51.100.7')
     expect(around.json().ip).toBe('198.51.100.7')
     expect(around.headers['x-request-id']).toMatch(/^req_/)
+    // Whoever is no proxy of ours cannot say under which name and protocol he came.
+    const spoofed = await trusting.app.inject({
+      url: '/origin',
+      remoteAddress: '198.51.100.7',
+      headers: { host: 'real.example', 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' },
+    })
+    expect(spoofed.body).toBe('http real.example')
     const odd = await trusting.app.inject({
       url: '/ip',
       remoteAddress: '10.1.2.3',

@@ -80,8 +80,11 @@ const HEADERS_MAX = 100
  * Cyrillic.
  */
 const PARAMETER_MAX = 2_640
-/** The event loop answers nobody for this long: better to turn some away than to let all wait. */
-const LOOP_DELAY_MAX_MS = 1_000
+/**
+ * The average turn of the event loop takes this long: a request waits for several turns, so better to turn
+ * some away than to let all wait. A server that is merely busy has turns of a few milliseconds.
+ */
+const LOOP_DELAY_MAX_MS = 500
 const ANONYMOUS_PER_MINUTE = 100
 
 /**
