@@ -251,7 +251,7 @@ function spendBatchRoute(
       })
       const done = await spendMany(
         ledger,
-        wishes.filter((wish) => !(wish instanceof DomainError)),
+        wishes.filter((wish): wish is NewSpend => !(wish instanceof DomainError)),
       )
       const results = wishes.map((wish) => (wish instanceof DomainError ? { error: wish } : done.shift()))
       return { items: results.map(schemas.spendResultWire) }

@@ -11,6 +11,7 @@ import {
   unitCode,
 } from '#http/wire'
 import { assert } from '#kernel/errors'
+import { wireJson } from '#kernel/json'
 import type { GrantState } from './grants.ts'
 import type { Spend, SpendResult } from './spends.ts'
 import type { Unit } from './units.ts'
@@ -168,7 +169,9 @@ export function spendResultWire(
   assert(result, 'an item was left without an answer')
   if ('spend' in result) return { spend: result.spend, error: null }
   const { facts, status, code, message } = result.error
-  return { spend: null, error: { ...facts, status, code, detail: message } }
+  // Facts hold amounts as bigint; what is passed on loosely must be JSON already.
+  const told = JSON.parse(wireJson(facts)) as Record<string, unknown>
+  return { spend: null, error: { ...told, status, code, detail: message } }
 }
 
 /** Written by hand for the hot path; a test compares it with {@link spend}. */
