@@ -28,6 +28,10 @@ const COMMANDS: Readonly<Record<string, { about: string; run: (words: string[]) 
     about: 'check every invariant of the books; exit code 1 when one is broken',
     run: async () => (await import('./commands/verify.ts')).verifyCommand(),
   },
+  reconcile: {
+    about: 'reconcile --gateway ID [--from DAY] [--to DAY]: compare a gateway’s own list with the books',
+    run: async (words) => (await import('./commands/reconcile.ts')).reconcileCommand(words),
+  },
   doctor: {
     about: 'examine every setting and dependency, with advice',
     run: async () => (await import('./commands/doctor.ts')).doctorCommand(),

@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startWorld, type World } from '../../../test/world.ts'
+import { SHOP } from '../../../test/world-settings.ts'
+import { reconcile } from './reconciliation.ts'
+
+let world: World
+beforeAll(async () => {
+  world = await startWorld()
+})
+afterAll(() => world?.close())
+
+const run = () => {
+  const now = Date.now()
+  const range = { from: new Date(now - 3_600_000), to: new Date(now + 3_600_000) }
+  return reconcile(world.app.db, world.app.payments, { gateway: 'yookassa', ...range })
+}
+const buy = async (): Promise<{ id: string; external_id: string }> => {
+  const customer_id = await world.customer()
+  const { payment } = await world.order({ customer_id, product_key: 'minutes_30' })
+  world.yookassa.control.complete(payment.external_id, 'succeeded')
+  await world.eventually(
+    'paid',
+    async () => (await world.call('GET', `/v1/payments/${payment.id}`)).body['status'] === 'succeeded',
+  )
+  return payment
+}
+
+describe('reconciliation with a gateway', () => {
+  it('finds nothing when both sides say the same, and changes nothing whatever it finds', async () => {
+    const paid = await buy()
+    await world.call('POST', `/v1/payments/${paid.id}/refunds`, { amount: 5000, reason: 'in part' })
+    await world.order({ customer_id: await world.customer(), product_key: 'minutes_30' })
+    const before = await world.digest()
+    const found = await run()
+    expect(found.differences).toEqual([])
+    expect(found).toMatchObject({
+      payments_here: 2,
+      payments_at_vendor: 2,
+      refunds_here: 1,
+      refunds_at_vendor: 1,
+    })
+    expect(await world.digest()).toBe(before)
+  })
+
+  it('names what is paid there and not here, what is here and not there, and sums that differ', async () => {
+    const paid = await buy()
+    const change = (what: string) =>
+      world.app.db.pool.query(`update payments.payments set ${what} where id = $1`, [paid.id])
+    await change('captured_amount = 19999')
+    expect((await run()).differences).toContainEqual(
+      expect.objectContaining({
+        kind: 'payment_amount_differs',
+        id: paid.id,
+        ours: '19999 RUB',
+        theirs: '20000 RUB',
+      }),
+    )
+    await change(`captured_amount = 0, status = 'pending'`)
+    expect((await run()).differences).toContainEqual(
+      expect.objectContaining({
+        kind: 'payment_status_differs',
+        id: paid.id,
+        ours: 'pending',
+        theirs: 'succeeded',
+      }),
+    )
+    await change(`captured_amount = 20000, status = 'succeeded'`)
+    expect((await run()).differences).toEqual([])
+    // The vendor knows nothing any more: everything of ours that took money is named.
+    world.yookassa.control.reset()
+    world.yookassa.control.settings({ ...SHOP })
+    const lost = (await run()).differences
+    expect(lost).toContainEqual(expect.objectContaining({ kind: 'payment_missing_at_vendor', id: paid.id }))
+    expect(lost.map(({ kind }) => kind)).toContain('refund_missing_at_vendor')
+    expect(lost.every(({ proposed }) => proposed.length > 20)).toBe(true)
+  })
+
+  it('refuses a range that makes no sense and a gateway without a list', async () => {
+    const now = new Date()
+    const ask = (gateway: string, from: Date, to: Date) =>
+      reconcile(world.app.db, world.app.payments, { gateway, from, to })
+    await expect(ask('yookassa', now, now)).rejects.toMatchObject({ code: 'invalid_request' })
+    await expect(ask('yookassa', new Date(0), now)).rejects.toMatchObject({ code: 'invalid_request' })
+    await expect(ask('sandbox', new Date(now.getTime() - 1000), now)).rejects.toMatchObject({
+      code: 'invalid_state',
+    })
+    await expect(ask('nobody', new Date(now.getTime() - 1000), now)).rejects.toMatchObject({
+      code: 'gateway_not_available',
+    })
+  })
+})
