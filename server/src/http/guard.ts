@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import { AssertionFailed, OperationalError, TooManyRequests, Unauthenticated } from '#kernel/errors'
 import { createRateLimiter } from '#kernel/rate-limiter'
-import { type Actor, anonymousActor, checkWho } from './actor.ts'
+import { type Actor, anonymousActor, checkLook, checkWho } from './actor.ts'
 import { addressKey } from './client-address.ts'
 import type { LoggedRoute } from './request-log.ts'
 import type { Who } from './who.ts'
@@ -95,14 +95,14 @@ function guardHook(
       try {
         caller = authenticate(request)
       } catch (error) {
-        done(limits.refusal(request, error) as Error)
+        refuse(limits, request, { error, done })
         return
       }
     }
     if (caller instanceof Promise) {
       caller.then(
         (actor) => admit(limits, request, { actor, route, done }),
-        (error: unknown) => done(limits.refusal(request, error) as Error),
+        (error: unknown) => refuse(limits, request, { error, done }),
       )
     } else {
       admit(limits, request, { actor: caller, route, done })
@@ -125,11 +125,20 @@ function admit(
       limits.count(route.bucket + actor.id, route.per_minute)
     }
     checkWho(actor, route.who)
+    checkLook(actor, request.method, route.who)
   } catch (error) {
     done(error as Error)
     return
   }
   done()
+}
+
+function refuse(
+  limits: Limits,
+  request: FastifyRequest,
+  { error, done }: { error: unknown; done: Done },
+): void {
+  done(limits.refusal(request, error) as Error)
 }
 
 interface GuardedRoute {
