@@ -119,9 +119,9 @@ export function realFrozenClock(): MovableClock {
   return frozenClock(new Date())
 }
 
-/** Waits until the condition holds; throws what it still says after 10 s. */
-export async function until(what: string, probe: () => unknown): Promise<void> {
-  const deadline = performance.now() + 10_000
+/** Waits until the condition holds; throws when it does not within `timeout_ms`. */
+export async function until(what: string, probe: () => unknown, timeout_ms = 20_000): Promise<void> {
+  const deadline = performance.now() + timeout_ms
   while (!(await probe())) {
     if (performance.now() > deadline) throw new Error(`it did not come about: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))

@@ -26,7 +26,7 @@ afterAll(() => database.close())
 beforeEach(async () => {
   await run('truncate notifications.webhook_endpoints, notifications.webhook_events cascade')
   clock = realFrozenClock()
-  lab = webhookLab(database.db, clock, { timeout_ms: 300 })
+  lab = webhookLab(database.db, clock, { timeout_ms: 15_000 })
   app = await startReceiver()
 })
 afterEach(async () => {
@@ -133,7 +133,7 @@ describe('an event', () => {
     lab.dispatcher({ per_endpoint: 16 })
     const payloads = Array.from({ length: 1000 }, (_, n) => payload(n))
     for (let at = 0; at < 1000; at += 200) await publish(...payloads.slice(at, at + 200))
-    await until('all arrived', () => app.received.length >= 1000)
+    await until('all arrived', () => app.received.length >= 1000, 50_000)
     await settled('succeeded')
     expect(app.received.length).toBe(1000)
     expect(new Set(app.received.map(({ id }) => id)).size).toBe(1000)
@@ -142,7 +142,7 @@ describe('an event', () => {
     )
     expect(new Set(told)).toEqual(new Set(payloads.map(({ payment_id }) => payment_id)))
     expect((await rows()).every(({ attempts }) => attempts === 1)).toBe(true)
-  }, 60_000)
+  }, 90_000)
 })
 
 describe('a message that fails', () => {
@@ -206,6 +206,8 @@ describe('a message that fails', () => {
   })
 
   test('shows only what kind of failure it was', async () => {
+    await lab.stop()
+    lab = webhookLab(database.db, clock, { timeout_ms: 500 })
     await endpoint({ url: `${app.url}/slow`, event_types: ['payment.succeeded'] })
     const inner = await endpoint({ url: 'http://localhost:6379/', event_types: ['payment.succeeded'] })
     const closed = await startReceiver()
@@ -242,7 +244,7 @@ describe('a message that fails', () => {
 
   test('or hangs takes no room from other endpoints', async () => {
     await lab.stop()
-    lab = webhookLab(database.db, clock, { timeout_ms: 3_000 })
+    lab = webhookLab(database.db, clock, { timeout_ms: 60_000 })
     for (let n = 0; n < 6; n++) await endpoint({ url: `${app.url}/hangs` })
     await endpoint({ url: `${app.url}/works` })
     app.answer = (response, { path }) => {
@@ -254,9 +256,9 @@ describe('a message that fails', () => {
     for (let n = 0; n < 4; n++)
       await publish(...Array.from({ length: 10 }, (_, one) => payload(n * 10 + one)))
     await until('the one that works got all', () => works() === 40)
-    expect(performance.now() - begun).toBeLessThan(2_500)
+    expect(performance.now() - begun).toBeLessThan(10_000)
     // Four at once of each that hangs, and no more.
-    expect(app.received.length - works()).toBe(24)
+    await until('the others hang', () => app.received.length - works() === 24)
   })
 })
 
