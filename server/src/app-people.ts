@@ -9,6 +9,7 @@ import type { SecretBox } from '#kernel/secrets'
 import {
   createPeople,
   createPeopleAuthenticator,
+  impersonationRoutes,
   mailPageRoutes,
   meRoutes,
   permissionsOfMany,
@@ -125,6 +126,7 @@ export function assemblePeople(db: Db, process: Settings, parts: Parts): PeopleA
       signInRoutes(http, kit, routes)
       vendorSignInRoutes(http, kit, routes)
       meRoutes(http, kit, routes)
+      impersonationRoutes(http, kit, routes)
       mailPageRoutes(http, kit, routes)
     },
     wireJobs: () => wirePeopleJobs(db, people, mailer?.send),

@@ -63,3 +63,13 @@ export function checkWho(actor: Actor, who: Who): void {
     who.staff === undefined ? {} : { permission: who.staff },
   )
 }
+
+/**
+ * Whoever looks through another's eyes sees and changes nothing, whatever that person may do. Throws
+ * {@link MissingScope}.
+ */
+export function checkLook(actor: Actor, method: string, who: Who): void {
+  if (actor.kind !== 'user' || actor.impersonator_id === undefined) return
+  if (method === 'GET' || method === 'HEAD' || who.anonymous || who.proof !== undefined) return
+  throw new MissingScope('A look through somebody’s eyes changes nothing.')
+}

@@ -56,3 +56,6 @@ export { assignCustomer, getUser, isCustomerTaken, listUsers, setDisabled, updat
 export type { User } from './users.ts'
 export { vendorSignInRoutes } from './vendor-sign-in-routes.ts'
 export { eraseUser } from './erasure.ts'
+export { impersonationRoutes } from './impersonation-routes.ts'
+export { startImpersonation } from './impersonation.ts'
+export type { Impersonation } from './impersonation.ts'
