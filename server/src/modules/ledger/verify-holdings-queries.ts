@@ -200,24 +200,25 @@ export function heldAgainstHolds(sql: Sql, limit: number): Promise<string[]> {
   )
 }
 
-/** I11 and I12: a hold's transfers say what the hold says. */
+/** I11 and I12: a hold's transfers say what the hold says, and every hold they name is there. */
 export function holdsAgainstTransfers(sql: Sql, limit: number): Promise<string[]> {
   return sentences(
     sql,
     raw<{ detail: string }>`
     select format('hold %s: it is %s with %s of %s captured, its transfers say %s captured and %s released',
-      h.id,
-      h.status, h.captured, h.amount, t.captured, t.released) as detail
+      coalesce(h.id, t.hold_id), coalesce(h.status, 'not there'), h.captured, h.amount, t.captured, t.released)
+      as detail
     from ledger.holds h
-    cross join lateral (
-      select coalesce(sum(x.amount) filter (where x.kind = 'hold'), 0) as placed,
+    full join (
+      select x.hold_id, coalesce(sum(x.amount) filter (where x.kind = 'hold'), 0) as placed,
         coalesce(sum(x.amount) filter (where x.kind in ('capture', 'late_capture')), 0) as captured,
         coalesce(sum(x.amount) filter (where x.kind = 'capture'), 0) as captured_in_time,
         coalesce(sum(x.amount) filter (where x.kind = 'release'), 0) as released
       from ledger.transfers x
-      where x.hold_id = h.id and x.wallet_id in (h.wallet_id, h.closed_wallet_id)
-        and x.sequence >= case when x.wallet_id = h.wallet_id then h.placed_sequence else 0 end) t
-    where t.placed <> h.amount
+      where x.hold_id is not null
+      group by x.hold_id) t on t.hold_id = h.id
+    where h.id is null or t.hold_id is null
+      or t.placed <> h.amount
       or t.captured <> h.captured
       or t.captured_in_time + t.released <> case when h.status = 'placed' then 0 else h.amount end
     limit ${limit}`,

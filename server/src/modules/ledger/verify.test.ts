@@ -335,6 +335,12 @@ const CORRUPTIONS: [what: string, statements: string[], invariant: string, detai
     'it is captured with 14 of 20 captured, its transfers say 15',
   ],
   [
+    'a captured hold is deleted',
+    [`delete from ledger.holds where status = 'captured'`],
+    'holds_fit_their_transfers',
+    'it is not there with',
+  ],
+  [
     'a hold never ends',
     [`update ledger.holds set expires_at = expires_at - interval '30 days' where status = 'placed'`],
     'holds_end_in_time',
