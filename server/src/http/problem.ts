@@ -213,7 +213,8 @@ function noted(error: unknown, request: FastifyRequest, base_url: string): Rende
   // A person's browser asks for the key, which is then the user name; a program's request must not open a
   // dialog.
   if (rendered.problem.status === 401 && request.headers.accept?.includes('text/html')) {
-    rendered.headers['www-authenticate'] += ', Basic realm="kopilka", charset="UTF-8"'
+    // Alone: browsers read one challenge a line and do not know the other.
+    rendered.headers['www-authenticate'] = 'Basic realm="kopilka", charset="UTF-8"'
   }
   request.failure = { code: rendered.problem.code, fault: rendered.fault, error }
   return rendered
