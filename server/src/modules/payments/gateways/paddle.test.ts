@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { createServer } from 'node:http'
 import { Paddle } from '@paddle/paddle-node-sdk'
 import type { CreatePaymentInput, WebhookRequest } from '@kopilka/extension'
 import { GatewayMisconfigured, GatewayUnavailable } from '@kopilka/extension'
@@ -237,6 +238,29 @@ describe('a payment at Paddle', () => {
       cursor = page?.next_cursor
     } while (cursor !== undefined)
     expect([listed.length, new Set(listed).size]).toEqual([71, 71])
+  })
+})
+
+describe('a list of Paddle', () => {
+  it('shows ours beside foreign things of an unknown form, and passes over none of ours', async () => {
+    const input = purchase()
+    await paddle.createPayment(configOf(), input, context)
+    const [ours] = transactions()
+    const foreign = { id: 'txn_x', details: null, custom_data: null }
+    let data: object[] = [foreign, { ...ours }]
+    const server = createServer((_request, response) => {
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ data, meta: { pagination: { next: null, has_more: false } } }))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const address = server.address()
+    const port = typeof address === 'object' ? address?.port : 0
+    const config = configOf({ base_url: `http://127.0.0.1:${port}` })
+    expect(await paddle.getPayment(config, input, context)).toMatchObject({ external_id: ours?.id })
+    data = [{ ...foreign, custom_data: { payment_id: input.payment_id } }]
+    await expect(paddle.getPayment(config, input, context)).rejects.toBeInstanceOf(GatewayUnavailable)
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
   })
 })
 

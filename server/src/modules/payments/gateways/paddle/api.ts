@@ -29,6 +29,9 @@ const ListObject = z.object({
   data: z.array(z.unknown()),
   meta: z.object({ pagination: z.object({ next: z.string().nullish(), has_more: z.boolean() }) }),
 })
+/** By these ours are told from what else the account sells, whatever form that has. */
+const OurTransaction = z.object({ custom_data: z.object({ payment_id: z.string() }) })
+const OurAdjustment = z.object({ reason: z.string().refine((reason) => refundIdIn(reason) !== undefined) })
 const ErrorObject = z.object({
   error: z.object({ code: z.string().max(100), detail: z.string().optional() }),
 })
@@ -112,7 +115,7 @@ export function readTransactions(
   query: Readonly<Record<string, string>>,
 ): Promise<ListPage<TransactionObject>> {
   const search = { ...query, include: 'adjustments', per_page: '30' }
-  return readPage(seller, '/transactions', search, TransactionObject)
+  return readPage(seller, '/transactions', search, { schema: TransactionObject, ours: OurTransaction })
 }
 
 /** One page of adjustments. */
@@ -120,7 +123,8 @@ export function readAdjustments(
   seller: Seller,
   query: Readonly<Record<string, string>>,
 ): Promise<ListPage<AdjustmentObject>> {
-  return readPage(seller, '/adjustments', { ...query, per_page: '50' }, AdjustmentObject)
+  const search = { ...query, per_page: '50' }
+  return readPage(seller, '/adjustments', search, { schema: AdjustmentObject, ours: OurAdjustment })
 }
 
 /** Our refund among the adjustments of a transaction. */
@@ -151,7 +155,7 @@ async function readPage<T>(
   seller: Seller,
   path: string,
   query: Readonly<Record<string, string>>,
-  schema: z.ZodType<T>,
+  form: { schema: z.ZodType<T>; ours: z.ZodType },
 ): Promise<ListPage<T>> {
   const search = new URLSearchParams(query)
   const reply = await callApi(seller, { method: 'GET', path: `${path}?${search.toString()}` })
@@ -161,8 +165,10 @@ async function readPage<T>(
   // Only the place is taken out of the address of the next page: we do not go where an answer sends us.
   const after = has_more && next && URL.canParse(next) ? new URL(next).searchParams.get('after') : null
   if (has_more && after === null) throw new GatewayUnavailable('a page without a next one')
-  return {
-    items: data.map((item) => readAnswer(schema, item)),
-    ...present({ next_cursor: after ?? undefined }),
-  }
+  const items = data.flatMap((item) => {
+    // Something foreign in a form we do not know must not hide ours; ours are always of the known form.
+    const is_foreign = !form.ours.safeParse(item).success && !form.schema.safeParse(item).success
+    return is_foreign ? [] : [readAnswer(form.schema, item)]
+  })
+  return { items, ...present({ next_cursor: after ?? undefined }) }
 }
