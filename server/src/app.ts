@@ -56,6 +56,8 @@ import {
   type StoreEvents,
 } from '#modules/payments'
 import { usageRoutes } from '#modules/usage'
+import { botGenericRoutes } from './facades/bot-generic.ts'
+import { rustorePointsRoutes } from './facades/rustore-points.ts'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
 import { screphRoutes } from './facades/screph.ts'
 import { assemblePeople, type PeopleApp, type PeopleAppSettings } from './app-people.ts'
@@ -271,7 +273,9 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   adminRoutes(http, kit, { mode: parts.mode })
   approvalRoutes(http, kit, parts.orders)
   personalDataRoutes(http, kit)
-  screphRoutes(http, kit, { orders: parts.orders, payments: parts.payments, store: parts.store })
+  screphRoutes(http, kit, { ...parts, people: parts.people.routes })
+  botGenericRoutes(http, kit, parts.people.routes)
+  rustorePointsRoutes(http, kit, parts.people.routes)
   screphAdminRoutes(http, kit)
 }
 

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { addressCheck, isAddressEntry } from '@kopilka/extension'
 import { z } from 'zod'
+import { PEOPLE_SETTINGS, peopleContradictions, peopleSecrets } from './config-people.ts'
 
 /** One setting: where it comes from, what it may be, what it is for. */
-interface Setting<T> {
+export interface Setting<T> {
   env: string
   schema: z.ZodType<T>
   /** One sentence for the owner. */
@@ -158,6 +159,7 @@ const SETTINGS = {
     whole(1, 6).optional(),
     'Tax system on fiscal receipts, 1 to 6.',
   ),
+  ...PEOPLE_SETTINGS,
 } as const
 
 type Values = { [Name in keyof typeof SETTINGS]: z.output<(typeof SETTINGS)[Name]['schema']> }
@@ -260,9 +262,8 @@ export function secretValues(config: Config): string[] {
     config.database_url === undefined ? '' : decodeURIComponent(new URL(config.database_url).password)
   const fields = Object.values(config.gateways).flatMap((fields) => Object.entries(fields))
   const gateway_secrets = fields.flatMap(([field, value]) => (isSecretField(field) ? [String(value)] : []))
-  return [password, config.metrics_token ?? '', config.secret_keys ?? '', ...gateway_secrets].filter(
-    (text) => text !== '',
-  )
+  const single = [password, config.metrics_token ?? '', config.secret_keys ?? '']
+  return [...single, ...peopleSecrets(config), ...gateway_secrets].filter((text) => text !== '')
 }
 
 /** Whether a gateway's setting of this name holds a secret. */
@@ -310,6 +311,7 @@ function contradictions(values: Values): string[] {
   if (values.mode === 'live' && values.webhook_networks.some(opensLoopback)) {
     problems.push('KOPILKA_WEBHOOK_NETWORKS: this machine itself is reached in the sandbox only.')
   }
+  problems.push(...peopleContradictions(values))
   return problems
 }
 

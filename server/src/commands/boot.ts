@@ -6,6 +6,7 @@ import { migrateJobs } from '#kernel/job-queue'
 import { migrate } from '#kernel/migrate'
 import { createSecretBox, type SecretBox } from '#kernel/secrets'
 import { loadSecretKeys } from '#kernel/secret-keys'
+import { peopleSettings } from '../config-people.ts'
 import { loadConfig, secretValues, type Config } from '../config.ts'
 import type { AppSettings } from '../app.ts'
 
@@ -79,6 +80,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     spend_lanes: config.spend_lanes,
     spend_batch_max: config.spend_batch_max,
     fiscal: config.fiscal,
+    people: peopleSettings(config),
     version: VERSION,
     log,
   }

@@ -10,6 +10,7 @@ import {
   isExternalId,
   parseTelegramId,
   type Customer,
+  resolveCustomer,
 } from '#modules/customers'
 
 /** Screph's words for our things: packages for products, minutes for seconds. */
@@ -65,10 +66,11 @@ export function priceOf(products: readonly OnSale[], package_id: string, currenc
 }
 
 /**
- * The user a server speaks for. Throws {@link InvalidRequest} without `X-User-Id`, NotFound for somebody
+ * The user a server speaks for, or who calls with his own token. Throws {@link InvalidRequest} without `X-User-Id`, NotFound for somebody
  * unknown.
  */
 export async function getUser(sql: Sql, call: Call): Promise<Customer> {
+  if (call.actor.kind === 'user') return resolveCustomer(sql, call.actor.customer_id)
   const id = userId(call)
   const customer = await findUser(sql, id)
   if (!customer)
@@ -80,6 +82,7 @@ export async function getUser(sql: Sql, call: Call): Promise<Customer> {
  * As {@link getUser}; a new user is made: as a Telegram id when it looks like one, else as an external id.
  */
 export async function ensureUser(tx: Tx, kit: RouteKit, call: Call): Promise<Customer> {
+  if (call.actor.kind === 'user') return getUser(tx, call)
   const id = userId(call)
   const known = await findUser(tx, id)
   if (known) return known

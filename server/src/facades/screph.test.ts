@@ -206,7 +206,6 @@ describe('who may', () => {
     ['GET', '/api/users/me/balance/'],
     ['POST', '/api/usage/record/'],
     ['GET', '/admin/'],
-    ['POST', '/auth/login/'],
     ['GET', '/profile/'],
   ])('refuses %s %s without a key', async (method, url) => {
     const body = method === 'POST' ? {} : undefined

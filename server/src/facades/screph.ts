@@ -2,28 +2,20 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { addRoute, type Call, type RouteKit } from '#http/routing'
 import { timestamp } from '#http/wire'
-import { updateCustomer } from '#modules/customers'
+import type { PeopleRouteKit } from '#modules/identity'
 import { readWallet } from '#modules/ledger'
 import { namesOfGrants, placeOrder, type OrdersKit } from '#modules/orders'
 import { webhookRoute, type PaymentsKit, type StoreEvents } from '#modules/payments'
 import { recordMeterEvent } from '#modules/usage'
-import {
-  ensureUser,
-  getUser,
-  minutesOf,
-  onSale,
-  packWire,
-  personWire,
-  priceOf,
-  UNIT,
-} from './screph-words.ts'
+import { ensureUser, getUser, minutesOf, onSale, packWire, priceOf, UNIT } from './screph-words.ts'
+import { screphPeopleRoutes } from './screph-people.ts'
 
 /** The meter Screph's recognition is charged by. */
 const METER = 'speech'
 
-const READ = { key: 'wallets:read' } as const
-const BUY = { key: 'orders:write' } as const
-const SPEND = { key: 'usage:write' } as const
+const READ = { key: 'wallets:read', user: true } as const
+const BUY = { key: 'orders:write', user: true } as const
+const SPEND = { key: 'usage:write', user: true } as const
 const TAG = 'screph'
 
 const pack = z.object({
@@ -109,32 +101,24 @@ const charged = z.object({
   remaining_minutes: z.number(),
 })
 
-const person = z.object({
-  id: z.string(),
-  external_id: z.string().nullable(),
-  telegram_id: z.int().nullable(),
-  email: z.string().nullable(),
-  name: z.string().nullable(),
-  locale: z.string().nullable(),
-  created_at: timestamp,
-})
-
 export interface ScrephKit {
   orders: OrdersKit
   payments: PaymentsKit
   store: StoreEvents
+  people: PeopleRouteKit
 }
 
 /**
  * Screph's own paths: minute packages, balance by package, usage in seconds. Its server calls with a secret
- * key on behalf of the user named by `X-User-Id`: our id, an external id or a Telegram id.
+ * key on behalf of the user named by `X-User-Id`: our id, an external id or a Telegram id. Its users call
+ * with a token of their own, and only ever for themselves.
  */
 export function screphRoutes(app: FastifyInstance, kit: RouteKit, screph: ScrephKit): void {
   packageRoutes(app, kit)
   orderRoutes(app, kit, screph)
   balanceRoutes(app, kit)
   usageRoute(app, kit)
-  profileRoutes(app, kit)
+  screphPeopleRoutes(app, kit, screph.people)
   // The addresses Screph gave its vendors, beside our own.
   webhookRoute(app, kit, screph.payments, screph.store, {
     url: '/payments/webhook/:gateway/',
@@ -279,59 +263,6 @@ function usageRoute(app: FastifyInstance, kit: RouteKit): void {
         remaining_seconds: Number(event.balance_after),
         remaining_minutes: minutesOf(event.balance_after),
       }
-    },
-  })
-}
-
-function profileRoutes(app: FastifyInstance, kit: RouteKit): void {
-  const facts = z.strictObject({
-    email: z.email().max(254).nullable().optional(),
-    name: z.string().max(200).nullable().optional(),
-    locale: z.string().max(10).nullable().optional(),
-  })
-  addRoute(app, kit, {
-    method: 'POST',
-    url: '/auth/register/',
-    who: { key: 'customers:write' },
-    tag: TAG,
-    status: 201,
-    summary: 'Make the user named by X-User-Id known',
-    body: facts.prefault({}),
-    answer: person,
-    write: async (tx, call) => {
-      const customer = await ensureUser(tx, kit, call)
-      return personWire(await updateCustomer(tx, kit.clock, { id_text: customer.id, facts: call.body }))
-    },
-  })
-  addRoute(app, kit, {
-    method: 'POST',
-    url: '/auth/login/',
-    who: { key: 'customers:read' },
-    tag: TAG,
-    summary: 'Look the user up',
-    answer: person,
-    read: async (call) => personWire(await getUser(kit.db, call)),
-  })
-  addRoute(app, kit, {
-    method: 'GET',
-    url: '/profile/',
-    who: { key: 'customers:read' },
-    tag: TAG,
-    summary: 'Read the user',
-    answer: person,
-    read: async (call) => personWire(await getUser(kit.db, call)),
-  })
-  addRoute(app, kit, {
-    method: 'PATCH',
-    url: '/profile/',
-    who: { key: 'customers:write' },
-    tag: TAG,
-    summary: 'Change the user',
-    body: facts,
-    answer: person,
-    write: async (tx, call) => {
-      const customer = await getUser(tx, call)
-      return personWire(await updateCustomer(tx, kit.clock, { id_text: customer.id, facts: call.body }))
     },
   })
 }

@@ -182,13 +182,14 @@ export async function endSessionOfToken(tx: Tx, clock: Clock, refresh_token: str
 }
 
 /**
- * Ends all sessions of a user but one that may be named: after a change of password, of roles, or on request.
- * They are over in this process with the commit, in others within five seconds. Answers how many.
+ * Ends all sessions of a user, but one that may be named, or one alone (`id`): after a change of password, of
+ * roles, or on request. They are over in this process with the commit, in others within five seconds. Answers
+ * how many.
  */
 export async function endSessions(
   tx: Tx,
   clock: Clock,
-  input: { user_id: string; because: string; except?: string | undefined },
+  input: { user_id: string; because: string; id?: string; except?: string | undefined },
 ): Promise<number> {
   const ended = await queries.endSessions(tx, { ...input, now: clock.now() })
   tell(ended)
