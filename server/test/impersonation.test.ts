@@ -62,7 +62,8 @@ test('a look changes nothing, on no route', async () => {
     expect([method, url, answer.status, answer.body['code']]).toEqual([method, url, 403, 'missing_scope'])
   }
   const { rowCount } = await world.app.db.pool.query(
-    "select 1 from identity.sessions where user_id = $1 and expires_at > created_at + interval '10 minutes 1 second'",
+    `select 1 from identity.sessions
+      where user_id = $1 and expires_at > created_at + interval '10 minutes 1 second'`,
     [user],
   )
   expect(rowCount).toBe(0)

@@ -23,8 +23,8 @@ export interface RouteKit {
 }
 
 /**
- * Throws for an act above its limit that no second person agreed to. `measure` is a currency or unit, `amount` has
- * its sign, `resource_id` names the act for which somebody may have agreed.
+ * Throws for an act above its limit that no second person agreed to. `measure` is a currency or unit,
+ * `amount` has its sign, `resource_id` names the act for which somebody may have agreed.
  */
 export type RefuseAlone = (
   tx: Tx,

@@ -151,7 +151,7 @@ function memberRoutes(app: FastifyInstance, kit: RouteKit): void {
     who: APPOINT,
     tag: 'staff',
     summary: 'Give a user a role',
-    description: `${OWN_ONLY} There is always an owner. Keys the user made that hold more than he does now end.`,
+    description: `${OWN_ONLY} There is always an owner. Keys he made that hold more than he does end.`,
     params: schemas.staffPath,
     body: schemas.appointment,
     answer: schemas.staffMember,
