@@ -107,6 +107,18 @@ describe('settings', () => {
     expect(problemsOf({ [variable]: value })).toContain(`${variable}:`)
   })
 
+  test('webhooks reach this machine in the sandbox only, other private networks when they are named', () => {
+    const live = { KOPILKA_MODE: 'live', KOPILKA_BASE_URL: 'https://pay.example' }
+    for (const entry of ['127.0.0.1', '127.9.9.9', '::1', '0.0.0.0/0', '::/0', '10.0.0.0/8,127.0.0.0/8']) {
+      expect(problemsOf({ ...live, KOPILKA_WEBHOOK_NETWORKS: entry })).toContain('KOPILKA_WEBHOOK_NETWORKS')
+      expect(loadConfig({ KOPILKA_WEBHOOK_NETWORKS: entry }).webhook_networks).toEqual(entry.split(','))
+    }
+    expect(loadConfig({ ...live, KOPILKA_WEBHOOK_NETWORKS: '10.0.0.0/8' }).webhook_networks).toEqual([
+      '10.0.0.0/8',
+    ])
+    expect(problemsOf({ KOPILKA_WEBHOOK_NETWORKS: 'intranet' })).toContain('KOPILKA_WEBHOOK_NETWORKS')
+  })
+
   test('a live installation has to know its https address', () => {
     expect(problemsOf({ KOPILKA_MODE: 'live' })).toContain('KOPILKA_BASE_URL')
     expect(problemsOf({ KOPILKA_MODE: 'live', KOPILKA_BASE_URL: 'http://pay.example' })).toContain('https')
