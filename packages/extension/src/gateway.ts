@@ -109,6 +109,8 @@ export interface Gateway<Config = unknown> {
     reference: SubscriptionReference,
     context: GatewayContext,
   ): Promise<VendorSubscription | undefined>
+  /** Tells the vendor where and about what to notify this Kopilka; the same again and again is harmless. */
+  registerWebhook?(config: Config, context: GatewayContext): Promise<void>
   /** A cheap call that shows whether the credentials work; for `doctor` and the circuit breaker's probe. */
   checkHealth?(config: Config, context: GatewayContext): Promise<{ ok: boolean; detail: string }>
 }
@@ -120,6 +122,11 @@ export interface GatewayContext {
   base_url: string
   /** Keeps small values between calls in this process (access tokens, certificates); never money facts. */
   cache: Map<string, { value: unknown; expires_at: number }>
+  /**
+   * Whether a payment of ours may still be paid, for vendors that ask before they take the money. The gateway
+   * waits for it briefly and decides by what it has signed itself when there is no answer.
+   */
+  isPayable?: (payment_id: string) => Promise<boolean>
   /** The longest one call to the vendor may take; a gateway hands it to `callVendor`. Absent: 35 s. */
   timeout_ms?: number
 }

@@ -183,12 +183,12 @@ async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Reso
   if (event.kind === 'payment' && event.trust === 'signed' && event.payment) {
     return { row, event, payment: event.payment }
   }
-  if (event.kind !== 'payment' && event.kind !== 'refund') return { row, event }
+  if (event.kind !== 'payment' && event.kind !== 'refund' && event.kind !== 'dispute') return { row, event }
   if (event.kind === 'refund' && event.trust === 'signed' && event.refund) return { row, event }
   try {
-    return event.kind === 'payment'
-      ? await readPayment(db, kit, row, event)
-      : await readRefund(db, kit, row, event)
+    if (event.kind === 'payment') return await readPayment(db, kit, row, event)
+    if (event.kind === 'refund') return await readRefund(db, kit, row, event)
+    return await nameDisputed(db, kit, row, event)
   } catch (error) {
     if (!(error instanceof GatewayUnavailable)) {
       kit.notice('reading a payment from its vendor failed', {
@@ -247,4 +247,21 @@ async function readRefund(
     kit.gateways.context(row.gateway),
   )
   return refund ? { row, event: { ...event, refund } } : { row, event, outcome: 'unknown_to_vendor' }
+}
+
+/** Vendors may name a contested payment by another of its ids; asked for that, they answer under the one we know. */
+async function nameDisputed(
+  db: Db,
+  kit: PaymentsKit,
+  row: InboxRow,
+  event: Extract<VendorEvent, { kind: 'dispute' }>,
+): Promise<Resolved> {
+  const external_id = event.dispute.payment_external_id
+  const [known] = await findPaymentIds(db, [{ gateway: row.gateway, external_id }])
+  if (known !== undefined) return { row, event }
+  const { gateway, config } = kit.gateways.get(row.gateway)
+  const reference = { payment_id: '', payment_number: 0, external_id, amount: 0n, currency: '' }
+  const payment = await gateway.getPayment(config, reference, kit.gateways.context(row.gateway))
+  if (!payment) return { row, event, outcome: 'unknown_to_vendor' }
+  return { row, event: { ...event, dispute: { ...event.dispute, payment_external_id: payment.external_id } } }
 }
