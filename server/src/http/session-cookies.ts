@@ -1,3 +1,4 @@
+import { parseCookie, stringifySetCookie } from 'cookie'
 import type { FastifyReply } from 'fastify'
 
 /**
@@ -17,22 +18,15 @@ export interface Cookies {
 
 const HEADER_MAX = 8_192
 
-/** Reads our cookies. Of a header that is far too long nothing is read; of a name given twice, the first. */
+/** Reads our cookies. Of a header that is far too long nothing is read. */
 export function readCookies(header: string | undefined): Cookies {
   if (header === undefined || header.length > HEADER_MAX) return {}
-  const found = new Map<string, string>()
-  for (const pair of header.split(';')) {
-    const at = pair.indexOf('=')
-    const name = pair.slice(0, Math.max(at, 0)).trim()
-    if (!found.has(name)) found.set(name, pair.slice(at + 1).trim())
-  }
-  const [session, device, flow] = [SESSION, DEVICE, FLOW].map((name) => found.get(name) ?? '')
+  const { [SESSION]: session, [DEVICE]: device, [FLOW]: flow } = parseCookie(header)
   return { ...(session ? { session } : {}), ...(device ? { device } : {}), ...(flow ? { flow } : {}) }
 }
 
-/** Our values are letters, digits, `-`, `_` and `.`, which cookies hold as they are. */
-function cookie(name: string, value: string, max_age_seconds: number): string {
-  return `${name}=${value}; Path=/; Max-Age=${max_age_seconds}; Secure; HttpOnly; SameSite=Lax`
+function cookie(name: string, value: string, maxAge: number): string {
+  return stringifySetCookie({ name, value, maxAge, path: '/', secure: true, httpOnly: true, sameSite: 'lax' })
 }
 
 const DEVICE_SECONDS = 365 * 86_400
