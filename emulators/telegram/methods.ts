@@ -142,7 +142,7 @@ const METHODS: Readonly<Record<string, Method>> = {
       invoice: shown,
       reply_markup: { inline_keyboard: [[pay]] },
     })
-    world.messages.get(String(message.message_id))!['invoice_id'] = invoice.id
+    Object.assign(world.messages.get(String(message.message_id)) ?? {}, { invoice_id: invoice.id })
     return message
   },
   createInvoiceLink: (world, body) => `${world.kit.base_url()}/invoice/${addInvoice(world, body, true).id}`,
@@ -203,7 +203,7 @@ async function getUpdates(world: World, { offset = 0, limit = 100, timeout = 0 }
       world.waiting.add(wake)
     })
   }
-  return world.queue.slice(0, Math.min(100, Number(limit))).map(({ at_ms: _, ...update }) => update)
+  return world.queue.slice(0, Math.min(100, Number(limit))).map((update) => ({ ...update, at_ms: undefined }))
 }
 
 function send(world: World, chat_id: unknown, content: object) {

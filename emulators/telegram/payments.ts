@@ -143,7 +143,9 @@ export function transactions(world: World, offset: number, limit: number): objec
 /** Subscriptions that are due renew, unless somebody canceled them. */
 export function renewDue(world: World): void {
   const now = seconds(world)
-  for (const payment of [...world.payments.values()]) {
+  // A renewal adds to the store that is walked through: only what is there now is looked at.
+  const standing = Array.from(world.payments.values())
+  for (const payment of standing) {
     if (payment.expires === undefined || payment.expires > now || payment.is_recurring !== true) continue
     payment.is_recurring = false
     const invoice = world.invoices.get(payment.invoice_id)

@@ -370,7 +370,7 @@ describe('refunds', () => {
 })
 
 describe('subscriptions', () => {
-  it('start with a payment, renew with another charge of the same payment id, and can be canceled', async () => {
+  it('start with a payment, renew with another charge of the same payment, can be canceled', async () => {
     const input = purchase({ subscription_period_seconds: 2_592_000 })
     const first = await paid(input)
     expect(eventsOf()).toMatchObject([
