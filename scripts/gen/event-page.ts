@@ -9,9 +9,10 @@ const HEADER = `# Events
 Every kind of event there is, and what its \`data\` holds. Made from the modules' \`events.ts\` by
 \`npm run gen events\`; not to be edited. How to be told of them: [outgoing webhooks](../guides/webhooks.md).
 
-An event comes as \`{"id": "evt_…", "type": "payment.succeeded", "created_at": "2026-03-01T12:00:00.000Z", "data": {…}}\`.
-Amounts are digits in a text, in the smallest part of the currency or unit; moments are ISO 8601 in UTC. New members
-and new types may come; none changes its meaning.
+An event comes as
+\`{"id": "evt_…", "type": "payment.succeeded", "created_at": "2026-03-01T12:00:00.000Z", "data": {…}}\`.
+Amounts are digits in a text, in the smallest part of the currency or unit; moments are ISO 8601 in UTC.
+New members and new types may come; none changes its meaning.
 `
 
 /** A member of an event's data. */

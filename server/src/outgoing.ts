@@ -4,7 +4,8 @@ import type { AppSettings } from './app.ts'
 import { createWebhookSender } from './transports/webhook.ts'
 
 /**
- * What tells the owner's app: the kit of its module, with the way out, and the sender that is started where there
+ * What tells the owner's app: the kit of its module, with the way out, and the sender that is
+ * started where there
  * is a worker.
  */
 export function createNotifications(

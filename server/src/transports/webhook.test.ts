@@ -257,7 +257,7 @@ describe('a message', () => {
     expect(result).toEqual({ outcome: 'answered', status_code: 200 })
   })
 
-  test('fails where nobody listens, no HTTP is spoken, headers are endless or the protocol is changed', async () => {
+  test('fails where nobody listens, no HTTP is spoken, headers have no end or it is changed', async () => {
     const closed = await receiver(ok)
     for (const close of closers.splice(0)) close()
     expect(await send(`http://127.0.0.1:${closed.port}/`)).toEqual({ outcome: 'failed' })

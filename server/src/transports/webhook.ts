@@ -25,7 +25,8 @@ export interface WebhookRequest {
 }
 
 /**
- * What came of it. `refused`: not sent, since the address is none that may be reached. `failed`: no connection
+ * What came of it. `refused`: not sent, since the address is none that may be reached. `failed`:
+ * no connection
  * or no HTTP. What the receiver said beyond the status is read by nobody.
  */
 export type WebhookResult =

@@ -35,7 +35,8 @@ describe('senders that are killed between sending and recording', () => {
         ...Array.from({ length: MESSAGES }, () => payload),
       ),
     )
-    // Whenever a message has arrived and is not answered, its sender dies; the lease of the dead one is cut short.
+    // Whenever a message has arrived and is not answered, its sender dies; the lease of the dead
+    // one is cut short.
     const cut: Record<string, number> = {}
     for (let kill = 0; kill < KILLS; kill++) {
       const before = app.received.length

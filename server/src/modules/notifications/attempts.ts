@@ -17,7 +17,10 @@ export interface Attempted {
 
 const GONE = 410
 
-/** Signs and sends a claimed delivery. Never throws: what cannot be signed has failed, and is told in the log. */
+/**
+ * Signs and sends a claimed delivery. Never throws: what cannot be signed has failed, and is told
+ * in the log.
+ */
 export async function attemptDelivery(
   kit: NotificationsKit,
   delivery: ClaimedDelivery,

@@ -66,7 +66,8 @@ export async function listDeliveries(
 
 /**
  * Sends a message again now, under the same webhook-id, with all attempts before it; also one that waits for
- * its next attempt. Throws {@link NotFound}; {@link InvalidState} while it is being sent, or when its endpoint
+ * its next attempt. Throws {@link NotFound}; {@link InvalidState} while it is being sent, or
+ * when its endpoint
  * is disabled or deleted.
  */
 export async function redeliver(tx: Tx, kit: NotificationsKit, id: string): Promise<Delivery> {

@@ -26,9 +26,8 @@ export async function insertDeliveries(
   await raw`
     insert into notifications.webhook_events (id, type, body, created_at)
     select u.id, ${type}, u.body, ${now}
-      from unnest(${events.map(({ id }) => id)}::text[], ${events.map(({ body }) => body)}::text[]) u(id, body)`.execute(
-    tx,
-  )
+      from unnest(${events.map(({ id }) => id)}::text[], ${events.map(({ body }) => body)}::text[])
+        as u(id, body)`.execute(tx)
   await raw`
     insert into notifications.webhook_deliveries
       (id, event_id, endpoint_id, event_type, status, attempts_left, next_attempt_at, created_at)

@@ -9,7 +9,10 @@ import type { NotificationsKit } from './kit.ts'
 const LEASE_MS = 60_000
 /** How soon another process's events are seen, and pauses that are over. */
 const PAUSE_MS = 1_000
-/** How long a stop waits for attempts under way; those that take longer are made again by the next process. */
+/**
+ * How long a stop waits for attempts under way; those that take longer are made again by the next
+ * process.
+ */
 const STOP_MS = 5_000
 
 export interface DispatcherOptions {
@@ -29,7 +32,8 @@ export interface Dispatcher {
 
 /**
  * Makes the sender of deliveries. Every process with a worker has one; a row lock keeps them apart. A process
- * that is killed between sending and recording leaves a delivery that is made once more, under its webhook-id.
+ * that is killed between sending and recording leaves a delivery that is made once more, under
+ * its webhook-id.
  */
 export function createDispatcher(db: Db, kit: NotificationsKit, options: DispatcherOptions): Dispatcher {
   const { at_once = 64, per_endpoint = 4, on_error } = options

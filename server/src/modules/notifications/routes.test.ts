@@ -121,7 +121,8 @@ describe('an endpoint', () => {
     expect(replay.json()).toEqual({ ...rest, secret: null })
     expect((await call('GET', `/v1/webhook_endpoints/${rest.id}`)).json()).toEqual(rest)
     const { rows } = await database.db.pool.query<{ text: string }>(
-      `select string_agg(e::text, '') || (select string_agg(k::text, '') from kernel.idempotency_keys k) as text
+      `select string_agg(e::text, '')
+              || (select string_agg(k::text, '') from kernel.idempotency_keys k) as text
          from notifications.webhook_endpoints e`,
     )
     expect(rows[0]?.text).toContain(rest.id)

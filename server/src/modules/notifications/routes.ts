@@ -20,6 +20,7 @@ const common = { tag: 'webhooks' } as const
 /** `/v1/webhook_endpoints` and `/v1/webhook_deliveries`: what the owner's app is told. */
 export function notificationRoutes(app: FastifyInstance, kit: RouteKit, own: NotificationsKit): void {
   endpointRoutes(app, kit, own)
+  endpointActionRoutes(app, kit, own)
   deliveryRoutes(app, kit, own)
 }
 
@@ -86,6 +87,11 @@ function endpointRoutes(app: FastifyInstance, kit: RouteKit, own: NotificationsK
       return { id: params.id, is_deleted: true as const }
     },
   })
+}
+
+function endpointActionRoutes(app: FastifyInstance, kit: RouteKit, own: NotificationsKit): void {
+  const one = { ...common, params: wire.idPath } as const
+  const url = '/v1/webhook_endpoints'
   addRoute(app, kit, {
     ...one,
     method: 'POST',

@@ -20,7 +20,8 @@ const NOT_PUBLIC_V4: readonly (readonly [string, number])[] = [
   ['240.0.0.0', 4],
 ]
 /**
- * Of IPv6 only 2000::/3 is handed out. Loopback, local, mapped and translated (NAT64) addresses lie outside of
+ * Of IPv6 only 2000::/3 is handed out. Loopback, local, mapped and translated (NAT64) addresses
+ * lie outside of
  * it; inside are those that carry an IPv4 address (6to4, Teredo) or stand in books (documentation).
  */
 const HANDED_OUT_V6 = network('2000::', 3)
