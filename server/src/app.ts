@@ -14,13 +14,7 @@ import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import {
-  adminRoutes,
-  approvalRoutes,
-  expireApprovals,
-  personalDataRoutes,
-  refuseAlone,
-} from '#modules/admin'
+import { adminRoutes, approvalRoutes, expireApprovals, personalDataRoutes, refuseAlone } from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import {
   createCustomerResolver,
@@ -29,7 +23,7 @@ import {
   type CustomerResolver,
   type SharedBooks,
 } from '#modules/customers'
-import { auditWriter, createAuthenticator, identityRoutes } from '#modules/identity'
+import { auditWriter, createAuthenticator, identityRoutes, type Authenticator } from '#modules/identity'
 import {
   createLedgerKit,
   ledgerRoutes,
@@ -48,6 +42,7 @@ import {
   checkRefunds,
   createGateways,
   drainInbox,
+  isPayable,
   loadGatewayFiles,
   paymentRoutes,
   sandboxRoutes,
@@ -122,16 +117,11 @@ export interface App {
  */
 export async function startApp(settings: AppSettings): Promise<App> {
   const { log } = settings
-  const db = createDb({
-    url: settings.database_url,
-    on_error: (error) => log.warn({ error }, 'a database connection was lost'),
-  })
-  const anchored = settings.clock ? undefined : await startClock(db, settings.mode, databaseClock())
-  const clock = settings.clock ?? anchored?.clock ?? databaseClock()
+  const { db, clock, stopClock } = await openDatabase(settings)
   const jobs = createJobQueue({ db, clock, log })
   const events = createEvents(jobs)
   const address = { base_url: settings.base_url }
-  const payments = await paymentsKit(settings, { clock, events, address })
+  const payments = await paymentsKit(settings, { db, clock, events, address })
   const orders = ordersKit(settings, payments)
   const outgoing = createNotifications(db, settings, { clock, events })
   const notifications = outgoing.kit
@@ -143,15 +133,11 @@ export async function startApp(settings: AppSettings): Promise<App> {
   })
   const cursors = createCursors(settings.cursor_key)
   const kit: RouteKit = { db, clock, cursors, audit: auditWriter(clock), refuseAlone }
-  const authenticator = createAuthenticator(db, {
-    clock,
-    mode: settings.mode,
-    on_error: (error) => log.warn({ error }, 'keys could not be looked after'),
-  })
+  const authenticator = keyAuthenticator(db, settings, clock)
   const resolver = createCustomerResolver(db)
   const inbox_loop = inboxLoop(db, payments, log)
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
-  const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate))
+  const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate), jobs)
   const parts = {
     mode: settings.mode,
     ledger,
@@ -176,20 +162,19 @@ export async function startApp(settings: AppSettings): Promise<App> {
     const listening = await http.listen({ host: settings.host, port: settings.port })
     if (address.base_url === '') address.base_url = listening
   }
-  let stopping: Promise<void> | undefined
-  const stop = async (): Promise<void> => {
-    await drainServer(http)
-    await inbox.stop()
-    await inbox_loop.stop()
-    await jobs.stop()
-    await outgoing.dispatcher.stop()
-    await stopLedger(ledger)
-    await authenticator.stop()
-    await people.stop()
-    resolver.close()
-    anchored?.stop()
-    await db.close()
-  }
+  const stop = inOrder([
+    () => drainServer(http),
+    inbox.stop,
+    inbox_loop.stop,
+    () => jobs.stop(),
+    () => outgoing.dispatcher.stop(),
+    () => stopLedger(ledger),
+    () => authenticator.stop(),
+    () => people.stop(),
+    () => resolver.close(),
+    stopClock,
+    () => db.close(),
+  ])
   return {
     base_url: address.base_url,
     http,
@@ -203,14 +188,40 @@ export async function startApp(settings: AppSettings): Promise<App> {
     drain: async () => {
       while ((await drainInbox(db, payments)) > 0);
     },
-    stop: () => (stopping ??= stop()),
+    stop,
   }
+}
+
+/** The database and the time everything goes by: the database's own, unless a test brings another. */
+async function openDatabase(settings: AppSettings): Promise<{ db: Db; clock: Clock; stopClock: () => void }> {
+  const { log } = settings
+  const db = createDb({
+    url: settings.database_url,
+    on_error: (error) => log.warn({ error }, 'a database connection was lost'),
+  })
+  if (settings.clock) return { db, clock: settings.clock, stopClock: () => undefined }
+  const { clock, stop } = await startClock(db, settings.mode, databaseClock())
+  return { db, clock, stopClock: stop }
+}
+
+function keyAuthenticator(db: Db, { mode, log }: AppSettings, clock: Clock): Authenticator {
+  const on_error = (error: unknown) => log.warn({ error }, 'keys could not be looked after')
+  return createAuthenticator(db, { clock, mode, on_error })
+}
+
+/** Ends things one after the other, once, however often it is asked. */
+function inOrder(steps: readonly (() => unknown)[]): () => Promise<void> {
+  let ending: Promise<void> | undefined
+  const end = async (): Promise<void> => {
+    for (const step of steps) await step()
+  }
+  return () => (ending ??= end())
 }
 
 /** Loads every gateway file and sets up those that have settings. */
 async function paymentsKit(
   settings: AppSettings,
-  { clock, events, address }: { clock: Clock; events: Events; address: { base_url: string } },
+  { db, clock, events, address }: { db: Db; clock: Clock; events: Events; address: { base_url: string } },
 ): Promise<PaymentsKit> {
   const { log, mode } = settings
   const gateways = createGateways(await loadGatewayFiles(settings.extension_folders), {
@@ -218,6 +229,7 @@ async function paymentsKit(
     mode,
     base_url: () => address.base_url,
     log_refused: (gateway, reason) => log.warn({ gateway, reason }, 'a gateway is not used'),
+    isPayable: (payment_id) => isPayable(db, clock, payment_id),
   })
   for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
   return { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
@@ -232,8 +244,10 @@ function openHttp(
   settings: AppSettings,
   kit: RouteKit,
   authenticate: Parameters<typeof createServer>[0]['authenticate'],
+  jobs: JobQueue,
 ): Promise<FastifyInstance> {
   return createServer({
+    readiness: [{ name: 'jobs', check: async () => (await jobs.deadLetters(1)).length >= 0 }],
     kit,
     authenticate,
     log: settings.log,

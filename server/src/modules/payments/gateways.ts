@@ -39,6 +39,8 @@ export interface GatewaysOptions {
    */
   mode: 'sandbox' | 'live'
   log_refused?: (gateway: string, reason: string) => void
+  /** Whether a payment of ours may still be paid; for vendors that ask before they take the money. */
+  isPayable?: (payment_id: string) => Promise<boolean>
 }
 
 /**
@@ -101,7 +103,12 @@ export function createGateways(installed: readonly Gateway[], options: GatewaysO
       const cache: GatewayContext['cache'] =
         caches.get(id) ?? new Map<string, { value: unknown; expires_at: number }>()
       caches.set(id, cache)
-      return { now: options.clock.now(), base_url: options.base_url(), cache }
+      return {
+        now: options.clock.now(),
+        base_url: options.base_url(),
+        cache,
+        ...(options.isPayable ? { isPayable: options.isPayable } : {}),
+      }
     },
   }
 }

@@ -3,6 +3,7 @@ export type { Gateways, ReadyGateway } from './gateways.ts'
 export type { PaymentsKit } from './kit.ts'
 export {
   intendPayment,
+  isPayable,
   startPayment,
   startCheckout,
   getPayment,

@@ -6,6 +6,7 @@ import type {
   VendorPayment,
 } from '@kopilka/extension'
 import { GatewayUnavailable } from '@kopilka/extension'
+import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'

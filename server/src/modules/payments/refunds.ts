@@ -26,6 +26,9 @@ export interface NewRefund {
   is_forced?: boolean
 }
 
+/** Longer than the slowest vendor call (35 s). */
+const ASKING_MS = 45_000
+
 /** What of a payment can still be given back: captured, less all refunds that are not refused. */
 export async function refundableAmount(sql: Sql, payment: PaymentRow): Promise<bigint> {
   const refunds = await queries.refundsOfPayment(sql, payment.id)
@@ -108,6 +111,9 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const refundAt = gateway.refund?.bind(gateway)
   if (!refundAt) throw new InvalidState(`The gateway ${gateway.id} cannot refund.`)
+  // From here on it is not known whether the vendor was asked: should this process die, the janitor looks before it
+  // asks again, for not every vendor takes a second request with our id as the first one.
+  await db.transact((tx) => markUnknown(tx, kit, refund_id, ASKING_MS))
   let answer: VendorRefund
   try {
     answer = await refundAt(
@@ -126,7 +132,7 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
     )
   } catch (error) {
     if (!(error instanceof GatewayUnavailable)) throw error
-    await db.transact((tx) => markUnknown(tx, kit, refund_id))
+    await db.transact((tx) => markUnknown(tx, kit, refund_id, 0))
     return getRefund(db, refund_id)
   }
   await db.transact((tx) => settleRefund(tx, kit, refund_id, answer))
@@ -184,13 +190,11 @@ export function refundPayload(refund: RefundRow, payment: PaymentRow, is_forced:
   }
 }
 
-async function markUnknown(tx: Tx, kit: PaymentsKit, refund_id: string): Promise<void> {
+async function markUnknown(tx: Tx, kit: PaymentsKit, refund_id: string, wait_ms: number): Promise<void> {
   const refund = await getRefund(tx, refund_id)
-  if (refund.status !== 'pending' || refund.external_id !== null) return
+  if ((refund.status !== 'pending' && refund.status !== 'unknown') || refund.external_id !== null) return
   const now = kit.clock.now()
-  await queries.updateRefund(tx, refund_id, {
-    status: 'unknown',
-    next_check_at: nextRefundCheck('unknown', refund.created_at, now),
-    updated_at: now,
-  })
+  const next_check_at =
+    wait_ms > 0 ? new Date(now.getTime() + wait_ms) : nextRefundCheck('unknown', refund.created_at, now)
+  await queries.updateRefund(tx, refund_id, { status: 'unknown', next_check_at, updated_at: now })
 }
