@@ -141,6 +141,12 @@ export async function getPayment(sql: Sql, id: string): Promise<PaymentRow> {
   return payment
 }
 
+/** Whether a buyer may still pay: nothing was decided about it and its order's time is not over. */
+export async function isPayable(sql: Sql, clock: Clock, payment_id: string): Promise<boolean> {
+  const payment = await queries.findPayment(sql, payment_id)
+  return payment !== undefined && CANCELABLE.includes(payment.status) && payment.expires_at > clock.now()
+}
+
 /**
  * A caller is looking at an unfinished payment: the janitor asks the vendor soon instead of in its own time.
  */
