@@ -121,7 +121,7 @@ function createVendor(kit: Kit<TelegramSettings>): Vendor {
         kind === 'error_500' ? [500, 'Internal Server Error'] : [429, 'Too Many Requests: retry after 1']
       const parameters = kind === 'error_429' ? { parameters: { retry_after: 1 } } : {}
       return {
-        status: error_code as number,
+        status: error_code,
         body: JSON.stringify({ ok: false, error_code, description, ...parameters }),
       }
     },

@@ -2,8 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 
 /**
- * Turns a description of the Telegram Bot API (methods and types with fields, in JSON) into an OpenAPI 3.1 file of
- * shapes only: one path per method, one schema per type, nothing written for people.
+ * Turns a description of the Telegram Bot API (methods and types with fields, in JSON) into an OpenAPI 3.1
+ * file of shapes only: one path per method, one schema per type, nothing written for people.
  *
  *   node scripts/reduce-bot-api.ts <bot-api.json> <out.json> [--methods regex]
  */

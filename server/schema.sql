@@ -500,8 +500,8 @@ CREATE OR REPLACE FUNCTION identity.canonical_audit(entry identity.audit_log)
  LANGUAGE sql
  STABLE
 AS $function$
-  select row(entry.sequence, entry.actor_id, entry.actor_kind, entry.impersonator_id, entry.action, entry.subject_id,
-    entry.before, entry.after, entry.reason, entry.address, entry.request_id,
+  select row(entry.sequence, entry.actor_id, entry.actor_kind, entry.impersonator_id, entry.action,
+    entry.subject_id, entry.before, entry.after, entry.reason, entry.address, entry.request_id,
     extract(epoch from entry.created_at))::text
 $function$;
 

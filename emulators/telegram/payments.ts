@@ -33,7 +33,8 @@ export function addInvoice(world: World, body: Record<string, unknown>, is_link:
 export type PayOutcome = { status: 'paid'; payment: StarPayment } | { status: 'failed'; reason: string }
 
 /**
- * A user presses Pay: the bot is asked, and only its timely yes takes the stars. Each press is a payment of its own.
+ * A user presses Pay: the bot is asked, and only its timely yes takes the stars. Each press is a payment of
+ * its own.
  */
 export async function pay(world: World, invoice: Invoice, user_id: number): Promise<PayOutcome> {
   const id = world.kit.random.string(18, '0123456789')

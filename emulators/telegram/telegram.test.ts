@@ -85,7 +85,7 @@ describe('Updates of the Bot API', () => {
     expect((await waiting).map((update) => update['message']?.['text'])).toEqual(['late'])
   })
 
-  test('go to the webhook with its secret, only of the allowed kinds, and getUpdates is then a conflict', async () => {
+  test('go to the webhook with its secret, the allowed kinds only; getUpdates is a conflict', async () => {
     await bot('setWebhook', { url: merchant.url, secret_token: 'abc_123', allowed_updates: ['message'] })
     expect(await bot('getUpdates')).toMatchObject({ ok: false, error_code: 409 })
     await user('/messages', { text: 'hello' })

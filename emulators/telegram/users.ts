@@ -109,7 +109,8 @@ function invoicePage(world: World, id: string, words = ''): string {
   const body = invoice
     ? `<h1>⭐️ ${invoice.amount}</h1><p>${escapeHtml(invoice.title)}<br>${escapeHtml(invoice.description)}</p>
 ${words === '' ? '' : `<p role="status">${escapeHtml(words)}</p>`}
-<form method="post"><label>Telegram id<input type="text" name="user_id" inputmode="numeric" value="777000111"></label>
+<form method="post"><label>Telegram id
+<input type="text" name="user_id" inputmode="numeric" value="777000111"></label>
 <button class="main">Оплатить</button></form>`
     : '<h1>404</h1>'
   return renderPage({

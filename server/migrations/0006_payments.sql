@@ -44,7 +44,8 @@ create table payments.payments (
   check ((status = 'mismatch') = (mismatch_reason is not null) or status <> 'mismatch'),
   check (status not in ('succeeded', 'partially_refunded', 'refunded') or captured_amount > 0)
 ) with (fillfactor = 70);
-create unique index payments_external on payments.payments (gateway, external_id) where external_id is not null;
+create unique index payments_external on payments.payments (gateway, external_id)
+  where external_id is not null;
 create index payments_order on payments.payments (order_id);
 create index payments_customer on payments.payments (customer_id, created_at desc, id desc);
 create index payments_created on payments.payments (created_at desc, id desc);
@@ -76,7 +77,8 @@ create table payments.refunds (
 create index refunds_payment on payments.refunds (payment_id, created_at);
 create index refunds_created on payments.refunds (created_at desc, id desc);
 create index refunds_due on payments.refunds (next_check_at) where next_check_at is not null;
-create unique index refunds_external on payments.refunds (payment_id, external_id) where external_id is not null;
+create unique index refunds_external on payments.refunds (payment_id, external_id)
+  where external_id is not null;
 
 create table payments.saved_methods (
   id text primary key,

@@ -116,38 +116,24 @@ export interface App {
  * migrated already. Everything it starts is stopped by `stop`, in the opposite order.
  */
 export async function startApp(settings: AppSettings): Promise<App> {
-  const { log } = settings
+  const { log, mode, spend_lanes: lanes, spend_batch_max: batch_max } = settings
   const { db, clock, stopClock } = await openDatabase(settings)
   const jobs = createJobQueue({ db, clock, log })
   const events = createEvents(jobs)
   const address = { base_url: settings.base_url }
   const payments = await paymentsKit(settings, { db, clock, events, address })
   const orders = ordersKit(settings, payments)
-  const outgoing = createNotifications(db, settings, { clock, events })
-  const notifications = outgoing.kit
+  const { kit: notifications, dispatcher } = createNotifications(db, settings, { clock, events })
   const people = assemblePeople(db, settings, { clock, events, jobs, address })
   wireReactions(events, { clock, orders, notifications })
-  const ledger = createLedgerKit(db, clock, {
-    lanes: settings.spend_lanes,
-    batch_max: settings.spend_batch_max,
-  })
-  const cursors = createCursors(settings.cursor_key)
-  const kit: RouteKit = { db, clock, cursors, audit: auditWriter(clock), refuseAlone }
+  const ledger = createLedgerKit(db, clock, { lanes, batch_max })
+  const kit = routeKit(settings, db, clock)
   const authenticator = keyAuthenticator(db, settings, clock)
   const resolver = createCustomerResolver(db)
   const inbox_loop = inboxLoop(db, payments, log)
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
   const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate), jobs)
-  const parts = {
-    mode: settings.mode,
-    ledger,
-    payments,
-    orders,
-    notifications,
-    store: inbox.store,
-    resolver,
-    people,
-  }
+  const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
   await people.wireJobs()
   await wireJobs(jobs, { db, clock, ledger, payments, notifications, kit })
@@ -155,7 +141,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   if (settings.roles.includes('worker')) {
     await events.startWorkers(jobs)
     inbox_loop.start()
-    outgoing.dispatcher.start()
+    dispatcher.start()
   }
   await settings.prepare?.({ db, kit, http })
   if (settings.roles.includes('api')) {
@@ -167,7 +153,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     inbox.stop,
     inbox_loop.stop,
     () => jobs.stop(),
-    () => outgoing.dispatcher.stop(),
+    () => dispatcher.stop(),
     () => stopLedger(ledger),
     () => authenticator.stop(),
     () => people.stop(),
@@ -190,6 +176,10 @@ export async function startApp(settings: AppSettings): Promise<App> {
     },
     stop,
   }
+}
+
+function routeKit({ cursor_key }: AppSettings, db: Db, clock: Clock): RouteKit {
+  return { db, clock, cursors: createCursors(cursor_key), audit: auditWriter(clock), refuseAlone }
 }
 
 /** The database and the time everything goes by: the database's own, unless a test brings another. */

@@ -6,7 +6,10 @@ import { boot } from './boot.ts'
 const USAGE = 'reconcile --gateway ID [--from 2026-01-01] [--to 2026-01-02]; default: yesterday, in UTC'
 const DAY_MS = 86_400_000
 
-/** Compares a gateway's own list with our books and prints what differs; changes nothing. Exit code 1 on differences. */
+/**
+ * Compares a gateway's own list with our books and prints what differs; changes nothing. Exit code 1 on
+ * differences.
+ */
 export async function reconcileCommand(words: string[]): Promise<void> {
   const { values } = parseArgs({
     args: words,

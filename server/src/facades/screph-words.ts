@@ -66,8 +66,8 @@ export function priceOf(products: readonly OnSale[], package_id: string, currenc
 }
 
 /**
- * The user a server speaks for, or who calls with his own token. Throws {@link InvalidRequest} without `X-User-Id`, NotFound for somebody
- * unknown.
+ * The user a server speaks for, or who calls with his own token. Throws {@link InvalidRequest} without
+ * `X-User-Id`, NotFound for somebody unknown.
  */
 export async function getUser(sql: Sql, call: Call): Promise<Customer> {
   if (call.actor.kind === 'user') return resolveCustomer(sql, call.actor.customer_id)

@@ -53,7 +53,6 @@ export function storable(length_max: number, length_min = 1) {
 }
 
 export const shortText = storable(200)
-export const longText = storable(2000, 0)
 /** A customer: our id, or `external_id:…`, or `telegram_id:…`. */
 export const customerKey = z.string().min(1).max(220)
 /** Up to 4 KiB of the caller's own facts. */

@@ -73,7 +73,11 @@ export function createEvents(jobs: JobQueue): Events {
       if (!reactions || payloads.length === 0) return
       for (const reaction of reactions.within) await reaction(tx, payloads as readonly never[])
       for (const { queue } of reactions.after) {
-        await jobs.enqueueMany(tx, queue, payloads.map((payload) => ({ data: payload as object })))
+        await jobs.enqueueMany(
+          tx,
+          queue,
+          payloads.map((payload) => ({ data: payload as object })),
+        )
       }
     },
     startWorkers: async (workers) => {

@@ -45,12 +45,10 @@ export const newAdjustmentRequest = z
 export const decision = z.strictObject({ note: shortText.optional() }).meta({ id: 'Decision' })
 
 const limitFacts = { kind, measure: unitCode, amount: amountOrZero.nullable() }
-export const approvalLimit = z
-  .object(limitFacts)
-  .meta({
-    id: 'ApprovalLimit',
-    description: 'The largest amount one person may do alone; null is without a limit.',
-  })
+export const approvalLimit = z.object(limitFacts).meta({
+  id: 'ApprovalLimit',
+  description: 'The largest amount one person may do alone; null is without a limit.',
+})
 export const approvalLimits = z.object({ items: z.array(approvalLimit) })
 export const limitPath = z.object({ kind, measure: unitCode })
 export const limitBody = z.strictObject({ amount: amountOrZero.nullable() }).meta({ id: 'ApprovalLimitBody' })

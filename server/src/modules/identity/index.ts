@@ -40,7 +40,14 @@ export * as identityEvents from './people-events.ts'
 export type { UserPayload } from './people-events.ts'
 export type { Client, PeopleKit, PeopleSettings } from './people-kit.ts'
 export {
-  BY_BODY, checkBrowser, clientOf, PER_MINUTE, sendOutcome, signedInBody, signInRoutes, whoSignsOut,
+  BY_BODY,
+  checkBrowser,
+  clientOf,
+  PER_MINUTE,
+  sendOutcome,
+  signedInBody,
+  signInRoutes,
+  whoSignsOut,
 } from './people-routes.ts'
 export type { PeopleRouteKit } from './people-routes.ts'
 export { register } from './registration.ts'

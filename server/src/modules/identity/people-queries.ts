@@ -120,7 +120,7 @@ export async function insertIdentity(
     .values({ ...identity, facts: JSON.stringify(identity.facts), last_used_at: identity.created_at })
     .returning(IDENTITY)
     .executeTakeFirstOrThrow()
-  return row as IdentityRow
+  return row
 }
 
 export async function findIdentity(
@@ -134,7 +134,7 @@ export async function findIdentity(
     .where('provider', '=', provider)
     .where('subject', '=', subject)
     .executeTakeFirst()
-  return row as IdentityRow | undefined
+  return row
 }
 
 /** A user's identities, the oldest first. */
@@ -146,7 +146,7 @@ export async function listIdentities(sql: Sql, user_id: string): Promise<Identit
     .orderBy('id')
     .limit(100)
     .execute()
-  return rows as IdentityRow[]
+  return rows
 }
 
 export async function touchIdentity(tx: Tx, id: string, facts: object, now: Date): Promise<void> {
@@ -164,7 +164,7 @@ export async function deleteIdentities(
 ): Promise<IdentityRow[]> {
   let query = tx.deleteFrom('identity.identities').where('user_id', '=', user_id)
   if (ids !== undefined) query = query.where('id', 'in', [...ids])
-  return (await query.returning(IDENTITY).execute()) as IdentityRow[]
+  return await query.returning(IDENTITY).execute()
 }
 
 export async function moveIdentities(tx: Tx, from_id: string, into_id: string): Promise<void> {

@@ -44,7 +44,7 @@ export async function insertSession(
     .values({ ...session, last_used_at: session.created_at })
     .returning(SESSION)
     .executeTakeFirstOrThrow()
-  return row as SessionRow
+  return row
 }
 
 export async function insertRefreshToken(
@@ -71,7 +71,7 @@ export async function lockSession(tx: Tx, id: string): Promise<SessionRow | unde
     .where('id', '=', id)
     .forUpdate()
     .executeTakeFirst()
-  return row as SessionRow | undefined
+  return row
 }
 
 export async function findRefreshToken(sql: Sql, digest: Buffer) {
@@ -97,7 +97,7 @@ export async function moveSessionOn(
     .where('id', '=', id)
     .returning(SESSION)
     .executeTakeFirstOrThrow()
-  return row as SessionRow
+  return row
 }
 
 /** Ends open sessions; answers their ids. Every condition that is given must hold. */
@@ -138,7 +138,7 @@ export async function listSessions(sql: Sql, user_id: string, now: Date): Promis
     .orderBy('id')
     .limit(200)
     .execute()
-  return rows as SessionRow[]
+  return rows
 }
 
 /** The open sessions of the ids or of the cookies, of users who may still sign in. */

@@ -65,24 +65,6 @@ export function checkInitData(init_data: string, check: TelegramCheck): Telegram
   return judge(fields, readUser(fields.get('user')), check)
 }
 
-/**
- * Checks Telegram's signature alone, for parts that must not hold the bot's token.
- * `bot_id` pins the bot the Mini App belongs to.
- */
-export function checkSignedInitData(
-  init_data: string,
-  check: Omit<TelegramCheck, 'bot_token'> & { bot_id: string },
-): TelegramVerdict {
-  if (init_data.length > LENGTH_MAX) return { refused: 'too long' }
-  const fields = readFields([...new URLSearchParams(init_data)])
-  if (fields === undefined) return { refused: 'a field is given twice' }
-  const message = `${check.bot_id}:WebAppData\n${checkString(fields, ['hash', 'signature'])}`
-  if (!isSigned(message, fields.get('signature') ?? '', check.public_key)) {
-    return { refused: 'the signature is wrong' }
-  }
-  return judge(fields, readUser(fields.get('user')), check)
-}
-
 /** Checks what the Login Widget hands over. Its key is the plain digest of the token. */
 export function checkLoginWidget(
   data: Readonly<Record<string, string | number>>,

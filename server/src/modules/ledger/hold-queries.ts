@@ -45,10 +45,6 @@ export function findHold(sql: Sql, id: string): Promise<HoldRow | undefined> {
   return sql.selectFrom('ledger.holds').select(columns).where('id', '=', id).executeTakeFirst()
 }
 
-export function findHolds(sql: Sql, ids: readonly string[]): Promise<HoldRow[]> {
-  return sql.selectFrom('ledger.holds').select(columns).where('id', 'in', ids).orderBy('id').execute()
-}
-
 /** Placed holds whose time is over, the longest first. */
 export function findDueHolds(
   sql: Sql,

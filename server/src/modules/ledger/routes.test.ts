@@ -193,7 +193,7 @@ test('a unit is made, read, renamed and listed; its scale never changes', async 
   expect(rest.items.map(({ code }) => code)).toEqual(['page', 'point'])
 })
 
-test('a grant, a spend, a hold and a reversal through their routes add up, and the history tells them', async () => {
+test('a grant, a spend, a hold and a reversal by their routes add up in the history', async () => {
   const id = await makeCustomer('story')
   const granted = await give(600, { expires_at: '2026-04-01T00:00:00Z', priority: 5 }, id)
   expect([granted.statusCode, granted.json()]).toMatchObject([

@@ -206,7 +206,8 @@ export function holdsAgainstTransfers(sql: Sql, limit: number): Promise<string[]
     sql,
     raw<{ detail: string }>`
     select format('hold %s: it is %s with %s of %s captured, its transfers say %s captured and %s released',
-      coalesce(h.id, t.hold_id), coalesce(h.status, 'not there'), h.captured, h.amount, t.captured, t.released)
+      coalesce(h.id, t.hold_id), coalesce(h.status, 'not there'), h.captured, h.amount, t.captured,
+        t.released)
       as detail
     from ledger.holds h
     full join (

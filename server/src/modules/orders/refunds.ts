@@ -26,7 +26,9 @@ export interface NewOrderRefund {
   amount?: bigint | undefined
   reason: string
   requested_by: string
-  /** Refuses what one person may not give back alone; `amount` is all of this payment that is given back then. */
+  /**
+   * Refuses what one person may not give back alone; `amount` is all of this payment that is given back then.
+   */
   refuseAlone?: RefuseAlone | undefined
 }
 

@@ -11,9 +11,10 @@ import { isSettled } from './payment-status.ts'
 import { recordLostMoney } from './refund-words.ts'
 
 /**
- * Records what a vendor tells about money its payer contests. Opened: the units are taken back, whatever was spent.
- * Won: they come back to the unit. Lost: the money is gone, and the payment counts it as refunded. An end absorbs every
- * later word; an end that comes first opens and closes at once, so the order of arrival does not matter.
+ * Records what a vendor tells about money its payer contests. Opened: the units are taken back, whatever was
+ * spent. Won: they come back to the unit. Lost: the money is gone, and the payment counts it as refunded. An
+ * end absorbs every later word; an end that comes first opens and closes at once, so the order of arrival
+ * does not matter.
  */
 export async function recordDispute(
   tx: Tx,

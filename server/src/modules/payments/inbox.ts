@@ -249,7 +249,10 @@ async function readRefund(
   return refund ? { row, event: { ...event, refund } } : { row, event, outcome: 'unknown_to_vendor' }
 }
 
-/** Vendors may name a contested payment by another of its ids; asked for that, they answer under the one we know. */
+/**
+ * Vendors may name a contested payment by another of its ids; asked for that, they answer under the one we
+ * know.
+ */
 async function nameDisputed(
   db: Db,
   kit: PaymentsKit,

@@ -42,8 +42,8 @@ export interface Difference {
 }
 
 /**
- * Compares a vendor's payments with ours, both ways. Payments that nobody paid are no difference: vendors forget them.
- * Pure.
+ * Compares a vendor's payments with ours, both ways. Payments that nobody paid are no difference: vendors
+ * forget them. Pure.
  */
 export function comparePayments(ours: readonly OwnPayment[], theirs: readonly VendorPayment[]): Difference[] {
   const by_external = new Map(

@@ -22,12 +22,15 @@ export interface Reconciliation {
 
 const PAGES_MAX = 1000
 const RANGE_MAX_MS = 92 * 86_400_000
-/** Our record and the vendor's are made a moment apart; what lies on the edge is looked at on both sides of it. */
+/**
+ * Our record and the vendor's are made a moment apart; what lies on the edge is looked at on both sides of
+ * it.
+ */
 const EDGE_MS = 3_600_000
 
 /**
- * Compares every payment and refund of a time with the vendor's own list, both ways, and says what differs and what
- * could be done. It changes nothing. Throws {@link InvalidRequest} for a range that makes no sense,
+ * Compares every payment and refund of a time with the vendor's own list, both ways, and says what differs
+ * and what could be done. It changes nothing. Throws {@link InvalidRequest} for a range that makes no sense,
  * {@link InvalidState} when the gateway has no list, GatewayNotAvailable, OperationalError.
  */
 export async function reconcile(

@@ -144,8 +144,8 @@ async function recordForeignRefund(
 }
 
 /**
- * Counts the money of a lost dispute as given back, as far as there is some left. Its units went when the dispute was
- * opened, so none are taken again. The caller holds the payment's row.
+ * Counts the money of a lost dispute as given back, as far as there is some left. Its units went when the
+ * dispute was opened, so none are taken again. The caller holds the payment's row.
  */
 export async function recordLostMoney(
   tx: Tx,

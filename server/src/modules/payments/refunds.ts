@@ -111,8 +111,8 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const refundAt = gateway.refund?.bind(gateway)
   if (!refundAt) throw new InvalidState(`The gateway ${gateway.id} cannot refund.`)
-  // From here on it is not known whether the vendor was asked: should this process die, the janitor looks before it
-  // asks again, for not every vendor takes a second request with our id as the first one.
+  // From here on it is not known whether the vendor was asked: should this process die, the janitor looks
+  // before it asks again, for not every vendor takes a second request with our id as the first one.
   await db.transact((tx) => markUnknown(tx, kit, refund_id, ASKING_MS))
   let answer: VendorRefund
   try {

@@ -1,8 +1,10 @@
--- The canonical text of a row of the audit log, stated once: the writer hashes it, verification hashes it again.
--- A row literal quotes what it must, so no two different rows have one text; nothing in it depends on a setting.
-create or replace function identity.canonical_audit(entry identity.audit_log) returns text language sql stable as $$
-  select row(entry.sequence, entry.actor_id, entry.actor_kind, entry.impersonator_id, entry.action, entry.subject_id,
-    entry.before, entry.after, entry.reason, entry.address, entry.request_id,
+-- The canonical text of a row of the audit log, stated once: the writer hashes it, verification hashes it
+-- again. A row literal quotes what it must, so no two different rows have one text; nothing in it depends on
+-- a setting.
+create or replace function identity.canonical_audit(entry identity.audit_log) returns text
+language sql stable as $$
+  select row(entry.sequence, entry.actor_id, entry.actor_kind, entry.impersonator_id, entry.action,
+    entry.subject_id, entry.before, entry.after, entry.reason, entry.address, entry.request_id,
     extract(epoch from entry.created_at))::text
 $$;
 

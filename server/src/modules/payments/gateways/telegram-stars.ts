@@ -260,7 +260,8 @@ function nextCursor(
 ) {
   const last = lines.at(-1)
   if (last === undefined || lines.length < 100 || toMoment(last) >= range.to) return {}
-  return { next_cursor: String(Number(range.cursor ?? 0) + lines.length) }
+  const offset = Number(range.cursor ?? 0)
+  return { next_cursor: String(offset + lines.length) }
 }
 
 function refused(failure_reason: string): CreatedPayment {

@@ -152,8 +152,8 @@ describe('statuses', () => {
   const failed =
     '3d_secure_failed call_issuer card_expired country_forbidden deal_expired fraud_suspected ' +
     'general_decline identification_required insufficient_funds internal_timeout invalid_card_number ' +
-    'invalid_csc issuer_unavailable payment_method_limit_exceeded payment_method_restricted permission_revoked ' +
-    'unsupported_mobile_operator'
+    'invalid_csc issuer_unavailable payment_method_limit_exceeded payment_method_restricted ' +
+    'permission_revoked unsupported_mobile_operator'
 
   it.each(canceled)('call a payment ended by %s canceled', async (reason) => {
     const reference = await created(purchase())

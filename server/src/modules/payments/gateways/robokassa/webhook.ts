@@ -142,7 +142,9 @@ function readForm(text: string): Fields | undefined {
   const names = new Set(entries.map(([name]) => name.toLowerCase()))
   if (names.size !== entries.length || entries.length > FIELDS_MAX) return undefined
   const is_own = ([name]: [string, string]) => /^shp_/i.test(name)
-  const plain = entries.filter((entry) => !is_own(entry)).map(([name, value]) => [name.toLowerCase(), value])
+  const plain = entries
+    .filter((entry) => !is_own(entry))
+    .map(([name, value]): [string, string] => [name.toLowerCase(), value])
   return { plain: Object.fromEntries(plain), shp: Object.fromEntries(entries.filter(is_own)) }
 }
 
