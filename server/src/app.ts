@@ -104,6 +104,7 @@ export interface App {
   payments: PaymentsKit
   orders: OrdersKit
   jobs: JobQueue
+  people: PeopleApp['routes']
   /** Adds every route of the program to another server; for tests of who may call what. */
   addRoutes: (http: FastifyInstance) => void
   /** Handles every notification that waits; for tests and drills. */
@@ -170,6 +171,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     payments,
     orders,
     jobs,
+    people: people.routes,
     addRoutes: (other) => addRoutes(other, kit, parts),
     drain: async () => {
       while ((await drainInbox(db, payments)) > 0);

@@ -131,17 +131,16 @@ function createKeyRing(db: Db, { clock, box }: Pick<AccessTokenOptions, 'clock' 
 
   const load = async (): Promise<Ring> => {
     let rows = await queries.listSigningKeys(db)
-    let private_key = privateKey(rows[0], box)
-    if (private_key === undefined || isOld(rows[0], clock)) {
+    let signing = findSigning(rows, clock, box)
+    if (signing === undefined) {
       await db.transact((tx) => makeKey(tx, clock, box))
       rows = await queries.listSigningKeys(db)
-      private_key = privateKey(rows[0], box)
+      signing = findSigning(rows, clock, box)
     }
-    const [newest] = rows
-    assert(newest !== undefined && private_key !== undefined, 'a signing key was just made and is not there')
+    assert(signing !== undefined, 'a signing key was just made and is not there')
     const keys = rows.map(({ kid, public_jwk }) => ({ kid, jwk: public_jwk as { kty: string } }))
     return {
-      current: { kid: newest.kid, private_key },
+      current: signing,
       public_keys: new Map(keys.map(({ kid, jwk }) => [kid, createPublicKey({ key: jwk, format: 'jwk' })])),
       jwks: keys.map(({ kid, jwk }) => ({ ...jwk, kid, alg: ALGORITHM, use: 'sig' })),
       read_ms: performance.now(),
@@ -186,8 +185,7 @@ export async function resealSigningKeys(tx: Tx, box: SecretBox): Promise<number>
 /** Of several processes that find the newest key too old, one makes the new one. */
 async function makeKey(tx: Tx, clock: Clock, box: SecretBox): Promise<void> {
   await queries.lockSigningKeys(tx)
-  const [newest] = await queries.listSigningKeys(tx)
-  if (privateKey(newest, box) !== undefined && !isOld(newest, clock)) return
+  if (findSigning(await queries.listSigningKeys(tx), clock, box) !== undefined) return
   const { publicKey, privateKey: fresh } = generateKeyPairSync('ed25519')
   const kid = randomBytes(12).toString('base64url')
   await queries.insertSigningKey(tx, {
@@ -199,20 +197,23 @@ async function makeKey(tx: Tx, clock: Clock, box: SecretBox): Promise<void> {
 }
 
 /**
- * None when the key that sealed it is gone: then a new one is made, and its tokens have to be fetched anew.
+ * The newest key that is young enough to sign and can be opened. None when the key that sealed them is gone:
+ * then a new one is made, and tokens of the others still hold until they end.
  */
-function privateKey(row: queries.SigningKeyRow | undefined, box: SecretBox): KeyObject | undefined {
-  if (row === undefined) return undefined
-  try {
-    return createPrivateKey(box.open(row.private_sealed, contextOf(row.kid)))
-  } catch (error) {
-    if (error instanceof SecretUnreadable) return undefined
-    throw error
+function findSigning(
+  rows: readonly queries.SigningKeyRow[],
+  clock: Clock,
+  box: SecretBox,
+): Ring['current'] | undefined {
+  for (const { kid, private_sealed, created_at } of rows) {
+    if (created_at.getTime() + SIGNS_MS <= clock.now_ms()) return undefined
+    try {
+      return { kid, private_key: createPrivateKey(box.open(private_sealed, contextOf(kid))) }
+    } catch (error) {
+      if (!(error instanceof SecretUnreadable)) throw error
+    }
   }
-}
-
-function isOld(row: queries.SigningKeyRow | undefined, clock: Clock): boolean {
-  return row === undefined || row.created_at.getTime() + SIGNS_MS <= clock.now_ms()
+  return undefined
 }
 
 function contextOf(kid: string): string {

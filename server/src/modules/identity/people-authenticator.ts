@@ -31,6 +31,8 @@ export interface PeopleAuthenticator {
   /** What pages send with every request of this session that changes something. */
   csrfTokenOf(cookie: string): string
   isCsrfToken(cookie: string, csrf_token: string): boolean
+  /** Writes what is known of cookies' use, which happens twice a minute anyway. */
+  flush(): Promise<void>
   /** Writes what is known of cookies' use and looks nothing up any more. Repeatable. */
   stop(): Promise<void>
 }
@@ -88,6 +90,7 @@ export function createPeopleAuthenticator(db: Db, options: PeopleAuthenticatorOp
     },
     csrfTokenOf: (cookie) => csrf(csrf_keys[0] ?? Buffer.alloc(0), cookie),
     isCsrfToken: (cookie, csrf_token) => csrf_keys.some((key) => sameBytes(csrf(key, cookie), csrf_token)),
+    flush: uses.write,
     stop: () => (stopping ??= memory.stop().then(uses.stop)),
   }
 }
@@ -112,6 +115,7 @@ function createCookieUses(db: Db, clock: Clock, on_error: (error: unknown) => vo
   })
   flusher.start()
   return {
+    write,
     note: (identity: PersonIdentity): PersonIdentity => {
       used.set(identity.session_id, clock.now_ms())
       return identity

@@ -15,7 +15,7 @@ export type SessionQuestion = { id: string } | { cookie_digest: Buffer }
 export interface SessionMemory {
   /**
    * What is known and still holds, else undefined; looked up again in the background when it is half as old
-   * as it may be. Throws Unauthenticated when it has expired.
+   * as it may be.
    */
   recall(digest: string, question: (known: PersonIdentity) => SessionQuestion): PersonIdentity | undefined
   /** Asks the database and remembers. Throws Unauthenticated when there is no such session (any more). */
@@ -90,7 +90,7 @@ export function createSessionMemory(db: Db, options: SessionMemoryOptions): Sess
       const known = remembered.get(digest)
       const now = now_ms()
       if (known === undefined || now - known.read_at >= TTL_MS) return undefined
-      if (known.expires_ms <= clock.now_ms()) throw sessionEnded()
+      if (known.expires_ms <= clock.now_ms()) return undefined
       if (now - known.read_at >= REFRESH_MS && !known.is_refreshing) {
         known.is_refreshing = true
         lookUp(digest, question(known.identity), known.expires_ms).catch((error: unknown) => {
