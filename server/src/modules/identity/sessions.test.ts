@@ -163,7 +163,7 @@ describe('sessions (A29)', () => {
     expect(open[0]).toBe(401)
   })
 
-  test('a sign-out ends the session of the token in the body, however old the one in the', async () => {
+  test('a sign-out ends the session of the body’s token, however old the header’s is', async () => {
     const person = await world.person()
     world.clock.advance(3_600_000)
     const answer = await world.send('POST', '/v1/auth/logout', {
