@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
 import type { AppSettings } from '../src/app.ts'
 import type { PeopleAppSettings } from '../src/app-people.ts'
+import { silentLog } from '../src/kernel/log.ts'
 import { frozenClock, type MovableClock } from '../src/kernel/clock.ts'
 import { startApp, type App } from '../src/app.ts'
 import { testDatabase } from './db.ts'
@@ -77,6 +79,7 @@ export async function startPeopleWorld(
   const database = await testDatabase()
   const clock = frozenClock()
   const telegram = telegramSigner()
+  const failures: unknown[] = []
   const app = await startApp(
     change({
       ...settingsOf(database.url, 'http://127.0.0.1:9'),
@@ -84,6 +87,7 @@ export async function startPeopleWorld(
       clock,
       base_url: 'https://shop.example',
       gateways: {},
+      log: { ...silentLog(), error: (fields: unknown) => void failures.push(fields) },
       people: {
         password_cost: { memory_kib: 64, passes: 1 },
         telegram: { bot_token: telegram.bot_token, bot_name: 'shop_bot', public_key: telegram.public_key },
@@ -138,6 +142,8 @@ export async function startPeopleWorld(
     close: async () => {
       await app.stop()
       await database.close()
+      // Whatever was asked, no answer may have been a mistake of ours.
+      if (failures.length > 0) throw new Error(`answered with 500: ${inspect(failures, { depth: 4 })}`)
     },
   }
 }

@@ -33,10 +33,10 @@ export async function followUser(
     locale: string | null
   }[],
 ): Promise<void> {
-  for (const { customer_id, ...facts } of changes) {
+  for (const { customer_id, email, name, locale } of changes) {
     // An address that is not proved yet does not take away the one receipts go to.
-    const given = facts.email === null ? { name: facts.name, locale: facts.locale } : facts
-    await updateCustomer(tx, clock, { id_text: customer_id, facts: given })
+    const facts = email === null ? { name, locale } : { email, name, locale }
+    await updateCustomer(tx, clock, { id_text: customer_id, facts })
   }
 }
 

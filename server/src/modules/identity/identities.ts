@@ -114,11 +114,13 @@ export async function linkInTx(
   return linked
 }
 
-/** The refusal of {@link linkIdentity}. */
-export function taken(merge_token: string): IdentityTaken {
-  return new IdentityTaken('It is linked to another user. If both are you, make one user of the two.', {
-    merge_token,
-  })
+/**
+ * The refusal of {@link linkIdentity}. Without a token it tells nothing to merge by: for callers who are not
+ * the user himself.
+ */
+export function taken(merge_token?: string): IdentityTaken {
+  const facts = merge_token === undefined ? {} : { merge_token }
+  return new IdentityTaken('It is linked to another user. If both are you, make one user of the two.', facts)
 }
 
 /**

@@ -114,7 +114,8 @@ const COMMON: ReadonlySet<string> = new Set(
   admin administrator adminadmin welcome letmein iloveyou sunshine princess football baseball superman
   batman dragon monkey shadow master michael charlie trustno1 whatever computer internet starwars pokemon
   samsung google login secret changeme default guest test1234 testtest user1234 root1234 kopilka пароль
-  йцукен йцукенгш йцукенг фывапролд ячсмить любовь привет наташа максим марина солнышко qwe123qwe qweasdzxc
+  йцукен йцукенгш йцукенгшщ йцукенгшщз йцукенг фывапролд ячсмить любовь привет наташа максим марина
+  солнышко qwe123qwe qweasdzxc
   qweqweqwe asdasdasd zxczxczxc marina natasha parol privet lubov`
     .split(/\s+/)
     .filter((word) => word !== ''),

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterCommit, type Db, type Sql, type Tx } from '#kernel/db'
-import { InvalidState } from '#kernel/errors'
-import type { SecretBox } from '#kernel/secrets'
+import { InvalidState, OperationalError } from '#kernel/errors'
+import { type SecretBox, SecretUnreadable } from '#kernel/secrets'
 import { giveAttemptsBack, takeAttempts } from './attempts.ts'
 import { ProofInvalid } from './people-errors.ts'
 import type { Client, PeopleKit } from './people-kit.ts'
@@ -195,9 +195,23 @@ async function useCode(
 ): Promise<boolean> {
   const { user_id } = totp
   if (!/^\d{6}$/.test(code)) return queries.useRecoveryCode(tx, user_id, digestOf(plainRecoveryCode(code)))
-  const secret = box.open(totp.secret_sealed, contextOf(user_id))
+  const secret = openSecret(box, totp)
   const step = matchTotp(secret, code, clock.now_ms(), Number(totp.last_step))
   return step !== undefined && queries.useTotpStep(tx, user_id, BigInt(step))
+}
+
+/**
+ * Refuses for now when the key that sealed it is gone or the row was altered; recovery codes work all the
+ * same.
+ */
+function openSecret(box: SecretBox, { user_id, secret_sealed }: queries.TotpRow): string {
+  try {
+    return box.open(secret_sealed, contextOf(user_id))
+  } catch (error) {
+    if (!(error instanceof SecretUnreadable)) throw error
+    const detail = 'The second factor cannot be read; use a recovery code or ask support.'
+    throw new OperationalError('second_factor_unreadable', detail, { cause: error })
+  }
 }
 
 /** 80 random bits in four groups of four letters. */

@@ -156,7 +156,7 @@ export async function redeemStartCode(
     return { purpose: start.purpose }
   })
   // The bot must not hand a merge token to whoever started it: the user asks for it in his own session.
-  if ('merge_token' in outcome) throw taken(outcome.merge_token)
+  if ('merge_token' in outcome) throw taken()
   return outcome
 }
 
