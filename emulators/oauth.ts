@@ -5,6 +5,7 @@ import { registerAuthorizePages } from './oauth/authorize.ts'
 import { registerGoogle } from './oauth/google.ts'
 import { makeKeys } from './oauth/keys.ts'
 import type { IssuedToken, OauthWorld, PendingCode } from './oauth/world.ts'
+import { makeTelegramKeys, registerTelegram } from './oauth/telegram.ts'
 import { registerVk } from './oauth/vk.ts'
 
 /** What can be wrong with an ID token. */
@@ -25,6 +26,7 @@ export interface OauthSettings extends BaseSettings {
   google_client_id: string
   google_client_secret: string
   vk_client_id: string
+  telegram_bot_token: string
   redirect_uris: string[]
   lie: string
 }
@@ -37,7 +39,8 @@ const text = { type: 'string', minLength: 1, maxLength: 200 } as const
 export const emulator = defineEmulator<OauthSettings>({
   id: 'oauth',
   title: 'Sign-in vendors',
-  description: 'Google OpenID Connect and VK ID: the page where a person agrees, codes, tokens, keys.',
+  description:
+    'Google and VK ID: the page where a person agrees, codes, tokens, keys; initData as Telegram signs it.',
   settings: {
     google_client_id: { schema: text, default: 'kopilka.apps.example', description: 'Google’s client.' },
     google_client_secret: {
@@ -47,6 +50,12 @@ export const emulator = defineEmulator<OauthSettings>({
       is_secret: true,
     },
     vk_client_id: { schema: text, default: '51000000', description: 'VK’s app.' },
+    telegram_bot_token: {
+      schema: { type: 'string', pattern: '^\\d{3,20}:[\\w-]{20,100}$' },
+      default: '1234567890:kopilka_emulator_bot_token_0123456789',
+      description: 'The bot whose Mini App data is signed.',
+      is_secret: true,
+    },
     redirect_uris: {
       schema: { type: 'array', items: { type: 'string' }, maxItems: 20 },
       default: [],
@@ -70,6 +79,7 @@ function createVendor(kit: Kit<OauthSettings>): Vendor {
   const world: OauthWorld = {
     kit,
     keys: makeKeys(),
+    telegram: makeTelegramKeys(),
     codes: createStore<PendingCode>(10_000),
     tokens: createStore<IssuedToken>(10_000),
   }
@@ -84,6 +94,7 @@ function createVendor(kit: Kit<OauthSettings>): Vendor {
       registerAuthorizePages(app, world)
       registerGoogle(app, world)
       registerVk(app, world)
+      registerTelegram(app, world)
     },
   }
 }

@@ -1266,7 +1266,7 @@ CREATE OR REPLACE FUNCTION ledger.read_live(p_wallet_ids bigint[], p_now timesta
  LANGUAGE sql
  STABLE
 AS $function$
-  select w.id, true, ledger.live_balance(w.id, p_now), w.held, w.debt, false, null::bigint, null::bigint,
+  select w.id, true, ledger.live_balance(w.id, p_now), w.held, w.debt, false, w.merged_into, null::bigint,
     null::bigint, null::smallint, null::boolean, null::text, null::timestamptz, null::timestamptz
   from ledger.wallets w
   where w.id = any(p_wallet_ids)

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Kit, Store } from '../emulator.ts'
 import type { OauthSettings } from '../oauth.ts'
 import type { Keys } from './keys.ts'
+import type { TelegramKeys } from './telegram.ts'
 
 /** Who a person said to be on the page. */
 export interface Person {
@@ -32,6 +33,7 @@ export interface IssuedToken {
 export interface OauthWorld {
   kit: Kit<OauthSettings>
   keys: Keys
+  telegram: TelegramKeys
   codes: Store<PendingCode>
   tokens: Store<IssuedToken>
 }

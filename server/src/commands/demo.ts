@@ -2,6 +2,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { randomBytes } from 'node:crypto'
 import type { Emulator } from '@kopilka/emulators/emulator'
+import { startOauthEmulator } from '@kopilka/emulators/oauth'
+import { startSmtpEmulator } from '@kopilka/emulators/smtp'
 import { startYookassaEmulator } from '@kopilka/emulators/yookassa'
 import { applyCatalog } from '#modules/catalog'
 import { createApiKey, programAsMaker } from '#modules/identity'
@@ -15,7 +17,7 @@ const CATALOG = path.resolve(import.meta.dirname, '../../../examples/catalog.scr
 interface Credentials {
   base_url: string
   secret_key: string
-  emulators: { yookassa: string }
+  emulators: { yookassa: string; mail: string; sign_in: string }
 }
 
 /** Runs the server with a seeded Screph shop that is paid through an emulated YooKassa. */
@@ -29,11 +31,12 @@ export async function demo(): Promise<void> {
   }))
   const shop = { shop_id: '100500', secret_key: `test_${randomBytes(18).toString('base64url')}` }
   const yookassa = await startYookassaEmulator({ settings: shop })
+  const people = await startPeopleEmulators()
   const { host, port } = booted.settings
   let credentials = {
     base_url: `http://${host}:${port}`,
     secret_key: '',
-    emulators: { yookassa: yookassa.base_url },
+    emulators: { yookassa: yookassa.base_url, ...people.addresses },
   }
   const app = await startApp({
     ...booted.settings,
@@ -42,6 +45,7 @@ export async function demo(): Promise<void> {
       yookassa: { ...shop, base_url: `${yookassa.base_url}/v3`, extra_ips: ['127.0.0.1'] },
       sandbox: { secret: randomBytes(24).toString('base64url') },
     },
+    people: { ...booted.settings.people, ...people.settings },
     // Whoever waits until the server answers finds the shop, the key and the file.
     prepare: async (parts) => {
       await seedShop(parts)
@@ -52,8 +56,29 @@ export async function demo(): Promise<void> {
   credentials = { ...credentials, base_url: app.base_url }
   const file = keepCredentials(booted, credentials)
   yookassa.control.settings({ webhook_url: `${app.base_url}/webhooks/payments/yookassa` })
-  endWell(booted, app, () => yookassa.close())
+  endWell(booted, app, async () => {
+    await Promise.all([yookassa.close(), people.close()])
+  })
   process.stdout.write(tour(credentials, yookassa, path.relative(process.cwd(), file)))
+}
+
+/** A mail server that delivers nothing, and what Telegram would sign, for a bot made up at every start. */
+async function startPeopleEmulators() {
+  const bot_token = `1234567890:${randomBytes(24).toString('base64url')}`
+  const mail = await startSmtpEmulator()
+  const sign_in = await startOauthEmulator({ settings: { telegram_bot_token: bot_token } })
+  const answer = await sign_in.app.inject({ method: 'GET', url: '/telegram/public_key' })
+  const { public_key } = answer.json<{ public_key: string }>()
+  return {
+    addresses: { mail: mail.base_url, sign_in: sign_in.base_url },
+    settings: {
+      mail: { smtp_url: mail.smtp_url, from: 'Kopilka <no-reply@demo.example>' },
+      telegram: { bot_token, public_key },
+    },
+    close: async () => {
+      await Promise.all([mail.close(), sign_in.close()])
+    },
+  }
 }
 
 type Parts = Pick<App, 'db' | 'kit' | 'http'>
@@ -123,12 +148,13 @@ function keepCredentials(booted: Boot, credentials: Credentials): string {
   return file
 }
 
-function tour({ base_url, secret_key }: Credentials, yookassa: Emulator, file: string): string {
+function tour({ base_url, secret_key, emulators }: Credentials, yookassa: Emulator, file: string): string {
   return `
 Kopilka demo: ${base_url} (sandbox, no real money). Ctrl-C stops everything.
   API documentation   ${base_url}/docs
   Admin               ${base_url}/admin/   (user name: the secret key, no password)
   YooKassa, emulated  ${yookassa.base_url}/_emulator
+  Mails, caught       ${emulators.mail}/
   Secret key          ${secret_key}
   All of this         ${file}
 
@@ -165,6 +191,15 @@ curl -s -X POST "$API/v1/payments/PAYMENT_ID/refunds" -H "$KEY" -H "$JSON" \\
 
 # 8. Are the books right?
 curl -s "$API/v1/verification" -H "$KEY"
+
+# 9. Sign up by e-mail: follow the link in ${emulators.mail}/, then sign in
+BOB='{"email":"bob@example.com","password":"correct horse battery"}'
+curl -s -X POST "$API/v1/auth/register" -H "$JSON" -d "$BOB"
+curl -s -X POST "$API/v1/auth/login" -H "$JSON" -d "$BOB"
+
+# 10. Sign in as a Telegram Mini App does, with data the emulator signs
+curl -s "${emulators.sign_in}/telegram/init_data?id=777000111" |
+  curl -s -X POST "$API/v1/auth/telegram" -H "$JSON" -d @-
 
 `
 }

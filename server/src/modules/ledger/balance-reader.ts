@@ -22,6 +22,8 @@ export interface Balance {
   has_more_grants: boolean
   /** What is owed after a forced refund. */
   debt: bigint
+  /** Its owner was merged into another: his units are elsewhere. */
+  is_merged: boolean
 }
 
 /** Reads balances that are asked for at once in one statement. */
@@ -102,13 +104,14 @@ async function readBalances(
 }
 
 /** What of a wallet is shown, its grants in the burn order. */
-export function balanceOf({ balance, held, debt, grants }: ReadWallet): Balance {
+export function balanceOf({ balance, held, debt, is_merged, grants }: ReadWallet): Balance {
   const has_more_grants = grants.length > GRANTS_SHOWN_MAX
   const shown = grants.sort(compareBurnOrder)
   return {
     balance,
     held,
     debt,
+    is_merged,
     grants: has_more_grants ? shown.slice(0, GRANTS_SHOWN_MAX) : shown,
     has_more_grants,
   }

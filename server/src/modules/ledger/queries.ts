@@ -90,22 +90,36 @@ export interface TransferRow {
   created_at: Date
 }
 
+/** Where a customer's units of a kind are, and whose they are: the survivor's when he was merged. */
+export interface WalletPlace {
+  id: bigint
+  customer_id: string
+}
+
 /**
- * Numbers of wallets at the places of the pairs asked for; undefined where there is none. A customer that
- * was merged means the survivor.
+ * Wallets at the places of the pairs asked for; undefined where there is none. A customer that was merged
+ * means the survivor.
  */
-export async function findWalletIds(
+export async function findWalletPlaces(
   sql: Sql,
   pairs: readonly { customer_id: string; unit: string }[],
-): Promise<(bigint | undefined)[]> {
-  const { rows } = await raw<{ id: bigint | null }>`
-    select w.id
+): Promise<(WalletPlace | undefined)[]> {
+  const { rows } = await raw<{ id: bigint | null; customer_id: string }>`
+    select w.id, w.customer_id
     from unnest(${pairs.map((pair) => pair.customer_id)}::text[], ${pairs.map((pair) => pair.unit)}::text[])
       with ordinality p (customer_id, unit, place)
     left join ledger.merged_customers m on m.customer_id = p.customer_id
     left join ledger.wallets w on w.customer_id = coalesce(m.survivor_id, p.customer_id) and w.unit = p.unit
     order by p.place`.execute(sql)
-  return rows.map((row) => row.id ?? undefined)
+  return rows.map(({ id, customer_id }) => (id === null ? undefined : { id, customer_id }))
+}
+
+/** As {@link findWalletPlaces}, the numbers only. */
+export async function findWalletIds(
+  sql: Sql,
+  pairs: readonly { customer_id: string; unit: string }[],
+): Promise<(bigint | undefined)[]> {
+  return (await findWalletPlaces(sql, pairs)).map((place) => place?.id)
 }
 
 /**

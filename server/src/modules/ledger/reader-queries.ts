@@ -26,6 +26,8 @@ export interface ReadWallet {
   held: bigint
   debt: bigint
   is_due: boolean
+  /** Its owner was merged into another: his units are elsewhere. */
+  is_merged: boolean
   grants: ReadGrant[]
 }
 
@@ -39,7 +41,8 @@ type Row = [
   held: bigint,
   debt: bigint,
   is_due: boolean,
-  id: bigint,
+  /** Of a grant its number; of a wallet the one it was merged into. */
+  id: bigint | null,
   granted: bigint,
   remaining: bigint,
   priority: number,
@@ -56,14 +59,13 @@ type Row = [
 export function readWallets(wallet_ids: readonly bigint[], now: Date): QueryArrayConfig {
   return {
     name: 'ledger.readWallets',
-    text: `select w.id, true, w.balance, w.held, w.debt, w.next_expiry <= $2::timestamptz, null::bigint,
-      null::bigint,
-        null::bigint, null::smallint, null::boolean, null::text, null::timestamptz, null::timestamptz
+    text: `select w.id, true, w.balance, w.held, w.debt, w.next_expiry <= $2::timestamptz, w.merged_into,
+        null::bigint, null::bigint, null::smallint, null::boolean, null::text, null::timestamptz,
+        null::timestamptz
       from ledger.wallets w where w.id = any($1::bigint[])
       union all
       (select g.wallet_id, false, null, g.held, null, null, g.id, g.granted, g.remaining, g.priority,
-        g.is_paid,
-        g.source, g.expires_at, g.created_at
+        g.is_paid, g.source, g.expires_at, g.created_at
       from ledger.grants g where g.wallet_id = any($1::bigint[]) and g.is_open
       limit ${GRANT_ROWS_MAX})`,
     values: [`{${wallet_ids.join(',')}}`, now.toISOString()],
@@ -93,7 +95,7 @@ type LiveRow = {
   held: bigint
   debt: bigint
   is_due: boolean
-  id: bigint
+  id: bigint | null
   granted: bigint
   remaining: bigint
   priority: number
@@ -130,8 +132,9 @@ export function readRows(rows: readonly unknown[]): {
   const wallets = new Map<bigint, ReadWallet>()
   const grants: Row[] = []
   for (const row of rows as Row[]) {
-    const [id, is_wallet, balance, held, debt, is_due] = row
-    if (is_wallet) wallets.set(id, { id, balance, held, debt, is_due, grants: [] })
+    const [id, is_wallet, balance, held, debt, is_due, merged_into] = row
+    const is_merged = is_wallet && merged_into !== null
+    if (is_wallet) wallets.set(id, { id, balance, held, debt, is_due, is_merged, grants: [] })
     else grants.push(row)
   }
   for (const row of grants) wallets.get(row[0])?.grants.push(grantOf(row))
@@ -142,7 +145,7 @@ function grantOf(row: Row): ReadGrant {
   const [, , , held, , , id, granted, remaining, priority, is_paid, source, expires_at, created_at] = row
   // The driver reads `infinity` as a number.
   const ends = typeof expires_at === 'number' ? null : expires_at
-  return { id, granted, remaining, held, priority, is_paid, source, expires_at: ends, created_at }
+  return { id: id ?? 0n, granted, remaining, held, priority, is_paid, source, expires_at: ends, created_at }
 }
 
 /** The same through an ordinary connection or transaction. */

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { customerKey, unitCode } from '#http/wire'
 import { DomainError } from '#kernel/errors'
+import { isId } from '#kernel/ids'
 import { toPage } from '#kernel/page'
 import { resolveCustomer, type CustomerResolver } from '#modules/customers'
 import { getGrant, grantOnce, listGrants } from './grants.ts'
@@ -116,8 +117,10 @@ function walletRoutes(
     answer: schemas.wallet,
     encode: schemas.encodeWallet,
     read: async ({ params }) => {
-      const owner = customers.peek(params.id) ?? (await customers.resolve(params.id))
-      return showWallet(ledger, { customer_id: owner.id, unit: params.unit })
+      const customer_id =
+        ownerOf(ledger, customers, params.id, params.unit) ??
+        (await findOwner(ledger, customers, params.id, params.unit))
+      return showWallet(ledger, { customer_id, unit: params.unit })
     },
   })
 }
@@ -169,6 +172,30 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
 const SPEND = { key: 'spends:write' } as const
 const errors = { 402: ['insufficient_funds'], 422: ['idempotency_key_reused'] }
 
+/**
+ * Who is meant, if it is known at once. Whoever has a wallet is a customer: his own id needs no other proof,
+ * so that a wallet seen for the first time costs one look, and those of the moment share it.
+ */
+function ownerOf(
+  { directory }: LedgerKit,
+  customers: CustomerResolver,
+  id_text: string,
+  unit: string,
+): string | undefined {
+  return directory.peek(id_text, unit) ? id_text : customers.peek(id_text)?.id
+}
+
+/** As {@link ownerOf}, looking it up. Throws NotFound. */
+async function findOwner(
+  { directory }: LedgerKit,
+  customers: CustomerResolver,
+  id_text: string,
+  unit: string,
+): Promise<string> {
+  if (isId('cus', id_text) && (await directory.find(id_text, unit))) return id_text
+  return (await customers.resolve(id_text)).id
+}
+
 function spendRoutes(
   app: FastifyInstance,
   kit: RouteKit,
@@ -189,10 +216,12 @@ function spendRoutes(
     encode: schemas.encodeSpend,
     read: async (call) => {
       const { body, actor, idempotency_key } = call
-      const owner = customers.peek(body.customer_id) ?? (await customers.resolve(body.customer_id))
       const { unit, amount, reason, reference, metadata } = body
+      const customer_id =
+        ownerOf(ledger, customers, body.customer_id, unit) ??
+        (await findOwner(ledger, customers, body.customer_id, unit))
       const done = await spend(ledger, {
-        customer_id: owner.id,
+        customer_id,
         unit,
         amount,
         reason,
@@ -237,14 +266,15 @@ function spendBatchRoute(
     read: async ({ body, actor, idempotency_key }) => {
       const owners = await Promise.allSettled(
         body.items.map(
-          async (item) => customers.peek(item.customer_id) ?? customers.resolve(item.customer_id),
+          async ({ customer_id, unit }) =>
+            ownerOf(ledger, customers, customer_id, unit) ?? findOwner(ledger, customers, customer_id, unit),
         ),
       )
       const wishes = body.items.map((item, index): NewSpend | DomainError => {
         const owner = owners[index]
         if (owner?.status === 'fulfilled') {
           const key = item.idempotency_key ?? `${idempotency_key}:${index}`
-          return { ...item, customer_id: owner.value.id, actor_id: actor.id, idempotency_key: key }
+          return { ...item, customer_id: owner.value, actor_id: actor.id, idempotency_key: key }
         }
         if (owner?.reason instanceof DomainError) return owner.reason
         throw owner?.reason

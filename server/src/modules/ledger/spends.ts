@@ -48,13 +48,14 @@ export interface Spend {
 export async function spend(kit: LedgerKit, input: NewSpend): Promise<Spend> {
   checkAmount(input.amount)
   const { directory } = kit
-  const wallet_id =
-    directory.peek(input.customer_id, input.unit) ?? (await directory.find(input.customer_id, input.unit))
-  if (wallet_id === undefined) return refuseWithoutWallet(kit.db, input)
-  const outcome = await kit.lanes.spend(itemOf(input, wallet_id))
+  const { customer_id, unit } = input
+  const place = directory.peek(customer_id, unit) ?? (await directory.find(customer_id, unit))
+  if (place === undefined) return refuseWithoutWallet(kit.db, input)
+  const outcome = await kit.lanes.spend(itemOf(input, place))
   // A wallet that is short may be one whose owner was merged since it was remembered.
-  const moved_to = outcome.status === 'insufficient' ? await directory.findMoved(input, wallet_id) : undefined
-  return toSpend(input, moved_to === undefined ? outcome : await kit.lanes.spend(itemOf(input, moved_to)))
+  const moved = outcome.status === 'insufficient' ? await directory.findMoved(input, place.id) : undefined
+  if (moved === undefined) return toSpend(input, place, outcome)
+  return toSpend(input, moved, await kit.lanes.spend(itemOf(input, moved)))
 }
 
 /** The answer to one of many spends. */
@@ -79,9 +80,9 @@ export async function spendMany(kit: LedgerKit, inputs: readonly NewSpend[]): Pr
  */
 export async function spendWithin(tx: Tx, clock: Clock, input: NewSpend): Promise<Spend> {
   checkAmount(input.amount)
-  const [wallet_id] = await queries.findWalletIds(tx, [input])
-  if (wallet_id === undefined) return refuseWithoutWallet(tx, input)
-  return toSpend(input, await queries.spendOne(tx, itemOf(input, wallet_id), clock.now()))
+  const [place] = await queries.findWalletPlaces(tx, [input])
+  if (place === undefined) return refuseWithoutWallet(tx, input)
+  return toSpend(input, place, await queries.spendOne(tx, itemOf(input, place), clock.now()))
 }
 
 /** A spend, or the captured part of a hold, by its id. Throws NotFound. */
@@ -108,10 +109,10 @@ export function spendOfRow(wallet: { customer_id: string; unit: string }, row: q
   }
 }
 
-function itemOf(input: NewSpend, wallet_id: bigint): SpendItem {
+function itemOf(input: NewSpend, place: queries.WalletPlace): SpendItem {
   const { amount, reason, reference, metadata } = input
   return {
-    wallet_id,
+    wallet_id: place.id,
     amount,
     key_digest: keyDigest(input),
     input_digest: inputDigest('spend', { amount, reason, reference, metadata }),
@@ -122,7 +123,7 @@ function itemOf(input: NewSpend, wallet_id: bigint): SpendItem {
   }
 }
 
-function toSpend(input: NewSpend, outcome: SpendOutcome): Spend {
+function toSpend(input: NewSpend, place: queries.WalletPlace, outcome: SpendOutcome): Spend {
   if (outcome.status === 'insufficient')
     throw new InsufficientFunds(input.unit, outcome.available, input.amount)
   if (outcome.status === 'key_reused') {
@@ -133,7 +134,7 @@ function toSpend(input: NewSpend, outcome: SpendOutcome): Spend {
   assert(outcome.status !== 'unknown_wallet', 'a wallet that was found is gone')
   return {
     id: pairId('tr', outcome.wallet_id, outcome.sequence),
-    customer_id: input.customer_id,
+    customer_id: place.customer_id,
     unit: input.unit,
     amount: input.amount,
     balance: outcome.balance,

@@ -67,11 +67,13 @@ export async function showWallet(
   const { directory, reader } = kit
   const scale = directory.peekScale(unit) ?? (await directory.findScale(unit))
   if (scale === undefined) throw new NotFound(`There is no unit ${unit}.`)
-  const wallet_id = directory.peek(customer_id, unit) ?? (await directory.find(customer_id, unit))
-  const balance = wallet_id === undefined ? undefined : await reader.read(wallet_id)
-  return wallet_id === undefined || !balance
-    ? emptyWallet(unit, scale)
-    : walletOf(unit, scale, wallet_id, balance)
+  let place = directory.peek(customer_id, unit) ?? (await directory.find(customer_id, unit))
+  let balance = place && (await reader.read(place.id))
+  if (place && balance?.is_merged) {
+    place = await directory.findMoved({ customer_id, unit }, place.id)
+    balance = place && (await reader.read(place.id))
+  }
+  return place && balance ? walletOf(unit, scale, place.id, balance) : emptyWallet(unit, scale)
 }
 
 /** Every wallet a customer has, in order of their units. */

@@ -20,7 +20,7 @@ create or replace function ledger.read_live(p_wallet_ids bigint[], p_now timesta
   granted bigint, remaining bigint, priority smallint, is_paid boolean, source text, expires_at timestamptz,
   created_at timestamptz
 ) language sql stable as $$
-  select w.id, true, ledger.live_balance(w.id, p_now), w.held, w.debt, false, null::bigint, null::bigint,
+  select w.id, true, ledger.live_balance(w.id, p_now), w.held, w.debt, false, w.merged_into, null::bigint,
     null::bigint, null::smallint, null::boolean, null::text, null::timestamptz, null::timestamptz
   from ledger.wallets w
   where w.id = any(p_wallet_ids)
