@@ -34,8 +34,9 @@ interface Waiter<Input, Output> {
 }
 
 /**
- * Turns many calls at once into few: idle, it flushes at the end of the current tick; while a batch is under
- * way the next one gathers. So it adds no wait when quiet and shares commits when busy.
+ * Turns many calls at once into few: idle, it flushes when what has already arrived was read, which is
+ * the end of this turn of the event loop; while a batch is under way the next one gathers. So it adds no wait
+ * when quiet and shares commits when busy.
  */
 export function createCoalescer<Input, Output>(
   options: CoalescerOptions<Input, Output>,
@@ -87,7 +88,9 @@ export function createCoalescer<Input, Output>(
         waiters.push({ input, resolve, reject })
         if (is_scheduled || under_way >= concurrency) return
         is_scheduled = true
-        queueMicrotask(start)
+        // Not a microtask: requests are read one by one, each a task of its own, and the first would go alone
+        // while all that came with it waits for its commit.
+        setImmediate(start)
       })
     },
     waiting: () => waiters.length,
