@@ -57,20 +57,35 @@ export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Pr
      where i.trust = 'hint' and i.status in ('handled', 'handling')`.execute(tx)
 }
 
-/** Takes waiting events for `lease_until`; those of a process that died are taken again after its lease. */
-export async function claimEvents(tx: Tx, now: Date, lease_until: Date, limit: number): Promise<InboxRow[]> {
+/**
+ * Locks waiting events, the longest waiting first; those of a process that died are waiting again after its
+ * lease. What another process has locked is left to it.
+ */
+export async function lockDueEvents(tx: Tx, now: Date, limit: number): Promise<InboxRow[]> {
   const { rows } = await raw<InboxRow>`
-    update payments.inbox i
-       set status = 'handling', next_attempt_at = ${lease_until}, attempts = i.attempts + 1
-      from (select id from payments.inbox
-             where status in ('received', 'handling') and next_attempt_at <= ${now}
-             order by next_attempt_at, id limit ${limit} for update skip locked) due
-     where i.id = due.id
-    returning i.id, i.gateway, i.trust, i.event, i.attempts`.execute(tx)
+    select i.id, i.gateway, i.trust, i.event, i.attempts from payments.inbox i
+     where i.status in ('received', 'handling') and i.next_attempt_at <= ${now}
+     order by i.next_attempt_at, i.id limit ${limit} for update skip locked`.execute(tx)
   return rows
 }
 
-/** Closes handled events; one that was opened again meanwhile stays open. */
+/** Takes locked events for `lease_until`; answers them as they are then. */
+export async function claimEvents(
+  tx: Tx,
+  events: readonly InboxRow[],
+  lease_until: Date,
+): Promise<InboxRow[]> {
+  if (events.length === 0) return []
+  await raw`
+    update payments.inbox i set status = 'handling', next_attempt_at = ${lease_until}, attempts = attempts + 1
+     where i.id = any(${events.map((event) => event.id)}::bigint[])`.execute(tx)
+  return events.map((event) => ({ ...event, attempts: event.attempts + 1 }))
+}
+
+/**
+ * Closes handled events. One that was opened again meanwhile stays open: only a mere hint is, and hints are
+ * always claimed first.
+ */
 export async function closeEvents(
   tx: Tx,
   closed: readonly { id: bigint; outcome: string }[],
@@ -82,7 +97,7 @@ export async function closeEvents(
       null
       from unnest(${closed.map((row) => row.id)}::bigint[], ${closed.map((row) => row.outcome)}::text[])
         u(id, outcome)
-     where i.id = u.id and i.status = 'handling'`.execute(tx)
+     where i.id = u.id and (i.status = 'handling' or i.trust = 'signed')`.execute(tx)
 }
 
 /** Puts an event back for later, or aside for a person when it failed too often. */

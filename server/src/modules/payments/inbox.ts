@@ -100,24 +100,48 @@ interface Resolved {
 }
 
 /**
- * Handles up to `limit` waiting notifications: claims them, reads from the vendor what was not proved, and
- * records all of it in one transaction. Should one of them be poison, they are recorded one by one and it is
- * put aside. Answers how many were claimed, so that the caller knows whether to go on.
+ * Handles up to `limit` waiting notifications. Those that prove all they say are recorded at once; for the
+ * others the vendor is asked first, so they are claimed. Should one be poison, they are recorded one by one
+ * and it is put aside. Answers how many there were, so that the caller knows whether to go on.
  */
 export async function drainInbox(db: Db, kit: PaymentsKit, limit = 200): Promise<number> {
-  const now = kit.clock.now()
-  const rows = await db.transact((tx) =>
-    queries.claimEvents(tx, now, new Date(now.getTime() + LEASE_MS), limit),
-  )
-  if (rows.length === 0) return 0
-  const resolved = await resolveAll(db, kit, rows)
+  const { count, claimed } = await takeEvents(db, kit, limit)
+  if (claimed.length === 0) return count
+  const resolved = await resolveAll(db, kit, claimed)
   try {
     await db.transact((tx) => recordAll(tx, kit, resolved))
   } catch {
     // The failing one is not known from a failed whole; each alone shows it and spares the others.
     for (const one of resolved) await recordAlone(db, kit, one)
   }
-  return rows.length
+  return count
+}
+
+/** Records what can be recorded without asking anybody, and claims the rest, in one transaction. */
+async function takeEvents(
+  db: Db,
+  kit: PaymentsKit,
+  limit: number,
+): Promise<{ count: number; claimed: InboxRow[] }> {
+  const take = async (tx: Tx, isReady: (row: InboxRow) => boolean) => {
+    const now = kit.clock.now()
+    const rows = await queries.lockDueEvents(tx, now, limit)
+    const ready = rows.filter(isReady)
+    const rest = rows.filter((row) => !ready.includes(row))
+    const claimed = await queries.claimEvents(tx, rest, new Date(now.getTime() + LEASE_MS))
+    await recordAll(
+      tx,
+      kit,
+      ready.map((row) => provedOf(row, reviveEvent(row.event)) ?? { row, event: reviveEvent(row.event) }),
+    )
+    return { count: rows.length, claimed }
+  }
+  try {
+    return await db.transact((tx) => take(tx, (row) => provedOf(row, reviveEvent(row.event)) !== undefined))
+  } catch {
+    // One of them is poison, or the database failed: claimed, they are recorded so that each is spared.
+    return db.transact((tx) => take(tx, () => false))
+  }
 }
 
 async function recordAlone(db: Db, kit: PaymentsKit, one: Resolved): Promise<void> {
@@ -180,11 +204,9 @@ async function resolveAll(db: Db, kit: PaymentsKit, rows: readonly InboxRow[]): 
 
 async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Resolved> {
   const event = reviveEvent(row.event)
-  if (event.kind === 'payment' && event.trust === 'signed' && event.payment) {
-    return { row, event, payment: event.payment }
-  }
+  const proved = provedOf(row, event)
+  if (proved) return proved
   if (event.kind !== 'payment' && event.kind !== 'refund' && event.kind !== 'dispute') return { row, event }
-  if (event.kind === 'refund' && event.trust === 'signed' && event.refund) return { row, event }
   try {
     if (event.kind === 'payment') return await readPayment(db, kit, row, event)
     if (event.kind === 'refund') return await readRefund(db, kit, row, event)
@@ -198,6 +220,13 @@ async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Reso
     }
     return { row, event, error: error instanceof Error ? error.message : String(error) }
   }
+}
+
+/** An event whose proved bytes hold the whole object: there is nothing to ask the vendor. */
+function provedOf(row: InboxRow, event: VendorEvent): Resolved | undefined {
+  if (event.trust !== 'signed') return undefined
+  if (event.kind === 'payment' && event.payment) return { row, event, payment: event.payment }
+  return event.kind === 'refund' && event.refund ? { row, event } : undefined
 }
 
 async function readPayment(
