@@ -12,6 +12,7 @@ import type {
 } from './emulator.ts'
 import { escapeHtml, PAGE_HEADERS, renderPage } from './kit/html.ts'
 import { registerApi } from './rustore/api.ts'
+import { registerAppPage } from './rustore/app-page.ts'
 import { encrypted, invoiceNotification, lazyKeys, setStatus, tellSubscription } from './rustore/objects.ts'
 import type { Invoice, RustoreSettings, Subscription, World } from './rustore/objects.ts'
 
@@ -108,11 +109,9 @@ function registerApp(app: FastifyInstance, world: World): void {
     if (!Number.isSafeInteger(amount) || Number(amount) < 1 || typeof product_code !== 'string') {
       return reply.code(400).send({ error: 'product_code and amount (kopecks) are needed' })
     }
-    const invoice = addInvoice(world, { ...(more as Partial<Invoice>), product_code, amount: Number(amount) })
-    if (more['is_subscription'] === true) addSubscription(world, invoice)
-    const { id: invoice_id, purchase_id } = invoice
-    return { invoice_id, purchase_id, pay_url: `${world.kit.base_url()}/pay/${invoice_id}` }
+    return buy(world, { ...(more as Partial<Invoice>), product_code, amount: Number(amount) })
   })
+  registerAppPage(app, (purchase) => buy(world, purchase as unknown as Purchase))
   app.get<{ Params: { id: string } }>('/pay/:id', { config }, async (request, reply) =>
     reply.headers(PAGE_HEADERS).send(payPage(world.invoices.get(request.params.id))),
   )
@@ -132,10 +131,16 @@ function registerApp(app: FastifyInstance, world: World): void {
   })
 }
 
-function addInvoice(
-  world: World,
-  given: Partial<Invoice> & { product_code: string; amount: number },
-): Invoice {
+type Purchase = Partial<Invoice> & { product_code: string; amount: number; is_subscription?: boolean }
+
+function buy(world: World, purchase: Purchase) {
+  const invoice = addInvoice(world, purchase)
+  if (purchase.is_subscription === true) addSubscription(world, invoice)
+  const { id: invoice_id, purchase_id } = invoice
+  return { invoice_id, purchase_id, pay_url: `${world.kit.base_url()}/pay/${invoice_id}` }
+}
+
+function addInvoice(world: World, given: Purchase): Invoice {
   const { developer_payload, app_user_id, order_id, product_code, amount } = given
   const invoice: Invoice = {
     id: String(555_001 + world.invoices.size),

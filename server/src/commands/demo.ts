@@ -1,15 +1,15 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { randomBytes } from 'node:crypto'
-import type { Emulator } from '@kopilka/emulators/emulator'
 import { startOauthEmulator } from '@kopilka/emulators/oauth'
 import { startSmtpEmulator } from '@kopilka/emulators/smtp'
-import { startYookassaEmulator } from '@kopilka/emulators/yookassa'
 import { applyCatalog } from '#modules/catalog'
 import { createApiKey, programAsMaker } from '#modules/identity'
 import { seedRateCards, upsertMeter } from '#modules/usage'
 import { startApp, type App } from '../app.ts'
+import { startShop } from '../../../examples/shop.ts'
 import { boot, type Boot } from './boot.ts'
+import { introduce, startVendors, type DemoVendor } from './demo-vendors.ts'
 import { endWell } from './serve.ts'
 
 const CATALOG = path.resolve(import.meta.dirname, '../../../examples/catalog.screph.yaml')
@@ -17,11 +17,15 @@ const CATALOG = path.resolve(import.meta.dirname, '../../../examples/catalog.scr
 interface Credentials {
   base_url: string
   secret_key: string
-  emulators: { yookassa: string; mail: string; sign_in: string }
+  /** Addresses of the vendors played, by gateway, and of the mail server and the sign-in vendors. */
+  emulators: Record<string, string>
 }
 
-/** Runs the server with a seeded Screph shop that is paid through an emulated YooKassa. */
+/** Runs the server with a seeded Screph shop that is paid through emulated vendors. */
 export async function demo(): Promise<void> {
+  const bot_token = `1234567890:${randomBytes(24).toString('base64url')}`
+  // The vendors start while the database does.
+  const starting = Promise.all([startVendors(bot_token), startPeopleEmulators(bot_token)])
   const booted = await boot((config) => ({
     ...config,
     mode: 'sandbox',
@@ -29,20 +33,18 @@ export async function demo(): Promise<void> {
     log_level: config.log_level === 'info' ? 'warn' : config.log_level,
     data_directory: path.join(config.data_directory, 'demo'),
   }))
-  const shop = { shop_id: '100500', secret_key: `test_${randomBytes(18).toString('base64url')}` }
-  const yookassa = await startYookassaEmulator({ settings: shop })
-  const people = await startPeopleEmulators()
+  const [vendors, people] = await starting
   const { host, port } = booted.settings
-  let credentials = {
+  let credentials: Credentials = {
     base_url: `http://${host}:${port}`,
     secret_key: '',
-    emulators: { yookassa: yookassa.base_url, ...people.addresses },
+    emulators: { ...addressesOf(vendors), ...people.addresses },
   }
   const app = await startApp({
     ...booted.settings,
     gateways: {
       ...booted.settings.gateways,
-      yookassa: { ...shop, base_url: `${yookassa.base_url}/v3`, extra_ips: ['127.0.0.1'] },
+      ...Object.fromEntries(vendors.map(({ id, settings }) => [id, settings])),
       sandbox: { secret: randomBytes(24).toString('base64url') },
     },
     people: { ...booted.settings.people, ...people.settings },
@@ -55,16 +57,21 @@ export async function demo(): Promise<void> {
   })
   credentials = { ...credentials, base_url: app.base_url }
   const file = keepCredentials(booted, credentials)
-  yookassa.control.settings({ webhook_url: `${app.base_url}/webhooks/payments/yookassa` })
+  introduce(vendors, app.base_url)
+  const { secret_key } = credentials
+  const shop = await startShop({ api_url: app.base_url, secret_key, gateways: vendors })
   endWell(booted, app, async () => {
-    await Promise.all([yookassa.close(), people.close()])
+    await Promise.all([shop.close(), people.close(), ...vendors.map(({ emulator }) => emulator.close())])
   })
-  process.stdout.write(tour(credentials, yookassa, path.relative(process.cwd(), file)))
+  process.stdout.write(tour(credentials, shop.base_url, path.relative(process.cwd(), file)))
 }
 
-/** A mail server that delivers nothing, and what Telegram would sign, for a bot made up at every start. */
-async function startPeopleEmulators() {
-  const bot_token = `1234567890:${randomBytes(24).toString('base64url')}`
+function addressesOf(vendors: readonly DemoVendor[]): Record<string, string> {
+  return Object.fromEntries(vendors.map(({ id, emulator }) => [id, emulator.base_url]))
+}
+
+/** A mail server that delivers nothing, and what Telegram would sign for the demo's bot. */
+async function startPeopleEmulators(bot_token: string) {
   const mail = await startSmtpEmulator()
   const sign_in = await startOauthEmulator({ settings: { telegram_bot_token: bot_token } })
   const answer = await sign_in.app.inject({ method: 'GET', url: '/telegram/public_key' })
@@ -148,20 +155,26 @@ function keepCredentials(booted: Boot, credentials: Credentials): string {
   return file
 }
 
-function tour({ base_url, secret_key, emulators }: Credentials, yookassa: Emulator, file: string): string {
+function vendorLines(emulators: Record<string, string>): string {
+  const vendors = Object.entries(emulators).filter(([id]) => id !== 'mail' && id !== 'sign_in')
+  return vendors.map(([id, url]) => `${id.padEnd(14)} ${url}/_emulator`).join(`\n${' '.repeat(22)}`)
+}
+
+function tour({ base_url, secret_key, emulators }: Credentials, shop_url: string, file: string): string {
   return `
 Kopilka demo: ${base_url} (sandbox, no real money). Ctrl-C stops everything.
   API documentation   ${base_url}/docs
   Admin               ${base_url}/admin/   (user name: the secret key, no password)
-  YooKassa, emulated  ${yookassa.base_url}/_emulator
-  Mails, caught       ${emulators.mail}/
+  A shop to click in  ${shop_url}/   (pay through any of the emulated vendors, refund)
+  Vendors, emulated   ${vendorLines(emulators)}
+  Mails, caught       ${emulators['mail']}/
   Secret key          ${secret_key}
   All of this         ${file}
 
 A short tour, to copy and paste into another terminal:
 
 API=${base_url}
-YOOKASSA=${yookassa.base_url}
+YOOKASSA=${emulators['yookassa']}
 KEY='Authorization: Bearer ${secret_key}'
 JSON='Content-Type: application/json'
 
@@ -192,13 +205,13 @@ curl -s -X POST "$API/v1/payments/PAYMENT_ID/refunds" -H "$KEY" -H "$JSON" \\
 # 8. Are the books right?
 curl -s "$API/v1/verification" -H "$KEY"
 
-# 9. Sign up by e-mail: follow the link in ${emulators.mail}/, then sign in
+# 9. Sign up by e-mail: follow the link in ${emulators['mail']}/, then sign in
 BOB='{"email":"bob@example.com","password":"correct horse battery"}'
 curl -s -X POST "$API/v1/auth/register" -H "$JSON" -d "$BOB"
 curl -s -X POST "$API/v1/auth/login" -H "$JSON" -d "$BOB"
 
 # 10. Sign in as a Telegram Mini App does, with data the emulator signs
-curl -s "${emulators.sign_in}/telegram/init_data?id=777000111" |
+curl -s "${emulators['sign_in']}/telegram/init_data?id=777000111" |
   curl -s -X POST "$API/v1/auth/telegram" -H "$JSON" -d @-
 
 `
