@@ -1,9 +1,8 @@
 import { formatDecimal, parseDecimal } from '@kopilka/extension'
 import { z } from 'zod'
 
-export const CURRENCIES = (
-  'USD EUR GBP AUD BRL CAD CHF CNY CZK DKK HKD HUF ILS JPY MXN MYR NOK NZD PHP PLN SEK SGD THB TWD'
-).split(' ')
+export const CURRENCIES =
+  'USD EUR GBP AUD BRL CAD CHF CNY CZK DKK HKD HUF ILS JPY MXN MYR NOK NZD PHP PLN SEK SGD THB TWD'.split(' ')
 
 /** The vendor takes no fractions of these, though the world divides two of them by a hundred. */
 const WHOLE_ONLY = ['HUF', 'JPY', 'TWD']

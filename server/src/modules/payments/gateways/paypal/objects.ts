@@ -9,7 +9,10 @@ const ORDER_ID = /^([0-9A-Za-z_.]{1,64})-\d{1,10}$/
 const WORD = /^[0-9A-Z_]{1,64}$/
 const Id = z.string().regex(/^[0-9A-Za-z_-]{1,64}$/)
 const Text = z.string().max(300)
-const Details = z.object({ reason: z.string().max(100).optional() }).nullish().catch(undefined)
+const Details = z
+  .object({ reason: z.string().max(100).optional() })
+  .nullish()
+  .catch(undefined)
 const Links = z.array(z.object({ rel: z.string(), href: z.string().max(2000) })).optional()
 
 export const CaptureObject = z.object({

@@ -83,7 +83,11 @@ export async function findOrder(shop: Shop, payment_id: string): Promise<OrderOb
   const now_ms = shop.context.now.getTime()
   const from = new Date(made_at ? made_at.getTime() - SEARCH_BEFORE_MS : now_ms - SEARCH_WIDE_MS)
   const to = new Date(made_at ? made_at.getTime() + SEARCH_AFTER_MS : now_ms + SEARCH_BEFORE_MS)
-  for (const event_type of ['PAYMENT.CAPTURE.COMPLETED', 'PAYMENT.CAPTURE.PENDING', 'PAYMENT.CAPTURE.DENIED']) {
+  for (const event_type of [
+    'PAYMENT.CAPTURE.COMPLETED',
+    'PAYMENT.CAPTURE.PENDING',
+    'PAYMENT.CAPTURE.DENIED',
+  ]) {
     const capture = await findInPages(
       (cursor) => readEvents(shop, { event_type, from, to, cursor }),
       ({ custom_id }) => custom_id === payment_id,

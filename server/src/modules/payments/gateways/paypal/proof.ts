@@ -214,7 +214,5 @@ function isInTime(certificate: X509Certificate, now: Date): boolean {
 }
 
 function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate, now: Date): boolean {
-  return (
-    isInTime(issuer, now) && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
-  )
+  return isInTime(issuer, now) && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
 }

@@ -102,5 +102,12 @@ function tell({ config }: Shop, object: RefundObject, order: OrderObject): Vendo
 
 function refused(input: RefundInput, failure_reason: string): VendorRefund {
   const { refund_id, amount, currency } = input
-  return { external_id: `refused:${refund_id}`, refund_id, status: 'failed', amount, currency, failure_reason }
+  return {
+    external_id: `refused:${refund_id}`,
+    refund_id,
+    status: 'failed',
+    amount,
+    currency,
+    failure_reason,
+  }
 }

@@ -29,10 +29,7 @@ const Resource = z.looseObject({
     })
     .optional()
     .catch(undefined),
-  metadata: z
-    .object({ order_id: Id.optional() })
-    .optional()
-    .catch(undefined),
+  metadata: z.object({ order_id: Id.optional() }).optional().catch(undefined),
   links: z
     .array(z.object({ rel: z.string(), href: z.string() }))
     .optional()
