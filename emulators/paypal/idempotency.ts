@@ -15,7 +15,7 @@ export function once(
   request: FastifyRequest,
   reply: FastifyReply,
   act: { life: keyof typeof KEY_LIVES; status: number; perform: () => () => object },
-): FastifyReply {
+): object {
   const given = request.headers['paypal-request-id']
   const key = typeof given === 'string' ? `${request.url} ${given}` : undefined
   if (typeof given === 'string' && given.length > 108)
@@ -24,15 +24,19 @@ export function once(
     ])
   const now = world.kit.now().getTime()
   const used = key === undefined ? undefined : world.keys.get(key)
-  if (used && used.expires_at > now) return answer(request, reply.code(200), used.show())
+  if (used && used.expires_at > now) {
+    void reply.code(200)
+    return answer(request, used.show())
+  }
   const show = act.perform()
   if (key !== undefined) world.keys.add(key, { show, expires_at: now + KEY_LIVES[act.life] })
-  return answer(request, reply.code(act.status), show())
+  void reply.code(act.status)
+  return answer(request, show())
 }
 
 /** The whole object only when it was asked for; `id`, `status` and `links` otherwise. */
-function answer(request: FastifyRequest, reply: FastifyReply, body: object): FastifyReply {
-  if (request.headers['prefer'] === 'return=representation') return reply.send(structuredClone(body))
+function answer(request: FastifyRequest, body: object): object {
+  if (request.headers['prefer'] === 'return=representation') return structuredClone(body)
   const { id, status, links } = body as { id?: unknown; status?: unknown; links?: unknown }
-  return reply.send({ id, status, links })
+  return { id, status, links }
 }

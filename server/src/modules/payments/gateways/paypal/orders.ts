@@ -26,6 +26,8 @@ const SEARCH_PAGES_MAX = 100
 const PAYABLE_WAIT_MS = 3000
 /** A declined approval is not tried again for so long unless the order changed: attempts are counted. */
 const DECLINED_MS = 600_000
+const VAULT_LOOKS = 3
+const VAULT_PAUSE_MS = 700
 
 /** The buyer goes back to the same page and may choose another way to pay. */
 const ASKS_BUYER = ['INSTRUMENT_DECLINED', 'PAYER_ACTION_REQUIRED', 'REDIRECT_PAYER_FOR_ALTERNATE_FUNDING']
@@ -134,7 +136,10 @@ export async function take(shop: Shop, order: OrderObject, approval: readonly st
   return { order: taken }
 }
 
-/** The token of an agreement that the vendor had not ready when the order was paid. */
+/**
+ * The token of an agreement that the vendor had not ready when the order was paid: it is a matter of seconds,
+ * and later nobody would ask again. Not found, the payment stands all the same, without the agreement.
+ */
 export async function findVaultToken(
   shop: Shop,
   order: OrderObject,
@@ -142,13 +147,17 @@ export async function findVaultToken(
   const customer_id = waitingVaultCustomer(order)
   if (customer_id === undefined) return undefined
   const query = new URLSearchParams({ customer_id })
-  const path = `/v3/vault/payment-tokens?${query.toString()}`
-  const reply = await callApi(shop, { method: 'GET', path })
-  if (reply.refusal !== undefined) return undefined
-  const tokens = readAnswer(TokenList, reply.body).payment_tokens ?? []
-  // Several agreements of one buyer cannot be told apart; another payment will bring its token by itself.
-  const [token, ...more] = tokens
-  return token && more.length === 0 ? { id: token.id, customer_id } : undefined
+  for (let look = 0; look < VAULT_LOOKS; look++) {
+    if (look > 0) await new Promise((resolve) => setTimeout(resolve, VAULT_PAUSE_MS))
+    const path = `/v3/vault/payment-tokens?${query.toString()}`
+    const reply = await callApi(shop, { method: 'GET', path })
+    if (reply.refusal !== undefined) return undefined
+    const [token, ...more] = readAnswer(TokenList, reply.body).payment_tokens ?? []
+    // Several agreements of one buyer cannot be told apart.
+    if (more.length > 0) return undefined
+    if (token) return { id: token.id, customer_id }
+  }
+  return undefined
 }
 
 function verdictOf(reply: Reply): Verdict | undefined {
