@@ -20,7 +20,11 @@ export function checkRefunds<Config>(
     const payment = lab().newPayment()
     const created = await lab().create(payment)
     await lab().vendor.complete(created.external_id ?? '', 'succeeded')
-    return referenceOf(payment, created)
+    const reference = referenceOf(payment, created)
+    // The core refunds only what it has read as paid; some vendors' money is taken by this very reading.
+    const { config, context } = lab()
+    expect(await gateway.getPayment(config, reference, context)).toMatchObject({ status: 'succeeded' })
+    return reference
   }
   const inputOf = (payment: PaymentReference, amount: bigint): RefundInput => {
     const { currency } = payment
