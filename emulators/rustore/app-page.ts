@@ -21,7 +21,10 @@ export function registerAppPage(
     const { payment_id, order_id, product_code, amount } = body ?? {}
     const kopecks = Number(amount)
     if (!product_code || !Number.isSafeInteger(kopecks) || kopecks < 1)
-      return reply.code(400).headers(PAGE_HEADERS).send(appPage(body ?? {}))
+      return reply
+        .code(400)
+        .headers(PAGE_HEADERS)
+        .send(appPage(body ?? {}))
     const { pay_url } = buy({
       product_code,
       amount: kopecks,
