@@ -17,6 +17,8 @@ const CATALOG = path.resolve(import.meta.dirname, '../../../examples/catalog.scr
 interface Credentials {
   base_url: string
   secret_key: string
+  /** Where a visitor clicks; empty until the server answers. */
+  shop_url: string
   /** Addresses of the vendors played, by gateway, and of the mail server and the sign-in vendors. */
   emulators: Record<string, string>
 }
@@ -38,6 +40,7 @@ export async function demo(): Promise<void> {
   let credentials: Credentials = {
     base_url: `http://${host}:${port}`,
     secret_key: '',
+    shop_url: '',
     emulators: { ...addressesOf(vendors), ...people.addresses },
   }
   const app = await startApp({
@@ -55,15 +58,15 @@ export async function demo(): Promise<void> {
       keepCredentials(booted, credentials)
     },
   })
-  credentials = { ...credentials, base_url: app.base_url }
-  const file = keepCredentials(booted, credentials)
   introduce(vendors, app.base_url)
   const { secret_key } = credentials
   const shop = await startShop({ api_url: app.base_url, secret_key, gateways: vendors })
+  credentials = { ...credentials, base_url: app.base_url, shop_url: shop.base_url }
+  const file = keepCredentials(booted, credentials)
   endWell(booted, app, async () => {
     await Promise.all([shop.close(), people.close(), ...vendors.map(({ emulator }) => emulator.close())])
   })
-  process.stdout.write(tour(credentials, shop.base_url, path.relative(process.cwd(), file)))
+  process.stdout.write(tour(credentials, path.relative(process.cwd(), file)))
 }
 
 function addressesOf(vendors: readonly DemoVendor[]): Record<string, string> {
@@ -160,7 +163,7 @@ function vendorLines(emulators: Record<string, string>): string {
   return vendors.map(([id, url]) => `${id.padEnd(14)} ${url}/_emulator`).join(`\n${' '.repeat(22)}`)
 }
 
-function tour({ base_url, secret_key, emulators }: Credentials, shop_url: string, file: string): string {
+function tour({ base_url, secret_key, shop_url, emulators }: Credentials, file: string): string {
   return `
 Kopilka demo: ${base_url} (sandbox, no real money). Ctrl-C stops everything.
   API documentation   ${base_url}/docs
