@@ -45,7 +45,7 @@ export const emulator = defineEmulator<PaypalSettings>({
     },
     merchant_id: {
       schema: { type: 'string', pattern: '^[0-9A-Z]{13}$' },
-      default: 'KPLKAEMULATR1',
+      default: 'KPLKAEMULATR2',
       description: 'The account the money goes to.',
     },
     capture_outcome: {

@@ -121,7 +121,8 @@ describe('a purchase through PayPal', () => {
         expires_at: new Date(Date.now() + 3_600_000),
       }),
     )
-    emulator.control.faults({ timeout_after_charge: 1 })
+    // No notification helps: our own asking must find it.
+    emulator.control.faults({ timeout_after_charge: 1, lose: 100 })
     await expect(startPayment(db, kit, id)).rejects.toMatchObject({ code: 'gateway_unavailable' })
     expect(await payment(id)).toMatchObject({ status: 'unknown' })
     await becomes(id, 'succeeded')

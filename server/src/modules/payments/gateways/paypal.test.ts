@@ -189,8 +189,8 @@ describe('a payment at PayPal', () => {
     const { reference } = await lab.paid()
     const told = (merchant_id: string) =>
       paypal.getPayment(lab.configOf({ merchant_id }), reference, lab.context)
-    expect(await told('KPLKAEMULATR1')).toMatchObject({ receiver_matches: true })
-    expect(await told('SMBDYELSEXXX1')).toMatchObject({ receiver_matches: false })
+    expect(await told('KPLKAEMULATR2')).toMatchObject({ receiver_matches: true })
+    expect(await told('SMBDYELSEXXX2')).toMatchObject({ receiver_matches: false })
   })
 
   it('nobody approved dies by itself, and is gone later', async () => {

@@ -26,6 +26,7 @@ import {
   OrderObject,
   capturesOf,
   heldAuthorization,
+  isUntouched,
   payerPage,
   savedMethod,
   toPayment,
@@ -146,8 +147,9 @@ export default defineGateway<Config>({
     const authorization = heldAuthorization(order)
     if (!authorization) {
       const payment = toPayment(config, order)
-      const is_untouched = payment.status === 'pending' && capturesOf(order).length === 0
-      return is_untouched ? { ...payment, status: 'canceled', failure_reason: 'canceled' } : payment
+      return payment.status === 'pending' && isUntouched(order)
+        ? { ...payment, status: 'canceled', failure_reason: 'canceled' }
+        : payment
     }
     return act(shop, reference, order, {
       path: `/v2/payments/authorizations/${authorization.id}/void`,

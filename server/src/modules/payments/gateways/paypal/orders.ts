@@ -6,8 +6,7 @@ import type { Reply, Shop } from './api.ts'
 import {
   CaptureObject,
   OrderObject,
-  heldAuthorization,
-  capturesOf,
+  isUntouched,
   paymentIdIn,
   unitOf,
   waitingVaultCustomer,
@@ -110,7 +109,7 @@ export async function findOrder(shop: Shop, payment_id: string): Promise<OrderOb
 export async function takeApproved(shop: Shop, order: OrderObject): Promise<Standing> {
   const payment_id = paymentIdIn(unitOf(order).custom_id)
   if (order.status !== 'APPROVED' || payment_id === undefined) return { order }
-  if (capturesOf(order).length > 0 || heldAuthorization(order)) return { order }
+  if (!isUntouched(order)) return { order }
   const approval = [payment_id, order.id, order.update_time ?? '']
   const declined = shop.context.cache.get(declinedKey(approval))
   if (declined && declined.expires_at > shop.context.now.getTime()) {
