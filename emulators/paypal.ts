@@ -15,7 +15,7 @@ export type { Capture, Order, PaypalSettings, Refund, WebhookEvent } from './pay
 const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
 
-/** PayPal from the vendor's side. Base URL for a client: `<base_url>`; paths begin with `/v1`, `/v2`, `/v3`. */
+/** PayPal from the vendor's side. Base URL for a client: `<base_url>`; paths begin with `/v1` to `/v3`. */
 export const emulator = defineEmulator<PaypalSettings>({
   id: 'paypal',
   title: 'PayPal',

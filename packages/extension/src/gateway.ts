@@ -29,8 +29,8 @@ export interface Gateway<Config = unknown> {
    */
   createPayment(config: Config, input: CreatePaymentInput, context: GatewayContext): Promise<CreatedPayment>
   /**
-   * The vendor's word on one payment; `undefined` when the vendor knows none. Throws GatewayUnavailable. Where
-   * a buyer only approves and the seller takes the money, this takes it, once, if `isPayable` says so.
+   * The vendor's word on one payment; `undefined` when the vendor knows none. Throws GatewayUnavailable.
+   * Where a buyer only approves and the seller takes the money, this takes it, once, if `isPayable` says so.
    */
   getPayment(
     config: Config,
@@ -127,7 +127,7 @@ export interface GatewayContext {
   cache: Map<string, { value: unknown; expires_at: number }>
   /**
    * Whether a payment of ours may still be paid, for vendors that ask before they take the money or leave the
-   * taking to us. The gateway waits for it briefly; without an answer it decides by what it has signed itself,
+   * taking to us. The gateway waits for it briefly; without an answer it goes by what it has signed itself,
    * or takes nothing.
    */
   isPayable?: (payment_id: string) => Promise<boolean>

@@ -131,7 +131,7 @@ describe('a purchase through PayPal', () => {
     await booksAreClean()
   })
 
-  it('contested loses its units once, and its money once, though the vendor tells the loss twice', async () => {
+  it('contested loses its units and its money once, though the vendor tells it twice', async () => {
     const customer_id = await world.customer()
     const placed = await order(customer_id)
     emulator.control.complete(placed.payment.external_id, 'succeeded')

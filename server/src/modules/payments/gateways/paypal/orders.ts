@@ -78,7 +78,7 @@ export function readCapture(shop: Shop, id: string): Promise<CaptureObject | und
   return readObject(shop, CaptureObject, { path: '/v2/payments/captures', id })
 }
 
-/** The order of a payment of ours in which money moved, found in the vendor's events around our id's moment. */
+/** The order of a payment of ours in which money moved, found in the events around our id's moment. */
 export async function findOrder(shop: Shop, payment_id: string): Promise<OrderObject | undefined> {
   const made_at = idTime(payment_id)
   const now_ms = shop.context.now.getTime()
@@ -119,7 +119,7 @@ export async function takeApproved(shop: Shop, order: OrderObject): Promise<Stan
   return take(shop, order, approval)
 }
 
-/** As {@link takeApproved} for an order whose payment is known to be wanted: the core is asking for it now. */
+/** As {@link takeApproved} for an order whose payment is known to be wanted: it is being made now. */
 export async function take(shop: Shop, order: OrderObject, approval: readonly string[]): Promise<Standing> {
   const verb = order.intent === 'AUTHORIZE' ? 'authorize' : 'capture'
   const path = `${ORDERS}/${order.id}/${verb}`
