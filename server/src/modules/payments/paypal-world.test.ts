@@ -90,6 +90,8 @@ describe('a purchase through PayPal', () => {
       const { items } = emulator.control.log({ kind: 'request', limit: 1000, order: 'desc' })
       return items[0]?.path === `/v2/checkout/orders/${placed.payment.external_id}`
     })
+    // A capture would follow that look at once; it is given the time to.
+    await new Promise((resolve) => setTimeout(resolve, 1000))
     expect(captures(placed.payment.id)).toEqual([])
     expect(await balance(customer_id)).toBe(0)
   })
