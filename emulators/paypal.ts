@@ -15,7 +15,7 @@ export type { Capture, Order, PaypalSettings, Refund, WebhookEvent } from './pay
 const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
 
-/** PayPal from the vendor's side. Base URL for a client: `<base_url>`; paths begin with `/v1`, `/v2`, `/v3`. */
+/** PayPal from the vendor's side. Base URL for a client: `<base_url>`; paths begin with `/v1` to `/v3`. */
 export const emulator = defineEmulator<PaypalSettings>({
   id: 'paypal',
   title: 'PayPal',
@@ -45,7 +45,7 @@ export const emulator = defineEmulator<PaypalSettings>({
     },
     merchant_id: {
       schema: { type: 'string', pattern: '^[0-9A-Z]{13}$' },
-      default: 'KPLKAEMULATR1',
+      default: 'KPLKAEMULATR2',
       description: 'The account the money goes to.',
     },
     capture_outcome: {

@@ -82,7 +82,7 @@ export function registerApi(app: FastifyInstance, world: World): void {
 function registerOrders(app: FastifyInstance, world: World): void {
   const path = '/v2/checkout/orders'
   app.post(path, async (request, reply) => {
-    const body = bodyOf<OrderBody>(request, world.specs.orders, path)
+    const body = bodyOf(request, world.specs.orders, path) as OrderBody
     if (body.payment_source && request.headers['paypal-request-id'] === undefined)
       throw invalid('PAYPAL_REQUEST_ID_REQUIRED', 'paypal-request-id')
     const perform = () => {
@@ -124,7 +124,7 @@ function registerPayments(app: FastifyInstance, world: World): void {
   )
   app.post<ById>(`${authorizations}/:id/capture`, async (request, reply) => {
     const path = `${authorizations}/{authorization_id}/capture`
-    const body = bodyOf<{ amount?: never }>(request, world.specs.payments, path)
+    const body = bodyOf(request, world.specs.payments, path) as { amount?: never }
     const perform = () => {
       const capture = captureAuthorization(world, request.params.id, body)
       return () => capture
@@ -142,11 +142,11 @@ function registerPayments(app: FastifyInstance, world: World): void {
     held(world.captures.get(params.id)?.capture),
   )
   app.post<ById>('/v2/payments/captures/:id/refund', async (request, reply) => {
-    const body = bodyOf<RefundBody>(
+    const body = bodyOf(
       request,
       world.specs.payments,
       '/v2/payments/captures/{capture_id}/refund',
-    )
+    ) as RefundBody
     const perform = () => {
       const refund = createRefund(world, request.params.id, body)
       return () => refund
@@ -175,7 +175,7 @@ function registerVault(app: FastifyInstance, world: World): void {
 function registerSubscriptions(app: FastifyInstance, world: World): void {
   const path = '/v1/billing/subscriptions'
   app.post(path, async (request, reply) => {
-    const body = bodyOf<{ plan_id: string; custom_id?: string }>(request, world.specs.subscriptions, path)
+    const body = bodyOf(request, world.specs.subscriptions, path) as { plan_id: string; custom_id?: string }
     const perform = () => {
       const subscription = createSubscription(world, body)
       return () => subscription
@@ -199,11 +199,11 @@ function registerNotifications(app: FastifyInstance, world: World): void {
   app.get<ById>(`${path}/webhooks/:id`, async ({ params }) => ({ id: params.id, ...webhookOf(params.id) }))
   app.patch<ById>(`${path}/webhooks/:id`, async (request) => {
     const webhook = webhookOf(request.params.id)
-    const changes = bodyOf<{ op: string; path: string; value: never }[]>(
-      request,
-      world.specs.webhooks,
-      `${path}/webhooks/{webhook_id}`,
-    )
+    const changes = bodyOf(request, world.specs.webhooks, `${path}/webhooks/{webhook_id}`) as {
+      op: string
+      path: string
+      value: never
+    }[]
     for (const change of changes) {
       if (change.op !== 'replace') throw invalid('INVALID_PARAMETER_VALUE', 'op')
       if (change.path === '/url') webhook.url = change.value
@@ -214,11 +214,10 @@ function registerNotifications(app: FastifyInstance, world: World): void {
   })
   // A question, not an operation.
   app.post(`${path}/verify-webhook-signature`, { config: { is_operation: false } }, async (request) => {
-    const said = bodyOf<Record<string, unknown>>(
-      request,
-      world.specs.webhooks,
-      `${path}/verify-webhook-signature`,
-    )
+    const said = bodyOf(request, world.specs.webhooks, `${path}/verify-webhook-signature`) as Record<
+      string,
+      unknown
+    >
     const [, raw] = /"webhook_event"\s*:\s*([^]*)\}\s*$/.exec(String(request.body)) ?? []
     return { verification_status: isOurs(world, said, raw ?? '') ? 'SUCCESS' : 'FAILURE' }
   })
@@ -253,7 +252,7 @@ function held<T>(object: T | undefined): T {
 }
 
 /** Parsed and checked; an empty body counts as an empty object. */
-function bodyOf<Body>(request: FastifyRequest, spec: Spec, path: string): Body {
+function bodyOf(request: FastifyRequest, spec: Spec, path: string): unknown {
   const text = typeof request.body === 'string' && request.body !== '' ? request.body : '{}'
   let body: unknown
   try {
@@ -262,7 +261,7 @@ function bodyOf<Body>(request: FastifyRequest, spec: Spec, path: string): Body {
     throw invalid('MALFORMED_REQUEST_JSON', 'body')
   }
   check(spec.checkBody(request.method, path, body))
-  return body as Body
+  return body
 }
 
 function check(problems: readonly Problem[]): void {

@@ -54,7 +54,7 @@ export interface RefundBody {
 export function createRefund(world: World, id: string, body: RefundBody): Refund {
   const taken = world.captures.get(id)
   if (!taken) throw notFound()
-  const { capture, order } = taken
+  const { capture } = taken
   if (capture.status === 'PENDING') throw unprocessable('PENDING_CAPTURE')
   if (capture.status === 'REFUNDED') throw unprocessable('CAPTURE_FULLY_REFUNDED')
   if (capture.status === 'DECLINED') throw unprocessable('INVALID_RESOURCE_ID')

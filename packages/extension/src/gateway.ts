@@ -28,7 +28,10 @@ export interface Gateway<Config = unknown> {
    * A refusal is a value (`status: 'failed'`). Throws GatewayUnavailable when the outcome is unknown.
    */
   createPayment(config: Config, input: CreatePaymentInput, context: GatewayContext): Promise<CreatedPayment>
-  /** The vendor's word on one payment; `undefined` when the vendor knows none. Throws GatewayUnavailable. */
+  /**
+   * The vendor's word on one payment; `undefined` when the vendor knows none. Throws GatewayUnavailable.
+   * Where a buyer only approves and the seller takes the money, this takes it, once, if `isPayable` says so.
+   */
   getPayment(
     config: Config,
     reference: PaymentReference,
@@ -123,8 +126,9 @@ export interface GatewayContext {
   /** Keeps small values between calls in this process (access tokens, certificates); never money facts. */
   cache: Map<string, { value: unknown; expires_at: number }>
   /**
-   * Whether a payment of ours may still be paid, for vendors that ask before they take the money. The gateway
-   * waits for it briefly and decides by what it has signed itself when there is no answer.
+   * Whether a payment of ours may still be paid, for vendors that ask before they take the money or leave the
+   * taking to us. The gateway waits for it briefly; without an answer it goes by what it has signed itself,
+   * or takes nothing.
    */
   isPayable?: (payment_id: string) => Promise<boolean>
   /** The longest one call to the vendor may take; a gateway hands it to `callVendor`. Absent: 35 s. */

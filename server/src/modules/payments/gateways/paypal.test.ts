@@ -112,7 +112,7 @@ describe('a payment at PayPal', () => {
     expect(lab.captures()).toEqual([])
   })
 
-  it('is made once under one key, also when the answers are lost, and captured once when those are', async () => {
+  it('is made and captured once, also when the answers to that are lost', async () => {
     const input = purchase()
     lab.emulator.control.faults({ timeout_after_charge: 1 })
     const impatient = { ...lab.context, timeout_ms: 300 }
@@ -128,7 +128,7 @@ describe('a payment at PayPal', () => {
     expect(lab.captures()).toHaveLength(1)
   })
 
-  it('under review is pending until the vendor has decided, and counts by the moment it was paid', async () => {
+  it('under review is pending until that is decided, and counts by the moment it was paid', async () => {
     settings({ capture_outcome: 'PENDING' })
     const { reference, payment } = await lab.paid()
     expect(payment).toMatchObject({ status: 'pending' })
@@ -143,7 +143,7 @@ describe('a payment at PayPal', () => {
     expect(await lab.read(second.reference)).toMatchObject({ status: 'failed', failure_reason: 'declined' })
   })
 
-  it('declined for lack of money asks the buyer again, and is tried anew only when he approved anew', async () => {
+  it('declined asks the buyer again, and is tried anew only when he has approved anew', async () => {
     const reference = await lab.created()
     complete(reference.external_id, { outcome: 'canceled', reason: 'INSTRUMENT_DECLINED' })
     const path = `/v2/checkout/orders/${reference.external_id}/capture`
@@ -189,8 +189,8 @@ describe('a payment at PayPal', () => {
     const { reference } = await lab.paid()
     const told = (merchant_id: string) =>
       paypal.getPayment(lab.configOf({ merchant_id }), reference, lab.context)
-    expect(await told('KPLKAEMULATR1')).toMatchObject({ receiver_matches: true })
-    expect(await told('SMBDYELSEXXX1')).toMatchObject({ receiver_matches: false })
+    expect(await told('KPLKAEMULATR2')).toMatchObject({ receiver_matches: true })
+    expect(await told('SMBDYELSEXXX2')).toMatchObject({ receiver_matches: false })
   })
 
   it('nobody approved dies by itself, and is gone later', async () => {
@@ -223,7 +223,7 @@ describe('a payment in two stages at PayPal', () => {
     expect(told).toMatchObject({ status: 'authorized', failure_reason: expect.any(String) })
   })
 
-  it('is let go while held; an unpaid one is canceled by never being captured; a paid one stays', async () => {
+  it('is let go while held; an unpaid one is just never captured; a paid one stays', async () => {
     const cancel = (reference: Parameters<typeof lab.read>[0]) =>
       paypal.cancelPayment?.(lab.configOf(), reference, lab.context)
     const held = (await lab.paid(purchase({ capture: false }))).reference
@@ -344,7 +344,7 @@ describe('the access token of PayPal', () => {
     expect(tokens()).toBe(2)
   })
 
-  it('that was withdrawn is renewed once; wrong credentials are told, not thrown, by the health', async () => {
+  it('that was withdrawn is renewed once; of wrong credentials the health tells', async () => {
     await lab.created()
     lab.emulator.control.reset()
     await lab.created()

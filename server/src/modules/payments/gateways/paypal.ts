@@ -26,6 +26,7 @@ import {
   OrderObject,
   capturesOf,
   heldAuthorization,
+  isUntouched,
   payerPage,
   savedMethod,
   toPayment,
@@ -52,9 +53,10 @@ const WebhookObject = z.object({
 })
 
 /**
- * PayPal: orders captured or held by us when their buyer has approved, agreements kept in the vault and charged
- * without the buyer, refunds, disputes, the vendor's own subscriptions. A payment is known by its order. What
- * the vendor answers with 400, 404 or 422 is a refusal with its word; 401 and 403 are GatewayMisconfigured.
+ * PayPal: orders captured or held by us when their buyer has approved, agreements kept in the vault and
+ * charged without the buyer, refunds, disputes, the vendor's own subscriptions. A payment is known by its
+ * order. What the vendor answers with 400, 404 or 422 is a refusal with its word; 401 and 403 are
+ * GatewayMisconfigured.
  */
 export default defineGateway<Config>({
   id: 'paypal',
@@ -146,8 +148,9 @@ export default defineGateway<Config>({
     const authorization = heldAuthorization(order)
     if (!authorization) {
       const payment = toPayment(config, order)
-      const is_untouched = payment.status === 'pending' && capturesOf(order).length === 0
-      return is_untouched ? { ...payment, status: 'canceled', failure_reason: 'canceled' } : payment
+      return payment.status === 'pending' && isUntouched(order)
+        ? { ...payment, status: 'canceled', failure_reason: 'canceled' }
+        : payment
     }
     return act(shop, reference, order, {
       path: `/v2/payments/authorizations/${authorization.id}/void`,
@@ -210,8 +213,8 @@ export default defineGateway<Config>({
 })
 
 /**
- * Our ids: the payment's in `custom_id`, the order's with the attempt's number in `invoice_id`, which accounts
- * may be set to take only once.
+ * Our ids: the payment's in `custom_id`, the order's with the attempt's number in `invoice_id`, which an
+ * account may be set to take only once.
  */
 function purchaseUnit(input: CreatePaymentInput | ChargeSavedMethodInput, amount: Money): object {
   return {

@@ -16,6 +16,8 @@ import type { Config } from './config.ts'
 
 /** How long others wait for a token that is being fetched, before they fetch one themselves. */
 const TOKEN_FETCH_MS = 60_000
+/** Nine tenths of each second of a token's life. */
+const RENEW_MS_A_SECOND = 900
 /** Everything the vendor's own ids are made of: no dot, no slash, so no other path. */
 const SAFE_ID = /^[0-9A-Za-z_-]{1,64}$/
 
@@ -48,7 +50,7 @@ export interface Call {
   raw?: string
 }
 
-/** `issue` is the vendor's word about this one operation, which was not carried out; `refusal` is for people. */
+/** `issue` is the vendor's word about this operation, which was not carried out; `refusal` is for people. */
 export type Reply =
   | { refusal?: undefined; body: unknown }
   | { refusal: string; issue: string; is_missing: boolean }
@@ -113,8 +115,8 @@ async function accessToken(shop: Shop): Promise<string> {
   const entry = { value: asked.then(({ token }) => token), expires_at: now.getTime() + TOKEN_FETCH_MS }
   cache.set(key, entry)
   try {
-    const { token, life_ms } = await asked
-    entry.expires_at = now.getTime() + Math.floor(life_ms * 0.9)
+    const { token, renew_ms } = await asked
+    entry.expires_at = now.getTime() + renew_ms
     return token
   } catch (error) {
     // Whoever waits for the same promise gets the same error; the next one asks anew.
@@ -124,7 +126,7 @@ async function accessToken(shop: Shop): Promise<string> {
   }
 }
 
-async function fetchToken({ config, context }: Shop): Promise<{ token: string; life_ms: number }> {
+async function fetchToken({ config, context }: Shop): Promise<{ token: string; renew_ms: number }> {
   const credentials = Buffer.from(`${config.client_id}:${config.client_secret}`).toString('base64')
   const answer = await callVendor({
     method: 'POST',
@@ -138,7 +140,7 @@ async function fetchToken({ config, context }: Shop): Promise<{ token: string; l
   })
   if (answer.status === 200) {
     const { access_token, expires_in } = readAnswer(TokenObject, answer.json())
-    return { token: access_token, life_ms: expires_in * 1000 }
+    return { token: access_token, renew_ms: expires_in * RENEW_MS_A_SECOND }
   }
   const { error } = readAnswer(OAuthError, answer.json())
   throw new GatewayMisconfigured(clipText(hideSecrets(error, secretsOf(config)), 100))

@@ -167,6 +167,12 @@ export function refundsOf(order: OrderObject): RefundObject[] {
   return unitOf(order).payments?.refunds ?? []
 }
 
+/** True while nothing was captured or held of it, nor is on the way to be. */
+export function isUntouched(order: OrderObject): boolean {
+  const { captures = [], authorizations = [] } = unitOf(order).payments ?? {}
+  return captures.length === 0 && authorizations.length === 0
+}
+
 /** The authorization that can be captured or voided. */
 export function heldAuthorization(order: OrderObject): { id: string } | undefined {
   return unitOf(order).payments?.authorizations?.find(({ status }) => status === 'CREATED')

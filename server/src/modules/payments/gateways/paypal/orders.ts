@@ -6,8 +6,7 @@ import type { Reply, Shop } from './api.ts'
 import {
   CaptureObject,
   OrderObject,
-  heldAuthorization,
-  capturesOf,
+  isUntouched,
   paymentIdIn,
   unitOf,
   waitingVaultCustomer,
@@ -79,7 +78,7 @@ export function readCapture(shop: Shop, id: string): Promise<CaptureObject | und
   return readObject(shop, CaptureObject, { path: '/v2/payments/captures', id })
 }
 
-/** The order of a payment of ours in which money moved, found in the vendor's events around our id's moment. */
+/** The order of a payment of ours in which money moved, found in the events around our id's moment. */
 export async function findOrder(shop: Shop, payment_id: string): Promise<OrderObject | undefined> {
   const made_at = idTime(payment_id)
   const now_ms = shop.context.now.getTime()
@@ -110,7 +109,7 @@ export async function findOrder(shop: Shop, payment_id: string): Promise<OrderOb
 export async function takeApproved(shop: Shop, order: OrderObject): Promise<Standing> {
   const payment_id = paymentIdIn(unitOf(order).custom_id)
   if (order.status !== 'APPROVED' || payment_id === undefined) return { order }
-  if (capturesOf(order).length > 0 || heldAuthorization(order)) return { order }
+  if (!isUntouched(order)) return { order }
   const approval = [payment_id, order.id, order.update_time ?? '']
   const declined = shop.context.cache.get(declinedKey(approval))
   if (declined && declined.expires_at > shop.context.now.getTime()) {
@@ -120,7 +119,7 @@ export async function takeApproved(shop: Shop, order: OrderObject): Promise<Stan
   return take(shop, order, approval)
 }
 
-/** As {@link takeApproved} for an order whose payment is known to be wanted: the core is asking for it now. */
+/** As {@link takeApproved} for an order whose payment is known to be wanted: it is being made now. */
 export async function take(shop: Shop, order: OrderObject, approval: readonly string[]): Promise<Standing> {
   const verb = order.intent === 'AUTHORIZE' ? 'authorize' : 'capture'
   const path = `${ORDERS}/${order.id}/${verb}`

@@ -57,7 +57,7 @@ export function isOfNow({ time }: Transmission, now: Date): boolean {
   return away_ms >= -AHEAD_MAX_MS && away_ms <= BEHIND_MAX_MS
 }
 
-/** Whether a certificate may be fetched from there: an exact origin of the vendor, its folder, nothing else. */
+/** Whether a certificate may be fetched from there: an exact origin of the vendor and its folder. */
 export function isVendorsAddress(config: Config, address: string): boolean {
   if (!URL.canParse(address)) return false
   const url = new URL(address)
@@ -187,7 +187,7 @@ async function fetchCertificate(url: string, context: GatewayContext): Promise<s
 function countFetch({ cache, now }: GatewayContext): void {
   const held = cache.get('certificate-fetches')
   const is_new = !held || held.expires_at <= now.getTime()
-  const count = is_new ? 1 : Number(held.value) + 1
+  const count = is_new ? 1 : (held.value as number) + 1
   if (count > FETCHES_MAX) throw new GatewayUnavailable('too many unknown certificates')
   const expires_at = is_new ? now.getTime() + FETCHES_MS : held.expires_at
   cache.set('certificate-fetches', { value: count, expires_at })

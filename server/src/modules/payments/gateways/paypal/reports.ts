@@ -99,15 +99,15 @@ function refundOf({ config }: Shop, info: Info): VendorRefund {
 
 /** The cursor says in which window of the range we are, and on which page of it. */
 async function readReport(shop: Shop, range: Range, codes: RegExp): Promise<ListPage<Info>> {
-  const [, window = '0', page = '1'] = /^(\d{1,4}):(\d{1,6})$/.exec(range.cursor ?? '') ?? []
-  const start = range.from.getTime() + Number(window) * WINDOW_MS
+  const { window, page } = placeOf(range.cursor)
+  const start = range.from.getTime() + window * WINDOW_MS
   const end = Math.min(start + WINDOW_MS, range.to.getTime())
   const query = new URLSearchParams({
     start_date: new Date(start).toISOString(),
     end_date: new Date(end).toISOString(),
     fields: 'transaction_info',
     page_size: '500',
-    page,
+    page: String(page),
   })
   const reply = await callApi(shop, { method: 'GET', path: `/v1/reporting/transactions?${query.toString()}` })
   if (reply.refusal !== undefined) throw new GatewayMisconfigured(reply.refusal)
@@ -119,6 +119,11 @@ async function readReport(shop: Shop, range: Range, codes: RegExp): Promise<List
     // Lines of other kinds may have any form; those of this kind must be readable.
     return code !== undefined && codes.test(code) ? [readAnswer(Line, line).transaction_info] : []
   })
-  if (Number(page) < total_pages) return { items, next_cursor: `${window}:${Number(page) + 1}` }
-  return end < range.to.getTime() ? { items, next_cursor: `${Number(window) + 1}:1` } : { items }
+  if (page < total_pages) return { items, next_cursor: `${window}:${page + 1}` }
+  return end < range.to.getTime() ? { items, next_cursor: `${window + 1}:1` } : { items }
+}
+
+function placeOf(cursor: string | undefined): { window: number; page: number } {
+  const [, window = '0', page = '1'] = /^(\d{1,4}):(\d{1,6})$/.exec(cursor ?? '') ?? []
+  return { window: Number(window), page: Number(page) }
 }

@@ -158,9 +158,9 @@ function subscriptionIdOf(type: string, resource: Resource): string | undefined 
 }
 
 /**
- * A dispute and the loss it may end with come as events of different objects; both are one contest here, named
- * by the captured payment. So are a dispute that was closed undecided and the one that took its place. A
- * reversal nobody announced is a contest opened and lost at once.
+ * A dispute and the loss it may end with come as events of different objects; both are one contest here,
+ * named by the captured payment. So are a dispute that was closed undecided and the one that took its place.
+ * A reversal nobody announced is a contest opened and lost at once.
  */
 function toDispute(config: Config, type: string, resource: Resource): VendorDispute | undefined {
   if (type === 'PAYMENT.CAPTURE.REVERSED') {
