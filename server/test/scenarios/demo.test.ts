@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort, isRunning } from '../embedded-lab.ts'
 
 interface Credentials {
@@ -28,7 +28,7 @@ beforeAll(async () => {
   demo.stdout?.on('data', (text: Buffer) => {
     printed += text.toString()
   })
-  await expect.poll(() => printed.includes('A short tour'), WAIT).toBe(true)
+  await vi.waitFor(() => expect(printed).toContain('A short tour'), WAIT)
   shop = JSON.parse(readFileSync(path.join(folder, 'demo', 'credentials.json'), 'utf8')) as Credentials
 }, 90_000)
 afterAll(async () => {
