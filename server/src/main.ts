@@ -41,8 +41,8 @@ const COMMANDS: Readonly<Record<string, { about: string; run: (words: string[]) 
   },
 }
 
-// The next start need not translate and compile everything again. Beside the packages, which are ours alone to
-// write, unlike the folder for temporary files; where that cannot be written nothing is kept.
+// The next start need not translate and compile everything again. Beside the packages, which are ours alone
+// to write, unlike the folder for temporary files; where that cannot be written nothing is kept.
 enableCompileCache(path.resolve(import.meta.dirname, '../../node_modules/.cache/kopilka'))
 
 const [name = 'serve', ...words] = process.argv.slice(2)

@@ -65,7 +65,8 @@ async function call(method: string, url: string, body?: unknown): Promise<{ stat
 async function buy(expected_seconds: number): Promise<string> {
   const order = await call('POST', '/api/orders/', { package_id: 'minutes_30', email: 'alice@example.com' })
   expect(order.status).toBe(201)
-  const complete = `${shop.emulators.yookassa}/_emulator/payments/${String(order.body['external_id'])}/complete`
+  const external_id = String(order.body['external_id'])
+  const complete = `${shop.emulators.yookassa}/_emulator/payments/${external_id}/complete`
   expect((await call('POST', complete, { outcome: 'succeeded' })).status).toBe(200)
   const balance = async (): Promise<unknown> =>
     (await call('GET', '/api/users/me/balance/')).body['balance_seconds']
