@@ -70,7 +70,7 @@ describe('the shapes of /v1', () => {
       granted: 100,
       remaining: 70,
       held: 20,
-      priority: 50,
+      priority: 20,
       source: 'manual',
       expires_at: null,
       created_at: expect.any(String),
