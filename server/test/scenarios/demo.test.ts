@@ -28,7 +28,7 @@ beforeAll(async () => {
   demo.stdout?.on('data', (text: Buffer) => {
     printed += text.toString()
   })
-  await vi.waitFor(() => expect(printed).toContain('A short tour'), WAIT)
+  await vi.waitUntil(() => printed.includes('A short tour'), WAIT)
   shop = JSON.parse(readFileSync(path.join(folder, 'demo', 'credentials.json'), 'utf8')) as Credentials
 }, 90_000)
 afterAll(async () => {
