@@ -240,7 +240,7 @@ interface Boards {
   seed: number
   clock: Clock
   faults: FaultBoard
-  settings: Pick<SettingsBoard<object>, 'set' | 'masked' | 'reset'>
+  settings: Pick<SettingsBoard<object>, 'set' | 'begin' | 'masked' | 'reset'>
   log: Log
   delivery: DeliveryEngine
   vendor: Vendor
@@ -296,6 +296,7 @@ function createControl(boards: Boards): EmulatorControl {
       settings.set(patch)
       return settings.masked()
     },
+    begin: (patch) => settings.begin(patch),
     advanceClock(ms) {
       clock.advance(ms)
       vendor.tick?.(clock.now())

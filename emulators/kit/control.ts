@@ -46,6 +46,8 @@ export interface EmulatorControl {
   resend: (notification_id: string) => void
   faults: (patch: Partial<Faults>) => Faults
   settings: (patch: Record<string, unknown>) => Record<string, unknown>
+  /** As `settings`, and `reset` comes back to it: for an address known only when both sides run. */
+  begin: (patch: Record<string, unknown>) => void
   /** Moves the emulator's clock forward; what expires meanwhile expires now. */
   advanceClock: (ms: number) => Date
   /** Waits until no notification is under way; false when `timeout_ms` (default 5000) passed first. */

@@ -35,6 +35,28 @@ describe('Faults of requests', () => {
     expect(coins()).toBe(0)
   })
 
+  test('timeout_before_charge performs nothing either when the client gives up first', async () => {
+    const patient = await startCoinVendor({ hold_ms: 600_000 })
+    patient.control.faults({ timeout_before_charge: 1 })
+    const post = (signal?: AbortSignal) =>
+      fetch(`${patient.base_url}/coins`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{"value":1}',
+        ...(signal ? { signal } : {}),
+      })
+    const client = new AbortController()
+    const held = post(client.signal)
+    await expect.poll(() => patient.control.log().items.length).toBe(1)
+    client.abort()
+    await expect(held).rejects.toThrow('aborted')
+    // The next one is answered after the emulator has heard that the first is gone.
+    expect((await post()).status).toBe(200)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(patient.control.status().counts.objects['coins']).toBe(1)
+    await patient.close()
+  })
+
   test('a client that gives up first is let go, and closing does not wait for a held request', async () => {
     const patient = await startCoinVendor({ hold_ms: 600_000 })
     patient.control.faults({ timeout_after_charge: 2 })

@@ -53,9 +53,13 @@ export function installRequestFaults(app: FastifyInstance, options: RequestFault
     reply.removeHeader('content-length')
     if (fault.kind === 'timeout_before_charge' || fault.kind === 'timeout_after_charge') {
       writeRequest(options, request, undefined, fault)
+      // From here on the reply is ours: a client that gives up would otherwise count as answered, and the
+      // operation that was held back would be performed after all.
+      reply.hijack()
       await hold(request, options.hold_ms)
       request.raw.socket.destroy()
-      return ''
+      // Nothing may be written any more, and whoever waits for this reply waits for nothing.
+      return new Promise<never>(() => undefined)
     }
     if (fault.kind === 'html_body') {
       void reply.code(fault.performed ? 502 : 200).type('text/html; charset=utf-8')

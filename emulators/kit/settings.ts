@@ -24,6 +24,8 @@ export interface SettingsBoard<Settings> {
   current: () => Readonly<Settings>
   /** Merges a checked part; throws ControlError 400 with `errors: [{setting, detail}]`. */
   set: (patch: unknown) => Readonly<Settings>
+  /** As `set`, and a reset comes back to it; for what was not known at the start. */
+  begin: (patch: unknown) => void
   /** With secrets replaced by `[set]` or an empty string. */
   masked: () => Record<string, unknown>
   /** The values that no log line may hold. */
@@ -63,7 +65,7 @@ export function createSettings<Settings extends object>(
     }
     return { ...base, ...(patch as Record<string, unknown>) }
   }
-  const started = merge(defaults, withoutUndefined(initial))
+  let started = merge(defaults, withoutUndefined(initial))
   let current = started
   const secretNames = list.filter(([, field]) => field.is_secret).map(([name]) => name)
   let secretValues: string[] = []
@@ -77,6 +79,11 @@ export function createSettings<Settings extends object>(
       current = merge(current, patch)
       refresh()
       return current as Settings
+    },
+    begin(patch) {
+      started = merge(started, patch)
+      current = merge(current, patch)
+      refresh()
     },
     masked: () =>
       Object.fromEntries(

@@ -210,6 +210,11 @@ function inOrder(steps: readonly (() => unknown)[]): () => Promise<void> {
   return () => (ending ??= end())
 }
 
+/** Loads what `startApp` would load by itself; to be done while a database is still starting. */
+export async function loadAhead(): Promise<void> {
+  await loadGatewayFiles([])
+}
+
 /** Loads every gateway file and sets up those that have settings. */
 async function paymentsKit(
   settings: AppSettings,

@@ -1,3 +1,6 @@
+import { enableCompileCache } from 'node:module'
+import path from 'node:path'
+
 /**
  * Picks a command: `serve` (default), `demo`, `migrate`, `catalog`, `verify`, `doctor`, `keys`.
  * Each is one file in `commands/`, loaded only when it is asked for, so that a start loads no more than it
@@ -38,14 +41,18 @@ const COMMANDS: Readonly<Record<string, { about: string; run: (words: string[]) 
   },
 }
 
+// The next start need not translate and compile everything again. Beside the packages, which are ours alone
+// to write, unlike the folder for temporary files; where that cannot be written nothing is kept.
+enableCompileCache(path.resolve(import.meta.dirname, '../../node_modules/.cache/kopilka'))
+
 const [name = 'serve', ...words] = process.argv.slice(2)
 const command = COMMANDS[name]
 if (command) {
   try {
     await command.run(words)
   } catch (error) {
-    process.stderr.write(`${explain(error)}\n`)
-    process.exitCode = 1
+    // What was started before would keep the process, and nobody would see that it serves nothing.
+    process.stderr.write(`${explain(error)}\n`, () => process.exit(1))
   }
 } else {
   const lines = Object.entries(COMMANDS).map(([word, { about }]) => `  ${word.padEnd(9)} ${about}`)

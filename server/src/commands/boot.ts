@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { startEmbeddedPostgres } from '#kernel/embedded-postgres'
+import { keepEmbeddedPostgres } from '#kernel/embedded-postgres-keeper'
 import { createLog, type Log } from '#kernel/log'
-import { migrateJobs } from '#kernel/job-queue'
 import { migrate } from '#kernel/migrate'
 import { createSecretBox, type SecretBox } from '#kernel/secrets'
 import { loadSecretKeys } from '#kernel/secret-keys'
@@ -38,7 +38,9 @@ export async function boot(change: (config: Config) => Config = (same) => same):
   const log = createLog({ level: config.log_level, secrets: () => secrets })
   mkdirSync(config.data_directory, { recursive: true })
   const keys = loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
-  const database = await startDatabase(config)
+  const starting = keepDatabase(config, log)
+  // Loaded while the database starts: the queue brings a library that takes its time.
+  const [database, { migrateJobs }] = await Promise.all([starting, import('#kernel/job-queue')])
   await migrate(database.url)
   await migrateJobs(database.url)
   const box = createSecretBox({ keys })
@@ -51,12 +53,27 @@ export async function boot(change: (config: Config) => Config = (same) => same):
   }
 }
 
+/** As {@link startDatabase}; the embedded one is started again should it end. */
+async function keepDatabase(config: Config, log: Log): Promise<BootedDatabase> {
+  if (config.database_url !== undefined) return startDatabase(config)
+  return keepEmbeddedPostgres(
+    { data_directory: databaseDirectory(config) },
+    {
+      ended: (output) => log.error({ output }, 'the embedded database has ended and is started again'),
+      failed: (error) => log.error({ err: error }, 'the embedded database could not be started again yet'),
+    },
+  )
+}
+
 /** The database of DATABASE_URL, or the embedded one, started or attached to. Not migrated. */
 export async function startDatabase(config: Config): Promise<BootedDatabase> {
   if (config.database_url !== undefined) return { url: config.database_url, stop: () => Promise.resolve() }
-  const data_directory = path.join(config.data_directory, 'postgres')
-  const { url, stop } = await startEmbeddedPostgres({ data_directory })
+  const { url, stop } = await startEmbeddedPostgres({ data_directory: databaseDirectory(config) })
   return { url, stop }
+}
+
+function databaseDirectory(config: Config): string {
+  return path.join(config.data_directory, 'postgres')
 }
 
 function settingsOf(config: Config, database_url: string, box: SecretBox, log: Log): AppSettings {

@@ -39,7 +39,7 @@ export async function startVendors(bot_token: string): Promise<DemoVendor[]> {
 /** Tells every vendor where the server takes its notifications. */
 export function introduce(vendors: readonly DemoVendor[], base_url: string): void {
   for (const { id, emulator } of vendors)
-    emulator.control.settings({ webhook_url: `${base_url}/webhooks/payments/${id}` })
+    emulator.control.begin({ webhook_url: `${base_url}/webhooks/payments/${id}` })
 }
 
 async function startYookassa() {

@@ -131,6 +131,7 @@ describe('buying and using minutes', () => {
     const user = someone()
     await buy(user, 'minutes_30')
     const charged: number[] = []
+    const left: number[] = []
     for (let piece = 0; piece < 6; piece++) {
       const { body } = await world.call<Charged>(
         'POST',
@@ -139,8 +140,11 @@ describe('buying and using minutes', () => {
         user,
       )
       charged.push(body.charged_seconds)
+      left.push(body.remaining_seconds)
     }
     expect(charged).toEqual([15, 0, 0, 0, 0, 15])
+    // What is left is told also when nothing was charged.
+    expect(left).toEqual([1785, 1785, 1785, 1785, 1785, 1770])
   })
 
   it('charges once for one report sent fifty times, and refuses its key for another', async () => {

@@ -69,6 +69,8 @@ export interface JobStore {
 export async function migrateJobs(url: string): Promise<void> {
   const pool = new pg.Pool({ connectionString: url, max: 1, application_name: 'kopilka-migrate' })
   surviveLostConnections(pool)
+  // What waits for an answer hears of a loss by itself; a connection that only ends has nobody to tell.
+  pool.on('error', () => undefined)
   try {
     const boss = createBoss(poolDatabase(pool), { migrate: true })
     boss.on('error', () => undefined)

@@ -24,3 +24,12 @@ export async function addToOffset(tx: Tx, milliseconds: number): Promise<number>
     returning (value #>> '{}')::float8 as offset_ms`.execute(tx)
   return rows[0]?.offset_ms ?? 0
 }
+
+/** How far the sandbox's clock has been moved in all, if it was moved in the last `seconds`; else 0. */
+export async function offsetMovedWithin(db: Sql, seconds: number): Promise<number> {
+  const { rows } = await sql<{ offset_ms: number }>`
+    select (value #>> '{}')::float8 as offset_ms
+    from kernel.settings
+    where name = ${NAME} and updated_at > clock_timestamp() - make_interval(secs => ${seconds})`.execute(db)
+  return rows[0]?.offset_ms ?? 0
+}

@@ -1,5 +1,5 @@
 import { databaseClock, type Clock, type DatabaseClock } from './clock.ts'
-import { afterCommit, type Db, type Tx } from './db.ts'
+import { afterCommit, type Db, type Sql, type Tx } from './db.ts'
 import { InvalidRequest, InvalidState } from './errors.ts'
 import { bringJobsForward, hasJobTables } from './job-queries.ts'
 import type { Log } from './log.ts'
@@ -7,6 +7,8 @@ import * as queries from './test-clock-queries.ts'
 
 /** How often a process looks at the database's clock; other processes follow a moved test clock this soon. */
 const ANCHOR_MS = 3_000
+/** What a moved clock makes due is done within this; sweepers come every few seconds. */
+const SWEEP_SECONDS = 60
 /** Moved further than this, dates leave what calendars and gateways accept. */
 const OFFSET_MAX_MS = 20 * 366 * 86_400_000
 
@@ -75,6 +77,14 @@ export async function advanceTestClock(
     afterCommit(() => clock.anchor(clock.now_ms() - clock.offset_ms, offset_ms))
   }
   return offset_ms
+}
+
+/**
+ * The moment to judge by whether work is late. A sandbox's clock that was moved just now made things due
+ * that nobody could have done yet; until the sweepers have had their time, the time before any move counts.
+ */
+export async function latenessMoment(sql: Sql, now: Date): Promise<Date> {
+  return new Date(now.getTime() - (await queries.offsetMovedWithin(sql, SWEEP_SECONDS)))
 }
 
 async function anchorOnce(db: Db, mode: 'sandbox' | 'live', clock: DatabaseClock): Promise<void> {

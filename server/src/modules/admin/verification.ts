@@ -1,5 +1,6 @@
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql } from '#kernel/db'
+import { latenessMoment } from '#kernel/test-clock'
 import { identityInvariants } from '#modules/identity'
 import { ledgerInvariants } from '#modules/ledger'
 import { paymentInvariants } from '#modules/payments'
@@ -50,8 +51,9 @@ export async function verifyBooks(db: Db, clock: Clock): Promise<Verification> {
   const findings = await db.transact(
     async (tx) => {
       const found: Finding[] = []
+      const moment = await latenessMoment(tx, checked_at)
       for (const { name, find } of allInvariants()) {
-        for (const detail of await find(tx, FINDINGS_MAX, checked_at)) found.push({ invariant: name, detail })
+        for (const detail of await find(tx, FINDINGS_MAX, moment)) found.push({ invariant: name, detail })
       }
       return found
     },

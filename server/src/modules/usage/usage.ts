@@ -3,7 +3,7 @@ import type { Sql, Tx } from '#kernel/db'
 import { InvalidRequest } from '#kernel/errors'
 import { digestInput, IdempotencyKeyReused } from '#kernel/idempotency'
 import { newId } from '#kernel/ids'
-import { spendWithin } from '#modules/ledger'
+import { readWallet, spendWithin } from '#modules/ledger'
 import * as queries from './queries.ts'
 import type { MeterEventRow, MeterRow, RateCardRow, SessionRow } from './queries.ts'
 import { DEFAULT_MODE } from './rate-cards.ts'
@@ -62,6 +62,10 @@ export async function recordMeterEvent(tx: Tx, clock: Clock, input: NewMeterEven
           reason: `meter ${meter.code}`,
           reference: input.event_id.slice(0, 200),
         })
+  // A use that costs nothing leaves what there was.
+  const balance_after =
+    spend?.balance ??
+    (await readWallet(tx, clock, { customer_id: input.customer_id, unit: meter.unit })).balance
   if (session) await keepSession(tx, session, input, quote, now)
   const event: MeterEventRow = {
     id: newId('mev', now.getTime()),
@@ -81,7 +85,7 @@ export async function recordMeterEvent(tx: Tx, clock: Clock, input: NewMeterEven
       grant_id: slice.grant_id,
       amount: Number(slice.amount),
     })),
-    balance_after: spend?.balance ?? 0n,
+    balance_after,
     rate_card_id: quote.rate_card_id,
     cost_nano: quote.cost_nano,
     cost_currency: quote.cost_currency,
