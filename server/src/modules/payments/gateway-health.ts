@@ -52,8 +52,8 @@ export function createGatewayHealth(clock: Clock, on_change: OnBreaker = () => u
   const set = (id: string, next: Breaker): void => {
     const before = of(id)
     breakers.set(id, next)
-    const is_change = next.state !== before.state && next.state !== 'half_open'
-    if (is_change) on_change(id, next)
+    // A probe that finds nobody tells nothing new.
+    if ((before.opened_at_ms === undefined) !== (next.opened_at_ms === undefined)) on_change(id, next)
   }
   const watchOne: WatchOne = async (id, name, call) => {
     const { result, calls } = await watchCalls(call)

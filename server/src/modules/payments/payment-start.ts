@@ -109,11 +109,14 @@ async function claimAsk(tx: Tx, kit: PaymentsKit, payment_id: string): Promise<b
   return true
 }
 
-/** Ends a payment that certainly reached no vendor; answers false when it may have. */
+/**
+ * Ends a payment that was tried and certainly reached no vendor; answers false when it may have, or when its
+ * first try is still to come.
+ */
 export async function endUntouched(tx: Tx, kit: PaymentsKit, payment_id: string): Promise<boolean> {
   const payment = await getLockedPayment(tx, payment_id)
   if (isFinal(payment.status)) return true
-  if (!isUntouched(payment)) return false
+  if (payment.status !== 'unknown' || !isUntouched(payment)) return false
   await failPayment(tx, kit, payment, 'failed', 'gateway_unreachable')
   return true
 }
@@ -137,6 +140,7 @@ async function skipVendor(
   })
   const payment = await getPayment(db, id)
   if (isFinal(payment.status) || payment.checkout_url !== null) return payment
+  await markUnknown(db, kit, id)
   throw unavailable(is_nothing_made, 5)
 }
 
@@ -154,8 +158,8 @@ async function askVendor(
   if (is_unreached || error instanceof GatewayMisconfigured) {
     const reason = is_unreached ? 'gateway_unreachable' : 'gateway_misconfigured'
     const found = await db.transact((tx) => recordNothing(tx, kit, payment.id, gives_up ? reason : undefined))
-    if (is_unreached && !found.is_ended) await markUnknown(db, kit, payment.id)
     if (found.is_ended) return undefined
+    await markUnknown(db, kit, payment.id)
     if (is_unreached) throw unavailable(found.is_nothing_made, (error.retry_after_ms ?? 2000) / 1000, error)
   } else if (error instanceof GatewayUnavailable) await markUnknown(db, kit, payment.id)
   throw asGatewayError(error)
