@@ -187,6 +187,24 @@ describe('the health of gateways', () => {
     expect(health.of('plain').state).toBe('closed')
   })
 
+  test('a gateway that is an object of a class keeps its methods and its own idea of itself', async () => {
+    class Owner {
+      id = 'owner'
+      #base = 'https://vendor.example'
+      parseWebhook() {
+        return { verdict: 'refused', status: 400, reason: this.id }
+      }
+      async createPayment() {
+        return { status: 'pending', checkout_url: this.#base }
+      }
+    }
+    const owner = health.watch(new Owner() as unknown as Gateway)
+    expect(await owner.createPayment({}, {} as never, context)).toMatchObject({
+      checkout_url: 'https://vendor.example',
+    })
+    expect(owner.parseWebhook({}, {} as never, context)).toMatchObject({ reason: 'owner' })
+  })
+
   test('a probe that throws leaves it open, and an error that is not the vendor’s counts for nothing', async () => {
     gateway = health.watch({ ...file, checkHealth: () => Promise.reject(new Error('a mistake')) })
     await bringDown()

@@ -121,9 +121,9 @@ function failureOf(
 
 type AnyCall = (...input: unknown[]) => Promise<unknown>
 
-/** What the gateway answers is untouched. */
+/** What the gateway answers is untouched. A file may export an object of a class: its methods come along. */
 function watched(gateway: Gateway, watchOne: WatchOne): Gateway {
-  const copy: Gateway = { ...gateway }
+  const copy = Object.assign(Object.create(Object.getPrototypeOf(gateway) as object) as Gateway, gateway)
   for (const name of CALLS) {
     const call = gateway[name]?.bind(gateway) as AnyCall | undefined
     if (!call) continue
