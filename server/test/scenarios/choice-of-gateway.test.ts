@@ -124,7 +124,7 @@ describe('an order that names no gateway', () => {
   })
   afterAll(() => world?.close())
 
-  it('goes to the one that can take it, says to which, and is the same order under the same key', async () => {
+  it('goes to the one that can take it, says to which, and is the same under the same key', async () => {
     const customer_id = await world.customer()
     const first = await buyer.place(customer_id, {}, 'one-key')
     expect(first.status).toBe(201)
@@ -245,7 +245,7 @@ describe('another attempt at an order', () => {
     await buyer.booksAreClean()
   })
 
-  it('that was paid beside a first one that succeeds after all: one grants, the other is given back whole', async () => {
+  it('paid beside a first one that succeeds after all: one grants, the other goes back whole', async () => {
     const { customer_id, order, payment } = await declined()
     const { body: second } = await buyer.again(order.id, { gateway: 'sandbox' })
     await buyer.press(second.checkout_url, 'pay')
@@ -374,7 +374,7 @@ describe('a gateway that cannot be reached', () => {
     expect(await buyer.balance(customer_id)).toBe(1800)
   })
 
-  it('is known to be down after a few failures: others are asked at once, and who named it hears it at once', async () => {
+  it('is known to be down after a few failures: others are asked, who named it hears it at once', async () => {
     const customer_id = await world.customer()
     const state = async (): Promise<unknown> => {
       const { body } = await world.call<{ items: { id: string; breaker: { state: string } }[] }>(

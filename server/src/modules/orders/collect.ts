@@ -158,7 +158,7 @@ async function checkPayable(
   }
   for (const open of payments.filter((payment) => !isFinal(payment.status))) {
     if (await endUntouched(tx, kit.payments, open.id)) continue
-    const detail = `The payment ${open.id} of this order is ${open.status}: cancel it first, or wait for its end.`
+    const detail = `The payment ${open.id} is ${open.status}: cancel it first, or wait for its end.`
     throw new InvalidState(detail, { payment_id: open.id, status_now: open.status })
   }
   if (payments.length >= ATTEMPTS_MAX) {
@@ -211,7 +211,7 @@ function told(error: unknown, payment: PaymentRow, others: readonly string[]): u
   const is_certain = error.facts['is_nothing_made'] === true
   const facts = { ...error.facts, order_id: payment.order_id, payment_id: payment.id }
   const detail = is_certain
-    ? `${message} Ask again with the same key, or POST /v1/orders/${payment.order_id}/payments with another gateway.`
+    ? `${message} Ask again with the same key, or begin another payment of the order elsewhere.`
     : `${message} Ask again with the same key.`
   return new OperationalError(code, detail, {
     retry_after_seconds,

@@ -136,7 +136,7 @@ export async function restoreAfterRefund(
 ): Promise<void> {
   for (const { refund_id } of refunds) {
     for (const revocation of await queries.takeRevocations(tx, refund_id, kit.clock.now())) {
-      // Without an amount: what was written off because it was spent is undone too, also when nothing was left.
+      // Without an amount: what was written off is undone too, also when nothing was left to take.
       await reinstateGrant(tx, kit.clock, {
         grant_id: revocation.grant_id,
         reason: 'the refund was refused',

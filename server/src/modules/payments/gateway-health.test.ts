@@ -205,7 +205,7 @@ describe('the health of gateways', () => {
     expect(owner.parseWebhook({}, {} as never, context)).toMatchObject({ reason: 'owner' })
   })
 
-  test('a probe that throws leaves it open, and an error that is not the vendor’s counts for nothing', async () => {
+  test('a probe that throws leaves it open, and a mistake of ours counts for nothing', async () => {
     gateway = health.watch({ ...file, checkHealth: () => Promise.reject(new Error('a mistake')) })
     await bringDown()
     clock.advance(5_000)

@@ -5,8 +5,8 @@ export interface OrderRule {
   gateways: readonly string[]
 }
 
-const RULE =
-  /^(?<currency>any|[A-Z]{3,5})(?:\/(?<country>[A-Z]{2}))?\s*=\s*(?<gateways>[a-z0-9-]+(?:\s*,\s*[a-z0-9-]+)*)$/
+const RULE = /^(?<currency>any|[A-Z]{3,5})(?:\/(?<country>[A-Z]{2}))?\s*=\s*(?<gateways>.+)$/
+const GATEWAY = /^[a-z0-9-]{1,50}$/
 const RULES_MAX = 100
 
 /**
@@ -23,11 +23,12 @@ export function parseOrderRules(text: string): OrderRule[] | { problem: string }
   const rules: OrderRule[] = []
   for (const part of parts) {
     const { currency, country, gateways } = RULE.exec(part)?.groups ?? {}
-    if (currency === undefined || gateways === undefined) return { problem: part }
+    const ids = (gateways ?? '').split(',').map((id) => id.trim())
+    if (currency === undefined || !ids.every((id) => GATEWAY.test(id))) return { problem: part }
     rules.push({
       ...(currency === 'any' ? {} : { currency }),
       ...(country === undefined ? {} : { country }),
-      gateways: gateways.split(',').map((id) => id.trim()),
+      gateways: ids,
     })
   }
   return rules

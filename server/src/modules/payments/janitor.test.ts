@@ -152,7 +152,7 @@ describe('a refund nobody tells about', () => {
     currency: 'RUB',
   })
 
-  it('is asked for when it was not yet, read when it may have been, repeated where it cannot be read', async () => {
+  it('is asked for when it was not yet, read when it may have been, repeated where it cannot', async () => {
     const calls: string[] = []
     const [fresh, asked, unread] = [
       await refundOf(),

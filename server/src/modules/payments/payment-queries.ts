@@ -138,7 +138,8 @@ export async function updatePayments(tx: Tx, changes: readonly PaymentChange[]):
            next_check_at = u.next_check_at, updated_at = u.updated_at
       from jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) as u(
         id text, status text, captured_amount bigint, refunded_amount bigint, external_id text, fee bigint,
-        fee_currency text, failure_reason text, mismatch_reason text, mismatch jsonb, authorized_at timestamptz,
+        fee_currency text, failure_reason text, mismatch_reason text, mismatch jsonb,
+        authorized_at timestamptz,
         succeeded_at timestamptz, finished_at timestamptz, next_check_at timestamptz, updated_at timestamptz)
      where p.id = u.id`.execute(tx)
 }

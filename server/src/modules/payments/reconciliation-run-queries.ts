@@ -48,7 +48,7 @@ export interface NewDifference {
   proposed: string
 }
 
-/** Keeps differences once each; answers the id each has. A resolved one that is found again stays resolved. */
+/** Keeps differences once each; answers their ids. A resolved one that is found again stays resolved. */
 export async function keepDifferences(
   tx: Tx,
   gateway: string,

@@ -117,7 +117,8 @@ describe('a comparison that is kept', () => {
     const second = await resolve(id, found?.id ?? '', { note: 'something else' })
     expect(second).toMatchObject({ status: 409, body: { code: 'invalid_state' } })
     const { rows } = await query(
-      `select 1 from identity.audit_log where action = 'reconciliation_difference.resolved' and subject_id = $1`,
+      `select 1 from identity.audit_log
+        where action = 'reconciliation_difference.resolved' and subject_id = $1`,
       [found?.id],
     )
     expect(rows).toHaveLength(1)

@@ -73,8 +73,9 @@ async function keptAtStripe(): Promise<{ customer_id: string; id: string; extern
   const id = `pm_${customer_id}`
   const external_id = `pm_card_${customer_id}`
   await query(
-    `insert into payments.saved_methods (id, customer_id, gateway, external_id, customer_external_id, kind, title,
-       is_test, consented_at, created_at) values ($1, $2, 'stripe', $3, 'cus_1', 'card', 'Visa', true, now(), now())`,
+    `insert into payments.saved_methods (id, customer_id, gateway, external_id, customer_external_id, kind,
+       title, is_test, consented_at, created_at)
+     values ($1, $2, 'stripe', $3, 'cus_1', 'card', 'Visa', true, now(), now())`,
     [id, customer_id, external_id],
   )
   return { customer_id, id, external_id }

@@ -84,8 +84,8 @@ export async function isMethodKept(tx: Tx, id: string): Promise<boolean> {
 }
 
 /**
- * Removes a method and answers it: from this moment it is never charged again. Its vendor is asked to forget it by
- * {@link forgetMethods}. Twice is once. Throws {@link NotFound}.
+ * Removes a method and answers it: from this moment it is never charged again. Its vendor is asked to
+ * forget it by {@link forgetMethods}. Twice is once. Throws {@link NotFound}.
  */
 export async function removeSavedMethod(
   tx: Tx,
