@@ -36,6 +36,8 @@ export interface PaymentsLab {
   /** Sets up the gateway `scripted` anew. */
   follow: (script: Script, more?: Partial<Gateway>) => void
   intend: (change?: Partial<NewPayment>) => Promise<string>
+  /** Changes payments behind everybody's back; without an id all of them. */
+  set: (row: Readonly<Record<string, unknown>>, id?: string) => Promise<void>
   /** A payment that is at the vendor under `ext_…`, in a status. */
   existing: (change?: Partial<PaymentRow>) => Promise<PaymentRow>
   close: () => Promise<void>
@@ -82,22 +84,25 @@ export async function openPaymentsLab(): Promise<PaymentsLab> {
       }),
     )
   }
+  const set: PaymentsLab['set'] = async (row, id) => {
+    await db.transact(async (tx) => {
+      const update = tx.updateTable('payments.payments').set(row)
+      await (id === undefined ? update : update.where('id', '=', id)).execute()
+    })
+  }
   return {
     db,
     kit,
     clock,
     notices,
     intend,
+    set,
     follow: (script, more = {}) => {
       kit.gateways = gatewaysOf(scripted(script, more))
     },
     existing: async (change = {}) => {
       const id = await intend()
-      await db
-        .updateTable('payments.payments')
-        .set({ external_id: `ext_${id}`, checkout_url: 'https://vendor.example/pay', ...change } as object)
-        .where('id', '=', id)
-        .execute()
+      await set({ external_id: `ext_${id}`, checkout_url: 'https://vendor.example/pay', ...change }, id)
       return getPayment(db, id)
     },
     close: database.close,
@@ -105,16 +110,16 @@ export async function openPaymentsLab(): Promise<PaymentsLab> {
 }
 
 function scripted(script: Script, more: Partial<Gateway> = {}): Gateway {
-  return defineGateway<object>({
+  return defineGateway({
     id: 'scripted',
     title: 'Scripted',
     currencies: ['RUB'],
-    configSchema: z.object({}),
+    configSchema: z.unknown(),
     isTest: () => true,
     createPayment: async () => ({ status: 'pending', checkout_url: 'https://vendor.example/pay' }),
     getPayment: async () => undefined,
     parseWebhook: () => ({ verdict: 'refused', status: 400, reason: 'not scripted' }),
-    ...(script as object),
+    ...script,
     ...more,
   })
 }

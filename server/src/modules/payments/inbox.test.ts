@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => lab?.close())
 beforeEach(async () => {
   lab.notices.length = 0
-  await lab.db.deleteFrom('payments.inbox').execute()
+  await lab.db.pool.query('delete from payments.inbox')
 })
 
 const request = {
@@ -130,7 +130,7 @@ describe('a notification about a payment', () => {
     lab.follow({ getPayment: () => Promise.reject(new TypeError('a mistake')) })
     await drain()
     expect(lab.notices.map(({ message }) => message)).toEqual(['reading a payment from its vendor failed'])
-    await lab.db.updateTable('payments.inbox').set({ attempts: 200 }).execute()
+    await lab.db.pool.query('update payments.inbox set attempts = 200')
     lab.clock.advance(30_000)
     await drain()
     expect(await rows()).toMatchObject([{ status: 'failed' }])
@@ -232,10 +232,7 @@ describe('a notification about something else', () => {
   it('is kept with its bytes and said to have no handler', async () => {
     const news = { kind: 'dispute', trust: 'hint', dispute: { payment_external_id: 'x' } } as unknown as News
     await receive(news)
-    await lab.db
-      .updateTable('payments.inbox')
-      .set({ event: JSON.stringify({ kind: 'else', trust: 'signed' }) })
-      .execute()
+    await lab.db.pool.query(`update payments.inbox set event = '{"kind":"else","trust":"signed"}'`)
     await drain()
     expect((await rows())[0]?.outcome).toBe('no handler for else')
   })

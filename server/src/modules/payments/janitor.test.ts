@@ -19,8 +19,8 @@ afterAll(() => lab?.close())
 beforeEach(async () => {
   lab.follow({})
   lab.notices.length = 0
-  await lab.db.updateTable('payments.payments').set({ next_check_at: null }).execute()
-  await lab.db.updateTable('payments.refunds').set({ next_check_at: null }).execute()
+  await lab.set({ next_check_at: null })
+  await lab.db.pool.query('update payments.refunds set next_check_at = null')
 })
 
 const read = (id: string) => getPayment(lab.db, id)
@@ -29,8 +29,7 @@ const before = (ms: number) => new Date(lab.clock.now_ms() - ms)
 const check = () => checkPayments(lab.db, lab.kit)
 const intended = async (created_at: Date, change: object = {}): Promise<string> => {
   const id = await lab.intend()
-  const row = { created_at, next_check_at: due(), ...change }
-  await lab.db.updateTable('payments.payments').set(row).where('id', '=', id).execute()
+  await lab.set({ created_at, next_check_at: due(), ...change }, id)
   return id
 }
 const wordOf = (payment: PaymentRow, status: VendorPayment['status']): VendorPayment => ({
@@ -202,11 +201,7 @@ describe('a refund nobody tells about', () => {
 
   it('waits where its gateway is not set up any more', async () => {
     const { id, payment } = await refundOf({ status: 'unknown' })
-    await lab.db
-      .updateTable('payments.payments')
-      .set({ gateway: 'long-gone' })
-      .where('id', '=', payment.id)
-      .execute()
+    await lab.set({ gateway: 'long-gone' }, payment.id)
     await look()
     expect((await getRefund(lab.db, id)).status).toBe('unknown')
   })

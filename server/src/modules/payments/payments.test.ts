@@ -126,7 +126,7 @@ describe('a question to the vendor', () => {
     const id = await lab.intend()
     lab.follow({
       createPayment: async () => {
-        await lab.db.updateTable('payments.payments').set({ status: 'failed' }).where('id', '=', id).execute()
+        await lab.set({ status: 'failed' }, id)
         return { status: 'failed', failure_reason: 'late' }
       },
     })
