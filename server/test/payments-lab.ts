@@ -12,7 +12,7 @@ import type { PaymentRow } from '../src/modules/payments/payment-queries.ts'
 import { testDatabase } from './db.ts'
 
 /** What a vendor does in one test; what is left out cannot be done there. */
-export type Script = Partial<
+type Script = Partial<
   Pick<
     Gateway,
     | 'createPayment'

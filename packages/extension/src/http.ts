@@ -58,7 +58,7 @@ export class GatewayMisconfigured extends Error {
 }
 
 /** What a piece of a gateway's work met on its way to the vendor. */
-export interface WatchedCalls {
+interface WatchedCalls {
   /** Whether any call got a connection. False and an error with `was_sent` false: nothing was made there. */
   has_reached: boolean
   /** Why the last call without an answer had none, also when the gateway made a value of it. */

@@ -21,7 +21,7 @@ import * as queries from './queries.ts'
 import type { OrderRow } from './queries.ts'
 
 /** What another attempt to collect an order may change. */
-export interface NewAttempt {
+interface NewAttempt {
   /** Absent: it is chosen, first among those that were not tried. */
   gateway?: string | undefined
   method?: string | undefined

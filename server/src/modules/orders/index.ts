@@ -1,6 +1,5 @@
 export { cancelOrder, expireOrders, getOrder, listOrders } from './orders.ts'
 export { payAgain, placeOrder } from './collect.ts'
-export type { NewAttempt } from './collect.ts'
 export type { NewOrder, OrdersKit, PlacedOrder } from './orders.ts'
 export { fulfilOrders } from './fulfilment.ts'
 export { namesOfGrants, refundPayment, restoreAfterRefund, revokeForRefund } from './refunds.ts'

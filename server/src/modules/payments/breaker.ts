@@ -1,5 +1,5 @@
 /** `closed`: calls go. `open`: it is known to be down. `half_open`: one call is let through to find out. */
-export type BreakerState = 'closed' | 'open' | 'half_open'
+type BreakerState = 'closed' | 'open' | 'half_open'
 
 /** What is remembered of a gateway's last calls; by the process's own clock. */
 export interface Breaker {

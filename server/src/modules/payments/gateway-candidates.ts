@@ -7,7 +7,7 @@ import type { PaymentsKit } from './kit.ts'
 import { findLastUsedGateway, type PaymentRow } from './payment-queries.ts'
 
 /** An order that needs a gateway. */
-export type GatewayWish = Omit<Wish, 'mode' | 'last_used'> & { customer_id: string }
+type GatewayWish = Omit<Wish, 'mode' | 'last_used'> & { customer_id: string }
 
 /**
  * The gateways whose vendors are known not to answer. Begins the probes that are due, and waits only for that

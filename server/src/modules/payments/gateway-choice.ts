@@ -39,7 +39,7 @@ export interface Choice {
   refused: { gateway: string; reason: RefusalReason }[]
 }
 
-export type RefusalReason =
+type RefusalReason =
   | 'wrong_mode'
   | 'not_in_the_order'
   | 'wrong_currency'

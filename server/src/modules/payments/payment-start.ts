@@ -13,7 +13,7 @@ import { isMethodKept } from './saved-methods.ts'
 import { findMethod } from './saved-method-queries.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
-export interface StartOptions {
+interface StartOptions {
   /**
    * Another gateway can collect instead: a payment that was certainly not made at the vendor is ended as
    * `failed`, and the next may begin. One whose outcome is unknown never is.

@@ -38,7 +38,7 @@ export async function upsertReconciliation(
   return row?.id
 }
 
-export interface NewDifference {
+interface NewDifference {
   id: string
   kind: string
   subject_id: string | null
