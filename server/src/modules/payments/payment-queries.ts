@@ -92,7 +92,7 @@ export async function findPaymentIds(sql: Sql, refs: readonly PaymentRef[]): Pro
   if (refs.length === 0) return []
   const { rows } = await raw<{ n: number; id: string }>`
     select r.n::int as n, p.id
-      from jsonb_to_recordset(${JSON.stringify(refs.map((ref, n) => ({ n, ...ref })))}::jsonb)
+      from jsonb_to_recordset(${JSON.stringify(refs.map(namesOf))}::jsonb)
         as r(n int, gateway text, payment_id text, payment_number int, external_id text)
      cross join lateral (
        select id from payments.payments where r.payment_id is not null and id = r.payment_id
@@ -105,6 +105,11 @@ export async function findPaymentIds(sql: Sql, refs: readonly PaymentRef[]): Pro
      ) p`.execute(sql)
   const found = new Map(rows.map((row) => [row.n, row.id]))
   return refs.map((_, n) => found.get(n))
+}
+
+/** Only the names: whoever asks may hold more, such as amounts that are no JSON. */
+function namesOf({ gateway, payment_id, payment_number, external_id }: PaymentRef, n: number): object {
+  return { n, gateway, payment_id, payment_number, external_id }
 }
 
 export interface PaymentChange {
