@@ -195,18 +195,18 @@ describe('what a vendor says', () => {
   })
 
   it.each([
-    [{ amount: 9n }, 'wrong_amount', 9n],
-    [{ amount: 10_001n }, 'wrong_amount', 10_001n],
-    [{ order_id: 'ord_of_another' }, 'wrong_order', 10_000n],
-    [{ paid_at: new Date('2199-01-01') }, 'order_expired', 10_000n],
-    [{ currency: 'USD' }, 'wrong_currency', 0n],
-    [{ receiver_matches: false }, 'wrong_receiver', 0n],
-    [{ external_id: 'ext_of_another' }, 'wrong_external_id', 0n],
-    [{ status: 'authorized' as const, amount: 9n }, 'wrong_amount', 0n],
-    [{ amount: 0n }, 'wrong_amount', 0n],
+    ['less money', { amount: 9n }, 'wrong_amount', 9n],
+    ['more money', { amount: 10_001n }, 'wrong_amount', 10_001n],
+    ['another order', { order_id: 'ord_of_another' }, 'wrong_order', 10_000n],
+    ['a late time', { paid_at: new Date('2199-01-01') }, 'order_expired', 10_000n],
+    ['another currency', { currency: 'USD' }, 'wrong_currency', 0n],
+    ['another receiver', { receiver_matches: false }, 'wrong_receiver', 0n],
+    ['another payment there', { external_id: 'ext_of_another' }, 'wrong_external_id', 0n],
+    ['less money that is held', { status: 'authorized' as const, amount: 9n }, 'wrong_amount', 0n],
+    ['no money', { amount: 0n }, 'wrong_amount', 0n],
   ])(
-    'and differs by %j is a mismatch that keeps what a refund could find',
-    async (change, reason, captured) => {
+    'and differs by %s is a mismatch that keeps what a refund could find',
+    async (_title, change, reason, captured) => {
       const payment = await lab.existing()
       await tell(payment, change)
       expect(await read(payment.id)).toMatchObject({

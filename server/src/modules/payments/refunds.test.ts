@@ -131,14 +131,14 @@ describe('asking the vendor for a refund', () => {
 })
 
 describe('the vendor’s word about a refund', () => {
-  test.each<[Partial<VendorRefund>, string]>([
-    [{ refund_id: 're_other' }, 'wrong_refund'],
-    [{ payment_id: 'pay_other' }, 'wrong_payment'],
-    [{ payment_external_id: 'ext_other' }, 'wrong_payment'],
-    [{ currency: 'USD' }, 'wrong_currency'],
-    [{ amount: 3999n }, 'wrong_amount'],
-    [{ is_test: false }, 'wrong_mode'],
-  ])('that differs by %j is refused and told to people', async (change, reason) => {
+  test.each<[string, Partial<VendorRefund>, string]>([
+    ['refund', { refund_id: 're_other' }, 'wrong_refund'],
+    ['payment', { payment_id: 'pay_other' }, 'wrong_payment'],
+    ['payment there', { payment_external_id: 'ext_other' }, 'wrong_payment'],
+    ['currency', { currency: 'USD' }, 'wrong_currency'],
+    ['amount', { amount: 3999n }, 'wrong_amount'],
+    ['mode', { is_test: false }, 'wrong_mode'],
+  ])('about another %s is refused and told to people', async (_title, change, reason) => {
     lab.follow({ refund: async () => done('x') })
     const { id } = await intend(await paid())
     lab.notices.length = 0
