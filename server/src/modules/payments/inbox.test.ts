@@ -1,6 +1,6 @@
 import { GatewayUnavailable, type Gateway, type VendorEvent, type VendorPayment } from '@kopilka/extension'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openPaymentsLab, type PaymentsLab } from '../../../test/payments-lab.ts'
+import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { paymentSucceeded } from './events.ts'
 import { drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
 import { getPayment } from './payments.ts'

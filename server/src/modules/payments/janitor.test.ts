@@ -1,6 +1,6 @@
 import { GatewayUnavailable, type VendorPayment } from '@kopilka/extension'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from 'vitest'
-import { openPaymentsLab, type PaymentsLab } from '../../../test/payments-lab.ts'
+import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { checkPayments, checkRefunds } from './janitor.ts'
 import { getPayment } from './payments.ts'
 import type { PaymentRow } from './payment-queries.ts'

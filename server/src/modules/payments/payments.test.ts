@@ -1,6 +1,6 @@
 import { GatewayMisconfigured, GatewayUnavailable, type VendorPayment } from '@kopilka/extension'
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest'
-import { openPaymentsLab, type PaymentsLab } from '../../../test/payments-lab.ts'
+import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { forgetPayments } from './personal-data.ts'
 import { endUntouched, startCheckout, startPayment } from './payment-start.ts'
 import { recordPaymentWords } from './payment-words.ts'
