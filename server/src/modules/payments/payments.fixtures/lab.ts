@@ -86,7 +86,7 @@ export async function openPaymentsLab(): Promise<PaymentsLab> {
   }
   const set: PaymentsLab['set'] = async (row, id) => {
     await db.transact(async (tx) => {
-      const update = tx.updateTable('payments.payments').set(row)
+      const update = tx.updateTable('payments.payments').set(row as never)
       await (id === undefined ? update : update.where('id', '=', id)).execute()
     })
   }
