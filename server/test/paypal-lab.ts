@@ -13,7 +13,7 @@ export const PAYPAL_APP = {
 }
 
 type PaypalConfig = Parameters<typeof paypal.isTest>[0]
-type Reference = PaymentReference & { external_id: string }
+type Reference = PaymentReference & { external_id: string; order_id: string }
 
 /** An account at the PayPal emulator, and what a test does with it again and again. */
 export interface PaypalLab {
