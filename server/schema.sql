@@ -1781,6 +1781,7 @@ CREATE INDEX payments_created ON payments.payments USING btree (created_at DESC,
 CREATE INDEX payments_customer ON payments.payments USING btree (customer_id, created_at DESC, id DESC);
 CREATE INDEX payments_due ON payments.payments USING btree (next_check_at) WHERE (next_check_at IS NOT NULL);
 CREATE UNIQUE INDEX payments_external ON payments.payments USING btree (gateway, external_id) WHERE (external_id IS NOT NULL);
+CREATE INDEX payments_open_charges ON payments.payments USING btree (saved_method_id) WHERE ((saved_method_id IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'unknown'::text])));
 CREATE INDEX payments_order ON payments.payments USING btree (order_id);
 CREATE INDEX payments_paid_by ON payments.payments USING btree (customer_id, succeeded_at DESC) WHERE (succeeded_at IS NOT NULL);
 CREATE INDEX payments_review ON payments.payments USING btree (updated_at) WHERE (status = 'mismatch'::text);
