@@ -374,7 +374,7 @@ describe('a gateway that cannot be reached', () => {
     expect(await buyer.balance(customer_id)).toBe(1800)
   })
 
-  it('is known to be down after a few failures: others are asked, who named it hears it at once', async () => {
+  it('is known to be down after a few failures: others are asked, who named it is told at once', async () => {
     const customer_id = await world.customer()
     const state = async (): Promise<unknown> => {
       const { body } = await world.call<{ items: { id: string; breaker: { state: string } }[] }>(

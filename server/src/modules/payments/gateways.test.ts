@@ -90,7 +90,10 @@ describe('the gateways of a process', () => {
 
 describe('a call of a gateway', () => {
   it('that cannot be made now is an operational error with the vendor’s pause', async () => {
-    const failing = (error: unknown) => callGateway(() => Promise.reject(error as Error))
+    const failing = (error: Error) =>
+      callGateway(async () => {
+        throw error
+      })
     await expect(failing(new GatewayUnavailable('timeout'))).rejects.toMatchObject({
       code: 'gateway_unavailable',
       retry_after_seconds: 2,

@@ -147,7 +147,7 @@ describe('the vendor’s word about a refund', () => {
     expect((await getRefund(lab.db, id)).status).toBe('pending')
   })
 
-  it('keeps the first id it came with, waits while it is pending, finds its refund without ours', async () => {
+  it('keeps the first id it came with, waits while pending, finds its refund without ours', async () => {
     lab.follow({ refund: async () => done('x') })
     const payment = await paid()
     const { id } = await intend(payment)

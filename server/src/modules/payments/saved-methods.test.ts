@@ -182,6 +182,7 @@ describe('the removal of a kept method', () => {
     await query(`update payments.saved_methods set gateway = 'long-gone' where id = $1`, [id])
     await remove(customer_id, id)
     await world.eventually('gone', async () => (await methods(customer_id)).length === 0)
+    expect(await methods(customer_id)).toEqual([])
   })
 
   it('waits for a charge that was agreed on before it', async () => {
