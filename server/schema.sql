@@ -1644,6 +1644,28 @@ create table orders.refund_revocations (
 -- ----------------------------------------------------------------------------------------------------
 create schema payments;
 
+create table payments.differences (
+  id text not null,
+  gateway text not null,
+  kind text not null,
+  subject_id text,
+  external_id text,
+  ours text not null,
+  theirs text not null,
+  proposed text not null,
+  status text not null default 'open'::text,
+  note text,
+  resolved_by text,
+  resolved_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  last_found_at timestamp with time zone not null,
+  constraint differences_pkey PRIMARY KEY (id),
+  constraint differences_check CHECK (((status = 'resolved'::text) = ((resolved_at IS NOT NULL) AND (note IS NOT NULL) AND (resolved_by IS NOT NULL)))),
+  constraint differences_status_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
+);
+CREATE UNIQUE INDEX differences_once ON payments.differences USING btree (gateway, kind, COALESCE(subject_id, ''::text), COALESCE(external_id, ''::text), ours, theirs);
+CREATE INDEX differences_open ON payments.differences USING btree (gateway, created_at) WHERE (status = 'open'::text);
+
 create table payments.disputes (
   id text not null,
   payment_id text not null,
@@ -1663,6 +1685,14 @@ create table payments.disputes (
 );
 CREATE INDEX disputes_created ON payments.disputes USING btree (created_at DESC, id DESC);
 CREATE UNIQUE INDEX disputes_external ON payments.disputes USING btree (payment_id, external_id);
+
+create table payments.findings (
+  reconciliation_id text not null,
+  difference_id text not null,
+  constraint findings_pkey PRIMARY KEY (reconciliation_id, difference_id),
+  constraint findings_difference_id_fkey FOREIGN KEY (difference_id) REFERENCES payments.differences(id),
+  constraint findings_reconciliation_id_fkey FOREIGN KEY (reconciliation_id) REFERENCES payments.reconciliations(id)
+);
 
 create table payments.gateway_settings (
   gateway text not null,
@@ -1734,21 +1764,49 @@ create table payments.payments (
   succeeded_at timestamp with time zone,
   finished_at timestamp with time zone,
   updated_at timestamp with time zone not null,
+  open_asks integer not null default 0,
+  fee_currency text,
+  consent_text text,
   constraint payments_pkey PRIMARY KEY (id),
   constraint payments_number_key UNIQUE (number),
   constraint payments_amount_check CHECK ((amount > 0)),
-  constraint payments_check CHECK (((captured_amount >= 0) AND (captured_amount <= amount))),
+  constraint payments_captured_within CHECK (((captured_amount >= 0) AND ((captured_amount <= amount) OR (status = 'mismatch'::text)))),
   constraint payments_check1 CHECK (((refunded_amount >= 0) AND (refunded_amount <= captured_amount))),
   constraint payments_check2 CHECK ((((status = 'mismatch'::text) = (mismatch_reason IS NOT NULL)) OR (status <> 'mismatch'::text))),
   constraint payments_check3 CHECK (((status <> ALL (ARRAY['succeeded'::text, 'partially_refunded'::text, 'refunded'::text])) OR (captured_amount > 0))),
+  constraint payments_open_asks_check CHECK ((open_asks >= 0)),
   constraint payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'requires_action'::text, 'authorized'::text, 'unknown'::text, 'expired'::text, 'failed'::text, 'canceled'::text, 'mismatch'::text, 'succeeded'::text, 'partially_refunded'::text, 'refunded'::text])))
 ) with (fillfactor=70);
 CREATE INDEX payments_created ON payments.payments USING btree (created_at DESC, id DESC);
 CREATE INDEX payments_customer ON payments.payments USING btree (customer_id, created_at DESC, id DESC);
 CREATE INDEX payments_due ON payments.payments USING btree (next_check_at) WHERE (next_check_at IS NOT NULL);
 CREATE UNIQUE INDEX payments_external ON payments.payments USING btree (gateway, external_id) WHERE (external_id IS NOT NULL);
+CREATE INDEX payments_open_charges ON payments.payments USING btree (saved_method_id) WHERE ((saved_method_id IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'unknown'::text])));
 CREATE INDEX payments_order ON payments.payments USING btree (order_id);
+CREATE INDEX payments_paid_by ON payments.payments USING btree (customer_id, succeeded_at DESC) WHERE (succeeded_at IS NOT NULL);
 CREATE INDEX payments_review ON payments.payments USING btree (updated_at) WHERE (status = 'mismatch'::text);
+
+create table payments.reconciliations (
+  id text not null,
+  gateway text not null,
+  from_at timestamp with time zone not null,
+  to_at timestamp with time zone not null,
+  status text not null,
+  method text,
+  payments_here integer not null default 0,
+  payments_at_vendor integer not null default 0,
+  refunds_here integer not null default 0,
+  refunds_at_vendor integer not null default 0,
+  error text,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint reconciliations_pkey PRIMARY KEY (id),
+  constraint reconciliations_gateway_from_at_to_at_key UNIQUE (gateway, from_at, to_at),
+  constraint reconciliations_check CHECK ((to_at > from_at)),
+  constraint reconciliations_method_check CHECK ((method = ANY (ARRAY['list'::text, 'one_by_one'::text]))),
+  constraint reconciliations_status_check CHECK ((status = ANY (ARRAY['done'::text, 'failed'::text])))
+);
+CREATE INDEX reconciliations_created ON payments.reconciliations USING btree (created_at DESC, id DESC);
 
 create table payments.refunds (
   id text not null,
@@ -1793,10 +1851,16 @@ create table payments.saved_methods (
   expires_at timestamp with time zone,
   removed_at timestamp with time zone,
   created_at timestamp with time zone not null,
+  consent_text text,
+  consent_locale text,
+  forgotten_at timestamp with time zone,
+  next_forget_at timestamp with time zone,
+  forget_attempts integer not null default 0,
   constraint saved_methods_pkey PRIMARY KEY (id)
 );
 CREATE INDEX saved_methods_customer ON payments.saved_methods USING btree (customer_id) WHERE (removed_at IS NULL);
 CREATE UNIQUE INDEX saved_methods_external ON payments.saved_methods USING btree (gateway, external_id, customer_id);
+CREATE INDEX saved_methods_forget ON payments.saved_methods USING btree (next_forget_at) WHERE (next_forget_at IS NOT NULL);
 
 -- ----------------------------------------------------------------------------------------------------
 create schema usage;

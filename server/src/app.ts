@@ -38,15 +38,19 @@ import {
 import { forgetOldEvents, notificationRoutes, type NotificationsKit } from '#modules/notifications'
 import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
 import {
+  addGatewayMetrics,
   checkPayments,
   checkRefunds,
   createGateways,
   drainInbox,
+  forgetMethods,
   isPayable,
   loadGatewayFiles,
   paymentRoutes,
+  reconcileDay,
   sandboxRoutes,
   storeEvents,
+  type OrderRule,
   type PaymentsKit,
   type StoreEvents,
 } from '#modules/payments'
@@ -75,6 +79,8 @@ export interface AppSettings {
   /** Seals secrets that lie in the database. */
   box: SecretBox
   gateways: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** The owner's rules of which gateway is chosen; absent: as they are set up. */
+  gateway_order?: readonly OrderRule[] | undefined
   extension_folders: readonly string[]
   return_url_origins: readonly string[]
   /** Networks outgoing webhooks may reach although they are not public. */
@@ -134,6 +140,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const inbox_loop = inboxLoop(db, payments, log)
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
   const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate), jobs)
+  addGatewayMetrics(http.metrics, payments.gateways)
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
   await people.wireJobs()
@@ -227,6 +234,11 @@ async function paymentsKit(
     base_url: () => address.base_url,
     log_refused: (gateway, reason) => log.warn({ gateway, reason }, 'a gateway is not used'),
     isPayable: (payment_id) => isPayable(db, clock, payment_id),
+    rules: settings.gateway_order ?? [],
+    on_breaker: (gateway, { state, reason, failures }) => {
+      if (state === 'closed') log.info({ gateway }, 'a gateway answers again')
+      else log.error({ gateway, reason, failures }, 'a gateway does not answer; payments go elsewhere')
+    },
   })
   for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
   return { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
@@ -350,6 +362,13 @@ async function wireJobs(
   })
   await jobs.every('refunds.check', 2, async () => {
     await checkRefunds(db, payments)
+  })
+  await jobs.every('payment_methods.forget', 5, async () => {
+    await forgetMethods(db, payments)
+  })
+  // Hourly in the morning: a gateway that could not be asked is asked again, what was compared is not.
+  await jobs.schedule('payments.reconcile', '23 4-9 * * *', async () => {
+    await reconcileDay(db, payments)
   })
   await jobs.every('holds.expire', 2, async () => {
     await sweepHolds(ledger)

@@ -187,6 +187,29 @@ describe('gateways', () => {
   })
 })
 
+describe('the order of gateways', () => {
+  const KOPILKA_GATEWAY_ORDER = 'RUB=yookassa, robokassa; any/DE=stripe'
+
+  test('is read as rules, said in words, and is no setting of a gateway', () => {
+    const config = loadConfig({ KOPILKA_GATEWAY_ORDER })
+    expect(config.gateway_order).toEqual([
+      { currency: 'RUB', gateways: ['yookassa', 'robokassa'] },
+      { country: 'DE', gateways: ['stripe'] },
+    ])
+    expect(config.gateways).toEqual({})
+    expect(unknownSettings({ KOPILKA_GATEWAY_ORDER })).toEqual([])
+    const shown = showSettings({ KOPILKA_GATEWAY_ORDER }).find(({ name }) => name === 'gateway_order')
+    expect(shown?.value).toBe('RUB: yookassa, then robokassa, every currency from DE: stripe')
+    expect(loadConfig({}).gateway_order).toEqual([])
+  })
+
+  test('is refused whole when a part of it cannot be read', () => {
+    expect(problemsOf({ KOPILKA_GATEWAY_ORDER: 'RUB=yookassa; euro=stripe' })).toContain(
+      'KOPILKA_GATEWAY_ORDER: "euro=stripe" is not CURRENCY/COUNTRY=gateway,gateway',
+    )
+  })
+})
+
 test('a misspelt setting is noticed, what a cluster adds is not ours', () => {
   expect(
     unknownSettings({

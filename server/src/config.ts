@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { addressCheck, isAddressEntry } from '@kopilka/extension'
 import { z } from 'zod'
+import { PAYMENT_SETTINGS, sayRules } from './config-payments.ts'
 import { PEOPLE_SETTINGS, peopleContradictions, peopleSecrets } from './config-people.ts'
 
 /** One setting: where it comes from, what it may be, what it is for. */
@@ -159,6 +160,7 @@ const SETTINGS = {
     whole(1, 6).optional(),
     'Tax system on fiscal receipts, 1 to 6.',
   ),
+  ...PAYMENT_SETTINGS,
   ...PEOPLE_SETTINGS,
 } as const
 
@@ -326,7 +328,7 @@ function isSet(env: Environment, variable: string): boolean {
 
 function shown(value: unknown): string {
   if (value === undefined) return 'not set'
-  if (Array.isArray(value)) return value.join(', ') || 'none'
+  if (Array.isArray(value)) return value.map(sayRules).join(', ') || 'none'
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 

@@ -240,6 +240,8 @@ export interface VendorPayment {
   refunded_amount?: bigint
   /** What the vendor keeps, in `fee_currency` or the payment's currency. */
   fee?: bigint
+  /** Absent: the payment's currency. */
+  fee_currency?: string
   failure_reason?: string
   paid_at?: Date
   created_at?: Date

@@ -1,7 +1,8 @@
 import { createServer } from 'node:http'
 import type { RequestListener, Server } from 'node:http'
-import { afterEach, describe, expect, it } from 'vitest'
-import { callVendor, GatewayMisconfigured, GatewayUnavailable } from './http.ts'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { callVendor, GatewayMisconfigured, GatewayUnavailable, watchCalls } from './http.ts'
+import type { VendorCall } from './http.ts'
 
 const servers: Server[] = []
 
@@ -126,5 +127,60 @@ describe('GatewayMisconfigured', () => {
     const error = new GatewayMisconfigured('invalid_credentials')
     expect([error.code, error.reason]).toEqual(['gateway_misconfigured', 'invalid_credentials'])
     expect(error).not.toBeInstanceOf(GatewayUnavailable)
+  })
+})
+
+describe('what is certain after a failure', () => {
+  const nowhere: VendorCall = { method: 'POST', url: '', body: '{}' }
+  beforeAll(async () => {
+    nowhere.url = await vendor(() => undefined)
+    for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve))
+  })
+
+  it('is that nothing was sent when no connection came about, whatever the reason', async () => {
+    expect((await failureOf(callVendor(nowhere))).was_sent).toBe(false)
+    // Several addresses of one name, none of which answers.
+    const by_name = nowhere.url.replace('127.0.0.1', 'localhost')
+    expect((await failureOf(callVendor({ ...nowhere, url: by_name }))).was_sent).toBe(false)
+    const no_name = { ...nowhere, url: 'http://nobody.invalid' }
+    expect((await failureOf(callVendor(no_name))).was_sent).toBe(false)
+  })
+
+  it('is nothing when the vendor had the request: cut off, silent, failing, or redirecting', async () => {
+    const cut = await vendor((request) => request.socket.destroy())
+    expect((await failureOf(callVendor({ ...nowhere, url: cut }))).was_sent).toBe(true)
+    const silent = await vendor(() => undefined)
+    const waiting = callVendor({ ...nowhere, url: silent, timeout_ms: 50 })
+    expect(await failureOf(waiting)).toMatchObject({ reason: 'timeout', was_sent: true })
+    const failing = await vendor((_request, response) => response.writeHead(502).end())
+    expect((await failureOf(callVendor({ ...nowhere, url: failing }))).was_sent).toBe(true)
+    expect(new GatewayUnavailable('by hand').was_sent).toBe(true)
+  })
+
+  it('is told for all calls of a piece of work, also within a larger one', async () => {
+    const url = await vendor((_request, response) => response.end('{}'))
+    const first = await watchCalls(() => callVendor(nowhere))
+    expect(first.calls).toEqual({ has_reached: false, unavailable: 'connection' })
+    expect(first.result.status).toBe('rejected')
+    const both = await watchCalls(async () => {
+      const inner = await watchCalls(() => callVendor({ method: 'GET', url }))
+      expect(inner.calls).toEqual({ has_reached: true, unavailable: undefined })
+      await callVendor(nowhere).catch(() => undefined)
+      return 'done'
+    })
+    expect(both).toEqual({
+      result: { status: 'fulfilled', value: 'done' },
+      calls: { has_reached: true, unavailable: 'connection' },
+    })
+    expect((await watchCalls(async () => 1)).calls).toEqual({ has_reached: false, unavailable: undefined })
+  })
+
+  it('is not mixed up between works that run at the same time', async () => {
+    const url = await vendor((_request, response) => setTimeout(() => response.end('{}'), 20))
+    const works = Array.from({ length: 20 }, (_, index) =>
+      watchCalls(() => callVendor(index % 2 === 0 ? nowhere : { method: 'GET', url })),
+    )
+    const reached = (await Promise.all(works)).map(({ calls }) => calls.has_reached)
+    expect(reached).toEqual(reached.map((_, index) => index % 2 === 1))
   })
 })

@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+
 /** One call to a vendor. `timeout_ms` counts from the first byte sent to the last byte read. */
 export interface VendorCall {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -26,10 +28,16 @@ export class GatewayUnavailable extends Error {
   /** Short class of the failure for logs and metrics; holds no secret. */
   readonly reason: string
   readonly retry_after_ms: number | undefined
-  constructor(reason: string, options: { cause?: unknown; retry_after_ms?: number } = {}) {
+  /** False when no connection came about, so that the vendor certainly heard nothing of this call. */
+  readonly was_sent: boolean
+  constructor(
+    reason: string,
+    options: { cause?: unknown; retry_after_ms?: number; was_sent?: boolean } = {},
+  ) {
     super(`the gateway is unavailable: ${reason}`, { cause: options.cause })
     this.name = 'GatewayUnavailable'
     this.reason = reason
+    this.was_sent = options.was_sent ?? true
     this.retry_after_ms = options.retry_after_ms
   }
 }
@@ -49,6 +57,29 @@ export class GatewayMisconfigured extends Error {
   }
 }
 
+/** What a piece of a gateway's work met on its way to the vendor. */
+interface WatchedCalls {
+  /** Whether any call got a connection. False and an error with `was_sent` false: nothing was made there. */
+  has_reached: boolean
+  /** Why the last call without an answer had none, also when the gateway made a value of it. */
+  unavailable: string | undefined
+}
+
+const watched = new AsyncLocalStorage<WatchedCalls>()
+
+/** Does a gateway's work and tells what its calls met; for the core. Throws nothing of its own. */
+export async function watchCalls<T>(
+  work: () => Promise<T>,
+): Promise<{ result: PromiseSettledResult<T>; calls: WatchedCalls }> {
+  const around = watched.getStore()
+  const calls: WatchedCalls = { has_reached: false, unavailable: undefined }
+  const [result] = await watched.run(calls, () => Promise.allSettled([work()]))
+  // Whoever watches a larger piece of work sees it too.
+  if (around && calls.has_reached) around.has_reached = true
+  if (around && calls.unavailable !== undefined) around.unavailable = calls.unavailable
+  return { result, calls }
+}
+
 /** Vendors may take 30 s to charge a card; a shorter wait turns good payments into unknown ones. */
 const TIMEOUT_MS = 35_000
 const BODY_MAX_BYTES = 4_194_304
@@ -59,6 +90,17 @@ const BODY_MAX_BYTES = 4_194_304
  * or when the status is 429 or 5xx; every other status is a value for the gateway to read.
  */
 export async function callVendor(call: VendorCall): Promise<VendorAnswer> {
+  try {
+    const answer = await callOnce(call)
+    note({ has_reached: true })
+    return answer
+  } catch (error) {
+    if (error instanceof GatewayUnavailable) note({ has_reached: error.was_sent, unavailable: error.reason })
+    throw error
+  }
+}
+
+async function callOnce(call: VendorCall): Promise<VendorAnswer> {
   const signal = AbortSignal.timeout(call.timeout_ms ?? TIMEOUT_MS)
   let response: Response
   let text: string
@@ -73,12 +115,33 @@ export async function callVendor(call: VendorCall): Promise<VendorAnswer> {
     text = await readLimited(response, call.body_max_bytes ?? BODY_MAX_BYTES)
   } catch (error) {
     if (error instanceof GatewayUnavailable) throw error
-    throw new GatewayUnavailable(signal.aborted ? 'timeout' : 'connection', { cause: error })
+    const was_sent = !isBeforeConnection(error)
+    throw new GatewayUnavailable(signal.aborted ? 'timeout' : 'connection', { cause: error, was_sent })
   }
   if (response.status >= 500) throw new GatewayUnavailable(`status ${response.status}`, retryAfter(response))
   if (response.status === 429) throw new GatewayUnavailable('too many requests', retryAfter(response))
   if (response.status >= 300 && response.status < 400) throw new GatewayUnavailable('redirect')
   return { status: response.status, headers: response.headers, text, json: () => parseJson(text) }
+}
+
+function note({ has_reached, unavailable }: { has_reached: boolean; unavailable?: string }): void {
+  const calls = watched.getStore()
+  if (!calls) return
+  if (has_reached) calls.has_reached = true
+  if (unavailable !== undefined) calls.unavailable = unavailable
+}
+
+/** No address or no connection: everything later may have been carried out. */
+function isBeforeConnection(error: unknown): boolean {
+  const cause = error instanceof TypeError ? error.cause : undefined
+  const causes = cause instanceof AggregateError ? (cause.errors as unknown[]) : [cause]
+  return causes.length > 0 && causes.every(isConnectError)
+}
+
+function isConnectError(cause: unknown): boolean {
+  if (typeof cause !== 'object' || cause === null) return false
+  const { code, syscall } = cause as { code?: unknown; syscall?: unknown }
+  return syscall === 'connect' || syscall === 'getaddrinfo' || code === 'UND_ERR_CONNECT_TIMEOUT'
 }
 
 function retryAfter(response: Response): { retry_after_ms?: number } {

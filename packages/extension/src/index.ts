@@ -1,4 +1,4 @@
-export { callVendor, GatewayMisconfigured, GatewayUnavailable } from './http.ts'
+export { callVendor, GatewayMisconfigured, GatewayUnavailable, watchCalls } from './http.ts'
 export type { VendorAnswer, VendorCall } from './http.ts'
 export { defineGateway } from './gateway.ts'
 export type {

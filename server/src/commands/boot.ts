@@ -87,6 +87,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     cursor_key: box.deriveKey('cursors'),
     box,
     gateways: config.gateways,
+    gateway_order: config.gateway_order,
     extension_folders: [OWN_EXTENSIONS, ...config.extension_folders],
     return_url_origins: config.return_url_origins,
     webhook_networks: config.webhook_networks,

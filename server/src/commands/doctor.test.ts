@@ -46,6 +46,24 @@ describe('the doctor', () => {
     expect(texts.some((text) => text.startsWith('problem fsync is off'))).toBe(rows[0]?.fsync === 'off')
   })
 
+  test('says in words which gateway an order goes to, and what of that cannot be', async () => {
+    const set_up = {
+      KOPILKA_GATEWAY_STRIPE_SECRET_KEY: 'sk_test_0123456789abcdef',
+      KOPILKA_GATEWAY_SANDBOX_SECRET: 'secret-of-the-sandbox',
+    }
+    const look = async (env: Record<string, string>): Promise<string[]> => {
+      const findings = about(await doctor({ config: configOf(env), env }), 'gateway order')
+      return findings.map(({ level, detail }) => `${level} ${detail}`)
+    }
+    expect(await look({})).toEqual([])
+    expect(await look(set_up)).toEqual(['note as they are set up: sandbox, then stripe'])
+    expect(await look({ ...set_up, KOPILKA_GATEWAY_ORDER: 'EUR=stripe,paypal' })).toEqual([
+      'note EUR: stripe, then paypal',
+      'warning paypal is not set up',
+      'note sandbox is in no rule: it is used only when an order names it',
+    ])
+  })
+
   test('a database that cannot be reached is a finding with advice', async () => {
     const db = createDb({ url: 'postgres://nobody:hunter2@127.0.0.1:1/none' })
     const findings = await doctor({ config: configOf(), db, env: {} })

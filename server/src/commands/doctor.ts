@@ -3,7 +3,7 @@ import path from 'node:path'
 import { z } from 'zod'
 import { databaseClock } from '#kernel/clock'
 import { createDb, type Db } from '#kernel/db'
-import { createGateways, loadGatewayFiles, type Gateways } from '#modules/payments'
+import { createGateways, loadGatewayFiles, sayRule, type Gateways } from '#modules/payments'
 import {
   ConfigRefused,
   isSecretField,
@@ -165,7 +165,35 @@ function examineSettings(config: Config, env: Environment | undefined): Finding[
       advice: 'Set it as soon as a gateway should send notifications here.',
     })
   }
-  return [...findings, ...shortSecrets(config)]
+  return [...findings, ...shortSecrets(config), ...examineOrder(config)]
+}
+
+/** Which gateway an order that names none goes to, in words. */
+function examineOrder(config: Config): Finding[] {
+  const subject = 'gateway order'
+  const set_up = Object.keys(config.gateways)
+  if (set_up.length === 0) return []
+  const rules = config.gateway_order
+  if (rules.length === 0) {
+    const detail = `as they are set up: ${set_up.join(', then ')}`
+    return [{ level: 'note', subject, detail, advice: 'KOPILKA_GATEWAY_ORDER says it otherwise.' }]
+  }
+  const unknown = [...new Set(rules.flatMap((rule) => rule.gateways))].filter((id) => !set_up.includes(id))
+  const left_out = set_up.filter((id) => !rules.some((rule) => rule.gateways.includes(id)))
+  return [
+    ...rules.map((rule): Finding => ({ level: 'note', subject, detail: sayRule(rule) })),
+    ...unknown.map((id): Finding => ({
+      level: 'warning',
+      subject,
+      detail: `${id} is not set up`,
+      advice: 'Set it up, or take it out of KOPILKA_GATEWAY_ORDER.',
+    })),
+    ...left_out.map((id): Finding => ({
+      level: 'note',
+      subject,
+      detail: `${id} is in no rule: it is used only when an order names it`,
+    })),
+  ]
 }
 
 /** A key or password this short was cut while it was copied, or can be guessed. */

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { reconcile, type Difference } from '#modules/payments'
+import { runReconciliation, type Difference } from '#modules/payments'
 import { startApp } from '../app.ts'
 import { boot } from './boot.ts'
 
@@ -7,7 +7,8 @@ const USAGE = 'reconcile --gateway ID [--from 2026-01-01] [--to 2026-01-02]; def
 const DAY_MS = 86_400_000
 
 /**
- * Compares a gateway's own list with our books and prints what differs; changes nothing. Exit code 1 on
+ * Compares a gateway's own list with our books and prints what differs, and keeps that as a
+ * reconciliation; changes no payment. Exit code 1 on
  * differences.
  */
 export async function reconcileCommand(words: string[]): Promise<void> {
@@ -26,12 +27,14 @@ export async function reconcileCommand(words: string[]): Promise<void> {
   const { database, settings } = await boot()
   const app = await startApp({ ...settings, roles: [] })
   try {
-    const found = await reconcile(app.db, app.payments, { gateway: values.gateway, from, to })
+    const found = await runReconciliation(app.db, app.payments, { gateway: values.gateway, from, to })
     process.stdout.write(
       `${found.gateway}, ${from.toISOString()} to ${to.toISOString()}: ` +
         `payments ${found.payments_here} here, ${found.payments_at_vendor} at the vendor; ` +
         `refunds ${found.refunds_here} here, ${found.refunds_at_vendor} at the vendor.\n`,
     )
+    if (found.method === 'one_by_one')
+      process.stdout.write('This vendor has no list: what it knows and we do not was not looked for.\n')
     for (const difference of found.differences) process.stdout.write(`${sayDifference(difference)}\n`)
     process.stdout.write(found.differences.length === 0 ? 'No differences.\n' : '')
     if (found.differences.length > 0) process.exitCode = 1

@@ -95,13 +95,13 @@ function factsOf(error: unknown): Facts {
     return { code, status, title, detail: message, facts, fault: 'caller' }
   }
   if (error instanceof OperationalError) {
-    const { code, status, message, retry_after_seconds } = error
+    const { code, status, message, retry_after_seconds, facts } = error
     return {
       code,
       status,
       title: UNAVAILABLE,
       detail: message,
-      facts: { retry_after_seconds },
+      facts: { ...facts, retry_after_seconds },
       fault: 'world',
     }
   }

@@ -578,6 +578,23 @@ export interface OrdersRefundRevocations {
   unit: string;
 }
 
+export interface PaymentsDifferences {
+  created_at: Date;
+  external_id: string | null;
+  gateway: string;
+  id: string;
+  kind: string;
+  last_found_at: Date;
+  note: string | null;
+  ours: string;
+  proposed: string;
+  resolved_at: Date | null;
+  resolved_by: string | null;
+  status: Generated<"open" | "resolved">;
+  subject_id: string | null;
+  theirs: string;
+}
+
 export interface PaymentsDisputes {
   amount: bigint;
   closed_at: Date | null;
@@ -589,6 +606,11 @@ export interface PaymentsDisputes {
   reason: string;
   status: "open" | "won" | "lost";
   updated_at: Date;
+}
+
+export interface PaymentsFindings {
+  difference_id: string;
+  reconciliation_id: string;
 }
 
 export interface PaymentsGatewaySettings {
@@ -624,6 +646,7 @@ export interface PaymentsPayments {
   captured_amount: Generated<bigint>;
   check_attempts: Generated<number>;
   checkout_url: string | null;
+  consent_text: string | null;
   created_at: Date;
   currency: string;
   customer_id: string;
@@ -633,6 +656,7 @@ export interface PaymentsPayments {
   external_id: string | null;
   failure_reason: string | null;
   fee: bigint | null;
+  fee_currency: string | null;
   finished_at: Date | null;
   gateway: string;
   has_save_consent: Generated<boolean>;
@@ -645,6 +669,7 @@ export interface PaymentsPayments {
   mismatch_reason: string | null;
   next_check_at: Date | null;
   number: ColumnType<number, never, never>;
+  open_asks: Generated<number>;
   order_id: string;
   receipt: Json | null;
   refunded_amount: Generated<bigint>;
@@ -653,6 +678,22 @@ export interface PaymentsPayments {
   status: "pending" | "requires_action" | "authorized" | "unknown" | "expired" | "failed" | "canceled" | "mismatch" | "succeeded" | "partially_refunded" | "refunded";
   succeeded_at: Date | null;
   telegram_id: bigint | null;
+  updated_at: Date;
+}
+
+export interface PaymentsReconciliations {
+  created_at: Date;
+  error: string | null;
+  from_at: Date;
+  gateway: string;
+  id: string;
+  method: "list" | "one_by_one" | null;
+  payments_at_vendor: Generated<number>;
+  payments_here: Generated<number>;
+  refunds_at_vendor: Generated<number>;
+  refunds_here: Generated<number>;
+  status: "done" | "failed";
+  to_at: Date;
   updated_at: Date;
 }
 
@@ -678,16 +719,21 @@ export interface PaymentsRefunds {
 }
 
 export interface PaymentsSavedMethods {
+  consent_locale: string | null;
+  consent_text: string | null;
   consented_at: Date;
   created_at: Date;
   customer_external_id: string | null;
   customer_id: string;
   expires_at: Date | null;
   external_id: string;
+  forget_attempts: Generated<number>;
+  forgotten_at: Date | null;
   gateway: string;
   id: string;
   is_test: boolean;
   kind: string;
+  next_forget_at: Date | null;
   removed_at: Date | null;
   title: string;
 }
@@ -807,10 +853,13 @@ export interface DB {
   "orders.lines": OrdersLines;
   "orders.orders": OrdersOrders;
   "orders.refund_revocations": OrdersRefundRevocations;
+  "payments.differences": PaymentsDifferences;
   "payments.disputes": PaymentsDisputes;
+  "payments.findings": PaymentsFindings;
   "payments.gateway_settings": PaymentsGatewaySettings;
   "payments.inbox": PaymentsInbox;
   "payments.payments": PaymentsPayments;
+  "payments.reconciliations": PaymentsReconciliations;
   "payments.refunds": PaymentsRefunds;
   "payments.saved_methods": PaymentsSavedMethods;
   "usage.meter_events": UsageMeterEvents;

@@ -78,8 +78,14 @@ export class OperationalError extends Error {
   readonly code: string
   readonly status = 503
   readonly retry_after_seconds: number
-  constructor(code: string, detail: string, options: { cause?: unknown; retry_after_seconds?: number } = {}) {
+  readonly facts: ErrorFacts
+  constructor(
+    code: string,
+    detail: string,
+    options: { cause?: unknown; retry_after_seconds?: number; facts?: ErrorFacts } = {},
+  ) {
     super(detail, { cause: options.cause })
+    this.facts = options.facts ?? {}
     this.name = 'OperationalError'
     this.code = code
     this.retry_after_seconds = options.retry_after_seconds ?? 1

@@ -122,8 +122,30 @@ describe('an order and its money', () => {
     expect(await payment(order.payment.id)).toMatchObject({
       status: 'mismatch',
       mismatch_reason: 'order_expired',
+      captured_amount: 20_000,
     })
     expect(await balance(customer_id)).toBe(0)
+    await booksAreClean()
+    const refund = () =>
+      world.call('POST', `/v1/payments/${order.payment.id}/refunds`, { reason: 'paid too late' })
+    expect((await refund()).body).toMatchObject({ status: 'succeeded', amount: 20_000, breakdown: [] })
+    expect((await refund()).status).toBe(409)
+    expect(await payment(order.payment.id)).toMatchObject({ status: 'mismatch', refunded_amount: 20_000 })
+    await booksAreClean()
+  })
+
+  it.each([
+    ['more', 20_001],
+    ['less', 100],
+  ])('gives back what was taken when it was %s than was asked', async (_title, amount) => {
+    const order = await sandboxOrder(await world.customer())
+    await tell(order, { amount: String(amount) })
+    expect(await payment(order.payment.id)).toMatchObject({ status: 'mismatch', captured_amount: amount })
+    const refund = await world.call('POST', `/v1/payments/${order.payment.id}/refunds`, {
+      reason: 'not what was asked',
+    })
+    expect(refund.body).toMatchObject({ status: 'succeeded', amount })
+    expect(await payment(order.payment.id)).toMatchObject({ status: 'mismatch', refunded_amount: amount })
     await booksAreClean()
   })
 
@@ -180,6 +202,29 @@ describe('an order and its money', () => {
     expect(body).toMatchObject({ status: 'failed' })
     expect(await balance(customer_id)).toBe(1800)
     expect(await payment(started.id)).toMatchObject({ status: 'succeeded', refunded_amount: 0 })
+    await booksAreClean()
+  })
+
+  it('writes nothing off for a refund that was refused, although nothing was left to take', async () => {
+    const customer_id = await world.customer()
+    const { payment: started } = await world.order({ customer_id, product_key: 'minutes_30' })
+    world.yookassa.control.complete(started.external_id, 'succeeded')
+    await becomes(started.id, 'succeeded')
+    await world.call('POST', '/v1/spends', { customer_id, unit: 'minute', amount: 1800 })
+    world.yookassa.control.settings({ refund_outcome: 'insufficient_funds' })
+    const { body } = await world.call<{ id: string; status: string }>(
+      'POST',
+      `/v1/payments/${started.id}/refunds`,
+      { amount: 20_000, reason: 'try' },
+    )
+    world.yookassa.control.settings({ refund_outcome: 'succeeded' })
+    expect(body.status).toBe('failed')
+    const { rows } = await world.app.db.pool.query(
+      `select written_off::int, taken::int, debt::int, reinstated = requested as is_undone
+         from ledger.revocations where reference = $1`,
+      [body.id],
+    )
+    expect(rows).toEqual([{ written_off: 0, taken: 0, debt: 0, is_undone: true }])
     await booksAreClean()
   })
 

@@ -1,4 +1,5 @@
-export { cancelOrder, expireOrders, getOrder, listOrders, placeOrder } from './orders.ts'
+export { cancelOrder, expireOrders, getOrder, listOrders } from './orders.ts'
+export { payAgain, placeOrder } from './collect.ts'
 export type { NewOrder, OrdersKit, PlacedOrder } from './orders.ts'
 export { fulfilOrders } from './fulfilment.ts'
 export { namesOfGrants, refundPayment, restoreAfterRefund, revokeForRefund } from './refunds.ts'

@@ -1,14 +1,17 @@
 import type { Receipt } from '@kopilka/extension'
 import type { Clock } from '#kernel/clock'
-import type { Db, Sql, Tx } from '#kernel/db'
+import type { Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { getSaleTerms, type SaleTerms } from '#modules/catalog'
 import { resolveCustomer, type Customer } from '#modules/customers'
 import {
+  chooseGateway,
   getPayment,
+  getSavedMethod,
   intendPayment,
-  startCheckout,
+  refuseDown,
+  type NewPayment,
   type PaymentRow,
   type PaymentsKit,
 } from '#modules/payments'
@@ -32,12 +35,17 @@ export interface OrdersKit {
 export interface NewOrder {
   customer_id: string
   lines: readonly { price_id: string; quantity: number }[]
-  gateway: string
+  /** Absent: it is chosen, by what can take the order, the customer's last one, and the owner's order. */
+  gateway?: string | undefined
+  /** Of the buyer, for that choice; absent: the customer's. */
+  country?: string | undefined
   return_url: string
   receipt_contact?: ReceiptContact | undefined
   capture?: 'automatic' | 'manual'
   method?: string | undefined
   save_payment_method?: boolean
+  /** What the buyer read when he agreed to keep the method. */
+  consent_text?: string | undefined
   payment_method_id?: string | undefined
   locale?: string | undefined
   metadata?: object | undefined
@@ -47,29 +55,6 @@ export interface PlacedOrder {
   order: OrderRow
   lines: LineRow[]
   payment: PaymentRow | undefined
-}
-
-/**
- * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's intent
- * is written in the same transaction, then the vendor is asked. Called again with the same id it goes on
- * where it stopped, so one order never has two payments at the vendor.
- * Throws NotFound, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the
- * vendor does not answer: the order then stands and its payment is `unknown` until the vendor tells.
- */
-export async function placeOrder(
-  db: Db,
-  kit: OrdersKit,
-  order_id: string,
-  input: NewOrder,
-): Promise<PlacedOrder> {
-  await db.transact(async (tx) => {
-    if (await queries.findOrder(tx, order_id)) return
-    await intendOrder(tx, kit, order_id, input)
-  })
-  const { order, lines } = await getOrder(db, order_id)
-  if (order.payment_id === null) return { order, lines, payment: undefined }
-  const payment = await startCheckout(db, kit.payments, order.payment_id)
-  return { ...(await getOrder(db, order_id)), payment }
 }
 
 /** The order with its lines and its latest payment. Throws {@link NotFound}. */
@@ -111,7 +96,18 @@ export function expireOrders(tx: Tx, clock: Clock, limit: number): Promise<numbe
   return queries.expireOrders(tx, clock.now(), limit)
 }
 
-async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewOrder): Promise<void> {
+/**
+ * Writes an order and the intent of its payment: prices and terms are frozen. `down` are the gateways that
+ * are known not to answer. Throws NotFound, NotOnSale, InvalidRequest, GatewayNotAvailable; OperationalError
+ * when the gateway that was named, or every one that can take the order, is down.
+ */
+export async function intendOrder(
+  tx: Tx,
+  kit: OrdersKit,
+  order_id: string,
+  input: NewOrder,
+  down: ReadonlySet<string>,
+): Promise<void> {
   if (!kit.isReturnUrlAllowed(input.return_url)) {
     throw new InvalidRequest([
       { pointer: '/return_url', detail: 'is not one of the allowed return addresses' },
@@ -129,10 +125,9 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
   const expires_at = new Date(now.getTime() + OPEN_MS)
   const locale = input.locale ?? customer.locale ?? 'en'
   const receipt = receiptOf(kit, lines, input.receipt_contact ?? contactOf(customer))
-  const payment_id = await intendPayment(tx, kit.payments, {
+  const payment: UnplacedPayment = {
     order_id,
     customer_id: customer.id,
-    gateway: input.gateway,
     amount: total,
     currency,
     description: describe(lines),
@@ -141,12 +136,16 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
     save_method: input.save_payment_method ?? false,
     locale,
     expires_at,
+    ...(input.consent_text === undefined ? {} : { consent_text: input.consent_text }),
     ...(receipt === undefined ? {} : { receipt }),
     ...(input.method === undefined ? {} : { method: input.method }),
     ...(input.payment_method_id === undefined ? {} : { saved_method_id: input.payment_method_id }),
     ...(customer.telegram_id === null ? {} : { telegram_id: customer.telegram_id }),
     ...(customer.email === null ? {} : { email: customer.email }),
-  })
+  }
+  const country = input.country ?? customer.country ?? undefined
+  const gateway = await gatewayFor(tx, kit, { named: input.gateway, country, payment }, down)
+  const payment_id = await intendPayment(tx, kit.payments, { ...payment, gateway })
   await queries.insertOrder(
     tx,
     {
@@ -154,7 +153,7 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
       customer_id: customer.id,
       total,
       currency,
-      gateway: input.gateway,
+      gateway,
       payment_id,
       return_url: input.return_url,
       receipt_contact: input.receipt_contact ?? null,
@@ -165,6 +164,33 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
     },
     lines,
   )
+}
+
+/** A payment that has no gateway yet. */
+type UnplacedPayment = Omit<NewPayment, 'gateway'>
+
+/** The gateway that was named, that of the kept method, or the best one. */
+async function gatewayFor(
+  tx: Tx,
+  kit: OrdersKit,
+  input: { named: string | undefined; country: string | undefined; payment: UnplacedPayment },
+  down: ReadonlySet<string>,
+): Promise<string> {
+  const { customer_id, currency, saved_method_id, receipt, telegram_id, capture } = input.payment
+  const wish = {
+    customer_id,
+    currency,
+    country: input.country,
+    has_receipt_contact: receipt !== undefined,
+    has_telegram_id: telegram_id !== undefined,
+    is_held: capture === 'manual',
+  }
+  const kept =
+    saved_method_id === undefined ? undefined : await getSavedMethod(tx, customer_id, saved_method_id)
+  const fixed = input.named ?? kept?.gateway
+  if (fixed === undefined) return chooseGateway(tx, kit.payments, wish, down)
+  await refuseDown(tx, kit.payments, { ...wish, gateway: fixed }, down)
+  return fixed
 }
 
 function linesOf(order_id: string, input: NewOrder, terms: readonly SaleTerms[]): LineRow[] {

@@ -102,6 +102,29 @@ export async function markFulfilled(
       from rows where o.id = rows.order_id and o.status = any('{open,expired}')`.execute(tx)
 }
 
+/** The latest attempt to collect an order. The caller holds its row. */
+export async function setPayment(
+  tx: Tx,
+  id: string,
+  change: { payment_id: string; gateway: string; updated_at: Date },
+): Promise<void> {
+  await tx.updateTable('orders.orders').set(change).where('id', '=', id).execute()
+}
+
+/** Which payment each order was fulfilled by; orders that were not are missing. */
+export async function fulfillingPayments(
+  sql: Sql,
+  order_ids: readonly string[],
+): Promise<Map<string, string>> {
+  if (order_ids.length === 0) return new Map()
+  const rows = await sql
+    .selectFrom('orders.fulfilments')
+    .select(['order_id', 'payment_id'])
+    .where('order_id', '=', raw<string>`any(${[...order_ids]}::text[])`)
+    .execute()
+  return new Map(rows.map((row) => [row.order_id, row.payment_id]))
+}
+
 export async function setOrderStatus(
   tx: Tx,
   id: string,

@@ -42,7 +42,7 @@ export interface NewOrderRefund {
 export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefund): Promise<RefundRow> {
   await db.transact(async (tx) => {
     const payment = await lockForRefund(tx, input.payment_id)
-    const lines = await queries.linesOfOrders(tx, [payment.order_id])
+    const lines = await linesBoughtBy(tx, payment.order_id, payment.id)
     const quoted = await quoteOf(tx, lines, kit.clock.now())
     const left = await refundableAmount(tx, payment)
     const amount = input.amount ?? defaultAmount(payment, quoted, left)
@@ -99,7 +99,7 @@ export async function revokeForRefund(
   refunds: readonly RefundPayload[],
 ): Promise<void> {
   for (const refund of refunds) {
-    const lines = await queries.linesOfOrders(tx, [refund.order_id])
+    const lines = await linesBoughtBy(tx, refund.order_id, refund.payment_id)
     const grants = await grantsOfLines(tx, lines)
     const revocations: Revocation[] = []
     for (const { grant, units } of unitsToRevoke(grants, refund, kit.clock.now())) {
@@ -136,10 +136,9 @@ export async function restoreAfterRefund(
 ): Promise<void> {
   for (const { refund_id } of refunds) {
     for (const revocation of await queries.takeRevocations(tx, refund_id, kit.clock.now())) {
-      if (revocation.amount === 0n) continue
+      // Without an amount: what was written off is undone too, also when nothing was left to take.
       await reinstateGrant(tx, kit.clock, {
         grant_id: revocation.grant_id,
-        amount: revocation.amount,
         reason: 'the refund was refused',
         reference: refund_id,
         actor_id: `refund:${refund_id}`,
@@ -183,6 +182,15 @@ function unitsToRevoke(
       units: shareRoundedUp(grant.granted, shares[index] ?? 0n, grant.price_amount ?? 1n),
     })),
   ]
+}
+
+/**
+ * What a payment bought: the order's lines when it is the one that fulfilled the order, otherwise nothing. A
+ * second payment of an order may be given back without the units of the first.
+ */
+async function linesBoughtBy(sql: Sql, order_id: string, payment_id: string): Promise<LineRow[]> {
+  const fulfilled_by = await queries.fulfillingPayments(sql, [order_id])
+  return fulfilled_by.get(order_id) === payment_id ? queries.linesOfOrders(sql, [order_id]) : []
 }
 
 async function grantsOfLines(sql: Sql, lines: readonly LineRow[]): Promise<GrantState[]> {

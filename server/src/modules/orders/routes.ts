@@ -3,8 +3,9 @@ import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { toPage } from '#kernel/page'
 import { resolveCustomer } from '#modules/customers'
-import { getPayment, refundSchema, refundWire } from '#modules/payments'
-import { cancelOrder, getOrder, listOrders, placeOrder, type OrdersKit } from './orders.ts'
+import { getPayment, paymentSchema, paymentWire, refundSchema, refundWire } from '#modules/payments'
+import { payAgain, placeOrder } from './collect.ts'
+import { cancelOrder, getOrder, listOrders, type OrdersKit } from './orders.ts'
 import { linesOfOrders } from './queries.ts'
 import { refundPayment } from './refunds.ts'
 import * as schemas from './schemas.ts'
@@ -38,9 +39,37 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
       },
     },
   })
+  attemptRoute(app, kit, orders)
   readingRoutes(app, kit)
   cancelRoute(app, kit)
   refundRoute(app, kit, orders)
+}
+
+function attemptRoute(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): void {
+  addRoute(app, kit, {
+    method: 'POST',
+    url: '/v1/orders/:id/payments',
+    who: WRITE,
+    tag: 'orders',
+    status: 201,
+    summary: 'Try again to pay an open order, with another gateway if need be',
+    description:
+      'The payment before must have ended without money: cancel it first when it is still open. ' +
+      'Should both be paid all the same, the second is a mismatch and can be refunded whole.',
+    params: id,
+    body: schemas.newAttempt,
+    answer: paymentSchema,
+    errors: {
+      402: ['payment_refused'],
+      409: ['invalid_state', 'gateway_not_available'],
+      503: ['gateway_unavailable'],
+    },
+    across: {
+      prefix: 'pay',
+      work: async (payment_id, { params, body }) =>
+        paymentWire(await payAgain(kit.db, orders, payment_id, { ...body, order_id: params.id })),
+    },
+  })
 }
 
 function readingRoutes(app: FastifyInstance, kit: RouteKit): void {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { amount, currency, customerKey, metadata, pageOf, pageQuery, timestamp } from '#http/wire'
+import { amount, currency, customerKey, metadata, pageOf, pageQuery, storable, timestamp } from '#http/wire'
 import { paymentSchema, paymentWire, type PaymentRow } from '#modules/payments'
 import type { LineRow, OrderRow } from './queries.ts'
 
@@ -26,7 +26,17 @@ export const orderLine = z.strictObject({
 export const newOrder = z.strictObject({
   customer_id: customerKey,
   lines: z.array(orderLine).min(1).max(50),
-  gateway: z.string().min(1).max(50),
+  gateway: z
+    .string()
+    .min(1)
+    .max(50)
+    .optional()
+    .describe('Absent: the best that can take it, by the customer’s last one and the owner’s order.'),
+  country: z
+    .string()
+    .regex(/^[A-Z]{2}$/)
+    .optional()
+    .describe('Of the buyer, for the choice of a gateway; default: the customer’s.'),
   return_url: z.url({ protocol: /^https?$/ }).max(2048),
   receipt_contact: receiptContact.optional(),
   capture: z
@@ -35,6 +45,9 @@ export const newOrder = z.strictObject({
     .describe('manual: authorize now, take later.'),
   method: z.string().max(50).optional().describe('The way to pay in the gateway’s own word, e.g. sbp.'),
   save_payment_method: z.boolean().default(false).describe('The buyer agreed to keep the method.'),
+  consent_text: storable(1000)
+    .optional()
+    .describe('What the buyer read when he agreed to keep the method; kept with it.'),
   payment_method_id: z.string().max(100).optional().describe('Charge this kept method without the buyer.'),
   locale: z
     .string()
@@ -43,11 +56,24 @@ export const newOrder = z.strictObject({
   metadata: metadata.optional(),
 })
 
+/** Another attempt to pay an order. */
+export const newAttempt = z.strictObject({
+  gateway: z
+    .string()
+    .min(1)
+    .max(50)
+    .optional()
+    .describe('Absent: the best that was not tried for this order.'),
+  method: z.string().max(50).optional().describe('The way to pay in the gateway’s own word, e.g. sbp.'),
+  payment_method_id: z.string().max(100).optional().describe('Charge this kept method without the buyer.'),
+})
+
 export const order = z
   .object({
     id: z.string(),
     customer_id: z.string(),
     status: orderStatus,
+    gateway: z.string().describe('Who collects it, as named or as chosen.'),
     total: amount,
     currency,
     lines: z.array(
@@ -91,6 +117,7 @@ export function orderWire(
     id: row.id,
     customer_id: row.customer_id,
     status: row.status,
+    gateway: row.gateway,
     total: row.total,
     currency: row.currency,
     lines: lines

@@ -70,3 +70,15 @@ export const disputeLost = eventType<RefundPayload>(
   'dispute.lost',
   'The money of a contested payment went back to the payer.',
 )
+export const differencesFound = eventType<{
+  reconciliation_id: string
+  gateway: string
+  from: string
+  to: string
+  /** Differences that were not known before. */
+  count: number
+  kinds: readonly string[]
+}>(
+  'reconciliation.differences_found',
+  'A comparison with a gateway’s own books found differences nobody knew of; a person decides about each.',
+)

@@ -5,6 +5,8 @@ import { GatewayUnavailable, type Gateway, type GatewayContext } from '@kopilka/
 import type { Clock } from '#kernel/clock'
 import { assert, OperationalError } from '#kernel/errors'
 import { GatewayNotAvailable } from './errors.ts'
+import { createGatewayHealth, type GatewayHealth, type OnBreaker } from './gateway-health.ts'
+import type { OrderRule } from './gateway-order.ts'
 
 const OWN = path.join(import.meta.dirname, 'gateways')
 
@@ -29,6 +31,11 @@ export interface Gateways {
   configure(id: string, values: unknown, position?: number): void
   disable(id: string): void
   context(id: string): GatewayContext
+  /** What the vendors' answers told of them in this process. */
+  health: GatewayHealth
+  mode: 'sandbox' | 'live'
+  /** The owner's rules of which gateway is chosen first. */
+  rules: readonly OrderRule[]
 }
 
 export interface GatewaysOptions {
@@ -41,6 +48,8 @@ export interface GatewaysOptions {
   log_refused?: (gateway: string, reason: string) => void
   /** Whether a payment of ours may still be paid; for vendors that ask before they take the money. */
   isPayable?: (payment_id: string) => Promise<boolean>
+  rules?: readonly OrderRule[]
+  on_breaker?: OnBreaker
 }
 
 /**
@@ -70,7 +79,11 @@ export function createGateways(installed: readonly Gateway[], options: GatewaysO
   const ready = new Map<string, ReadyGateway>()
   const caches = new Map<string, GatewayContext['cache']>()
   const byId = new Map(installed.map((gateway) => [gateway.id, gateway]))
+  const health = createGatewayHealth(options.clock, options.on_breaker)
   return {
+    health,
+    mode: options.mode,
+    rules: options.rules ?? [],
     get: (id) => {
       const found = ready.get(id)
       if (found) return found
@@ -94,7 +107,7 @@ export function createGateways(installed: readonly Gateway[], options: GatewaysO
         options.log_refused?.(id, reason)
         throw new GatewayNotAvailable(`The gateway ${id} ${reason}.`, { gateway: id })
       }
-      ready.set(id, { gateway, config, is_test, position: position ?? ready.size + 1 })
+      ready.set(id, { gateway: health.watch(gateway), config, is_test, position: position ?? ready.size + 1 })
     },
     disable: (id) => {
       ready.delete(id)

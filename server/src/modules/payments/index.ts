@@ -3,13 +3,17 @@ export type { Gateways, ReadyGateway } from './gateways.ts'
 export type { PaymentsKit } from './kit.ts'
 export {
   intendPayment,
+  intendAnother,
   isPayable,
-  startPayment,
-  startCheckout,
   getPayment,
   setMismatch,
   cancelPayment,
 } from './payments.ts'
+export { endUntouched, refuseFailed, startCheckout, startPayment } from './payment-start.ts'
+export { isFinal } from './payment-status.ts'
+export { chooseGateway, downGateways, rankGateways, refuseDown, wishOf } from './gateway-candidates.ts'
+export { parseOrderRules, sayRule, type OrderRule } from './gateway-order.ts'
+export { forgetMethods, getSavedMethod } from './saved-methods.ts'
 export type { NewPayment } from './payments.ts'
 export { findPaymentsOfOrder } from './payment-queries.ts'
 export type { PaymentRow } from './payment-queries.ts'
@@ -26,5 +30,6 @@ export { paymentRoutes, webhookRoute } from './routes.ts'
 export { paymentInvariants } from './invariants.ts'
 export { GatewayNotAvailable, PaymentRefused, RefundTooLarge, RefundRefused } from './errors.ts'
 export { forgetPayments } from './personal-data.ts'
-export { reconcile } from './reconciliation.ts'
 export type { Difference, Reconciliation } from './reconciliation.ts'
+export { reconcileDay, runReconciliation } from './reconciliation-runs.ts'
+export { addGatewayMetrics } from './gateway-metrics.ts'

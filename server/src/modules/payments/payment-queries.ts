@@ -20,6 +20,7 @@ export async function insertPayment(
     | 'return_url'
     | 'may_capture_now'
     | 'has_save_consent'
+    | 'consent_text'
     | 'method'
     | 'saved_method_id'
     | 'locale'
@@ -91,7 +92,7 @@ export async function findPaymentIds(sql: Sql, refs: readonly PaymentRef[]): Pro
   if (refs.length === 0) return []
   const { rows } = await raw<{ n: number; id: string }>`
     select r.n::int as n, p.id
-      from jsonb_to_recordset(${JSON.stringify(refs.map((ref, n) => ({ n, ...ref })))}::jsonb)
+      from jsonb_to_recordset(${JSON.stringify(refs.map(namesOf))}::jsonb)
         as r(n int, gateway text, payment_id text, payment_number int, external_id text)
      cross join lateral (
        select id from payments.payments where r.payment_id is not null and id = r.payment_id
@@ -106,6 +107,11 @@ export async function findPaymentIds(sql: Sql, refs: readonly PaymentRef[]): Pro
   return refs.map((_, n) => found.get(n))
 }
 
+/** Only the names: whoever asks may hold more, such as amounts that are no JSON. */
+function namesOf({ gateway, payment_id, payment_number, external_id }: PaymentRef, n: number): object {
+  return { n, gateway, payment_id, payment_number, external_id }
+}
+
 export interface PaymentChange {
   id: string
   status: PaymentStatus
@@ -113,6 +119,7 @@ export interface PaymentChange {
   refunded_amount: string
   external_id: string | null
   fee: string | null
+  fee_currency: string | null
   failure_reason: string | null
   mismatch_reason: string | null
   mismatch: object | null
@@ -130,12 +137,14 @@ export async function updatePayments(tx: Tx, changes: readonly PaymentChange[]):
     update payments.payments p
        set status = u.status, captured_amount = u.captured_amount, refunded_amount = u.refunded_amount,
            external_id = coalesce(p.external_id, u.external_id), fee = coalesce(u.fee, p.fee),
+           fee_currency = case when u.fee is null then p.fee_currency else u.fee_currency end,
            failure_reason = u.failure_reason, mismatch_reason = u.mismatch_reason, mismatch = u.mismatch,
            authorized_at = u.authorized_at, succeeded_at = u.succeeded_at, finished_at = u.finished_at,
            next_check_at = u.next_check_at, updated_at = u.updated_at
       from jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) as u(
         id text, status text, captured_amount bigint, refunded_amount bigint, external_id text, fee bigint,
-        failure_reason text, mismatch_reason text, mismatch jsonb, authorized_at timestamptz,
+        fee_currency text, failure_reason text, mismatch_reason text, mismatch jsonb,
+        authorized_at timestamptz,
         succeeded_at timestamptz, finished_at timestamptz, next_check_at timestamptz, updated_at timestamptz)
      where p.id = u.id`.execute(tx)
 }
@@ -194,6 +203,35 @@ export async function claimDuePayments(
     .returningAll()
     .execute()
   return rows
+}
+
+/** Counts questions to the vendor whose outcome may be a payment there. The caller holds the row. */
+export async function addAsk(tx: Tx, id: string, more: number): Promise<void> {
+  await tx
+    .updateTable('payments.payments')
+    .set((eb) => ({ open_asks: eb('open_asks', '+', more) }))
+    .where('id', '=', id)
+    .execute()
+}
+
+export async function setFee(
+  tx: Tx,
+  { id, fee, fee_currency }: { id: string; fee: bigint; fee_currency: string },
+): Promise<void> {
+  await tx.updateTable('payments.payments').set({ fee, fee_currency }).where('id', '=', id).execute()
+}
+
+/** Where a customer last paid with success. */
+export async function findLastUsedGateway(sql: Sql, customer_id: string): Promise<string | undefined> {
+  const row = await sql
+    .selectFrom('payments.payments')
+    .select('gateway')
+    .where('customer_id', '=', customer_id)
+    .where('succeeded_at', 'is not', null)
+    .orderBy('succeeded_at', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  return row?.gateway
 }
 
 export async function setNextCheck(tx: Tx, id: string, next_check_at: Date | null): Promise<void> {

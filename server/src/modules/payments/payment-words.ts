@@ -7,16 +7,17 @@ import {
   paymentSucceeded,
   type PaymentPayload,
 } from './events.ts'
-import { judgePayment, type Verdict } from './judge-payment.ts'
+import { judgePayment, type MismatchReason, type Verdict } from './judge-payment.ts'
 import type { PaymentsKit } from './kit.ts'
 import {
   findPaymentIds,
   lockPayments,
+  setFee,
   updatePayments,
   type PaymentChange,
   type PaymentRow,
 } from './payment-queries.ts'
-import { isFinal } from './payment-status.ts'
+import { isFinal, isSettled } from './payment-status.ts'
 import { saveMethods } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
@@ -46,6 +47,7 @@ export async function recordPaymentWords(
   const known = [...new Set(ids.filter((id) => id !== undefined))].toSorted()
   const payments = new Map((await lockPayments(tx, known)).map((payment) => [payment.id, payment]))
   const changed = new Map<string, { payment: PaymentRow; word: VendorPayment; verdict: Verdict }>()
+  const fees: { id: string; fee: bigint; fee_currency: string }[] = []
   const outcomes = words.map(({ gateway, word }, index) => {
     const payment = payments.get(ids[index] ?? '')
     if (!payment) {
@@ -56,7 +58,14 @@ export async function recordPaymentWords(
       return 'not_ours'
     }
     const verdict = judgePayment(payment, word, { gateway })
-    if (verdict.kind === 'nothing') return 'nothing_new'
+    if (verdict.kind === 'nothing') {
+      // Some vendors know their fee only after the payment.
+      if (!isSettled(payment.status) || word.fee === undefined || payment.fee !== null) return 'nothing_new'
+      const { fee, fee_currency = payment.currency } = word
+      fees.push({ id: payment.id, fee, fee_currency })
+      payments.set(payment.id, { ...payment, fee, fee_currency })
+      return 'fee'
+    }
     if (verdict.kind === 'refuse') {
       kit.notice('a vendor’s word was refused', { gateway, payment_id: payment.id, reason: verdict.reason })
       return `refused: ${verdict.reason}`
@@ -71,6 +80,7 @@ export async function recordPaymentWords(
     tx,
     changes.map(({ payment }) => toChange(payment)),
   )
+  for (const fee of fees) await setFee(tx, fee)
   await saveMethods(tx, kit, changes)
   await publishChanges(
     tx,
@@ -87,13 +97,15 @@ function applyVerdict(
   now: Date,
 ): PaymentRow {
   const status = verdict.kind === 'mismatch' ? 'mismatch' : verdict.status
+  const has_refundable = verdict.kind === 'mismatch' && isRefundable(payment, word, verdict.reason)
   const is_failure = status === 'failed' || status === 'canceled'
   return {
     ...payment,
     status,
-    captured_amount: status === 'succeeded' ? word.amount : payment.captured_amount,
+    captured_amount: status === 'succeeded' || has_refundable ? word.amount : payment.captured_amount,
     external_id: payment.external_id ?? word.external_id,
     fee: word.fee ?? payment.fee,
+    fee_currency: word.fee === undefined ? payment.fee_currency : (word.fee_currency ?? payment.currency),
     failure_reason: is_failure ? (word.failure_reason ?? status) : payment.failure_reason,
     mismatch_reason: verdict.kind === 'mismatch' ? verdict.reason : null,
     mismatch: verdict.kind === 'mismatch' ? toldFacts(word) : null,
@@ -103,6 +115,16 @@ function applyVerdict(
     next_check_at: isFinal(status) ? null : nextPaymentCheck(status, payment.created_at, now),
     updated_at: now,
   }
+}
+
+/**
+ * Whether the money of a mismatch lies where a refund of this payment would find it: taken under its own id
+ * at the vendor, in its currency, on our account. It is then kept as captured, so that it can go back whole.
+ */
+function isRefundable(payment: PaymentRow, word: VendorPayment, reason: MismatchReason): boolean {
+  const is_ours = ['order_expired', 'wrong_amount', 'wrong_order'].includes(reason)
+  const is_here = word.currency === payment.currency && word.receiver_matches !== false
+  return word.status === 'succeeded' && is_ours && is_here && word.amount > 0n
 }
 
 /** What the vendor said, for the person who decides about a mismatch. */
@@ -125,6 +147,7 @@ function toChange(payment: PaymentRow): PaymentChange {
     refunded_amount: String(payment.refunded_amount),
     external_id: payment.external_id,
     fee: payment.fee === null ? null : String(payment.fee),
+    fee_currency: payment.fee_currency,
     failure_reason: payment.failure_reason,
     mismatch_reason: payment.mismatch_reason,
     mismatch: payment.mismatch as object | null,

@@ -1,28 +1,23 @@
-import type {
-  CreatedPayment,
-  PaymentReference,
-  Receipt,
-  ReceiptItem,
-  VendorPayment,
-} from '@kopilka/extension'
-import { GatewayUnavailable } from '@kopilka/extension'
+import type { PaymentReference, Receipt, ReceiptItem, VendorPayment } from '@kopilka/extension'
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
-import { PaymentRefused, ReceiptContactNeeded } from './errors.ts'
+import { ReceiptContactNeeded } from './errors.ts'
 import { paymentFailed } from './events.ts'
-import { asGatewayError, callGateway, type ReadyGateway } from './gateways.ts'
+import { callGateway, type ReadyGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
-import { CANCELABLE, CAPTURABLE, isFinal } from './payment-status.ts'
+import { CANCELABLE, CAPTURABLE } from './payment-status.ts'
 import { recordPaymentWords, toPayload } from './payment-words.ts'
 import { receiptShare } from './receipt-share.ts'
 import { getSavedMethod } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
 export interface NewPayment {
+  /** The id it must have; default: a new one. */
+  id?: string
   order_id: string
   customer_id: string
   gateway: string
@@ -33,6 +28,8 @@ export interface NewPayment {
   capture: 'automatic' | 'manual'
   /** The buyer agreed to keep the method for later charges. */
   save_method?: boolean
+  /** What he read and agreed to; at most 1000 characters. */
+  consent_text?: string
   /** Charge this kept method now, without the buyer. */
   saved_method_id?: string
   method?: string
@@ -59,7 +56,7 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     }
   }
   const now = kit.clock.now()
-  const id = newId('pay', now.getTime())
+  const id = input.id ?? newId('pay', now.getTime())
   await queries.insertPayment(tx, {
     id,
     order_id: input.order_id,
@@ -72,6 +69,7 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     return_url: input.return_url,
     may_capture_now: input.capture === 'automatic',
     has_save_consent: input.save_method ?? false,
+    consent_text: input.save_method === true ? (input.consent_text ?? null) : null,
     method: input.method ?? null,
     saved_method_id: input.saved_method_id ?? null,
     locale: input.locale,
@@ -87,51 +85,32 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
 }
 
 /**
- * Asks the vendor to create a payment whose intent is written, and records the answer. Called again for the
- * same payment it repeats the same request under the same key, so there is one payment at the vendor.
- * Throws {@link PaymentRefused} when the vendor refuses, OperationalError `gateway_unavailable` when it is
- * not known what came of it (the payment is then `unknown` and the janitor resolves it), {@link NotFound}.
+ * Writes the intent of another attempt to collect the same order: as the one before, but for what is named.
+ * Throws as {@link intendPayment}.
  */
-export async function startPayment(db: Db, kit: PaymentsKit, payment_id: string): Promise<PaymentRow> {
-  const payment = await getPayment(db, payment_id)
-  if (payment.checkout_url !== null || isFinal(payment.status)) return payment
-  const created = await askVendor(db, kit, payment)
-  return db.transact(async (tx) => {
-    const locked = await lockOrThrow(tx, payment_id)
-    const now = kit.clock.now()
-    if (created.status === 'failed' || created.status === 'canceled') {
-      const reason = created.failure_reason ?? created.status
-      if (!isFinal(locked.status)) await failPayment(tx, kit, locked, created.status, reason)
-      return getPayment(tx, payment_id)
-    }
-    if (locked.status === 'unknown') {
-      const next_check_at = nextPaymentCheck('pending', locked.created_at, now)
-      await queries.setStatus(tx, payment_id, { status: 'pending', next_check_at, updated_at: now })
-    }
-    await queries.setCreated(tx, payment_id, {
-      external_id: created.external_id ?? null,
-      checkout_url: created.checkout_url ?? null,
-      next_check_at: nextPaymentCheck('pending', locked.created_at, now) ?? now,
-      updated_at: now,
-    })
-    if (created.payment)
-      await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word: created.payment }])
-    return getPayment(tx, payment_id)
+export function intendAnother(
+  tx: Tx,
+  kit: PaymentsKit,
+  before: PaymentRow,
+  change: Pick<NewPayment, 'gateway'> & Partial<Pick<NewPayment, 'id' | 'method' | 'saved_method_id'>>,
+): Promise<string> {
+  return intendPayment(tx, kit, {
+    order_id: before.order_id,
+    customer_id: before.customer_id,
+    amount: before.amount,
+    currency: before.currency,
+    description: before.description,
+    return_url: before.return_url,
+    capture: before.may_capture_now ? 'automatic' : 'manual',
+    save_method: before.has_save_consent,
+    locale: before.locale,
+    expires_at: before.expires_at,
+    ...(before.consent_text === null ? {} : { consent_text: before.consent_text }),
+    ...(before.telegram_id === null ? {} : { telegram_id: before.telegram_id }),
+    ...(before.email === null ? {} : { email: before.email }),
+    ...(before.receipt === null ? {} : { receipt: reviveReceipt(before.receipt) }),
+    ...change,
   })
-}
-
-/**
- * As {@link startPayment}, but a refusal is thrown as {@link PaymentRefused}: for callers that need the page.
- */
-export async function startCheckout(db: Db, kit: PaymentsKit, payment_id: string): Promise<PaymentRow> {
-  const payment = await startPayment(db, kit, payment_id)
-  if (payment.status === 'failed' || payment.status === 'canceled') {
-    throw new PaymentRefused(`The gateway refused: ${payment.failure_reason ?? payment.status}.`, {
-      payment_id,
-      reason: payment.failure_reason,
-    })
-  }
-  return payment
 }
 
 /** Throws {@link NotFound}. */
@@ -223,7 +202,7 @@ export async function setMismatch(
   payment_id: string,
   reason: string,
 ): Promise<void> {
-  const payment = await lockOrThrow(tx, payment_id)
+  const payment = await getLockedPayment(tx, payment_id)
   await queries.updatePayments(tx, [
     {
       id: payment.id,
@@ -232,6 +211,7 @@ export async function setMismatch(
       refunded_amount: String(payment.refunded_amount),
       external_id: payment.external_id,
       fee: null,
+      fee_currency: null,
       failure_reason: payment.failure_reason,
       mismatch_reason: reason,
       mismatch: { captured_amount: String(payment.captured_amount) },
@@ -272,65 +252,6 @@ export async function failPayment(
     updated_at: now,
   })
   await kit.events.publish(tx, paymentFailed, { ...toPayload(payment), reason })
-}
-
-async function askVendor(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<CreatedPayment> {
-  const { gateway, config } = kit.gateways.get(payment.gateway)
-  const context = kit.gateways.context(gateway.id)
-  const common = {
-    payment_id: payment.id,
-    payment_number: payment.number,
-    order_id: payment.order_id,
-    customer_id: payment.customer_id,
-    amount: payment.amount,
-    currency: payment.currency,
-    description: payment.description,
-    ...(payment.receipt === null ? {} : { receipt: reviveReceipt(payment.receipt) }),
-  }
-  try {
-    if (payment.saved_method_id !== null && gateway.chargeSavedMethod) {
-      const method = await getSavedMethod(db, payment.customer_id, payment.saved_method_id)
-      return await gateway.chargeSavedMethod(
-        config,
-        {
-          ...common,
-          method_external_id: method.external_id,
-          ...(method.customer_external_id === null
-            ? {}
-            : { customer_external_id: method.customer_external_id }),
-        },
-        context,
-      )
-    }
-    return await gateway.createPayment(
-      config,
-      {
-        ...common,
-        return_url: payment.return_url,
-        capture: payment.may_capture_now,
-        save_method: payment.has_save_consent,
-        locale: payment.locale,
-        expires_at: payment.expires_at,
-        ...(payment.method === null ? {} : { method: payment.method }),
-        ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
-        ...(payment.email === null ? {} : { email: payment.email }),
-      },
-      context,
-    )
-  } catch (error) {
-    if (error instanceof GatewayUnavailable) await markUnknown(db, kit, payment.id)
-    throw asGatewayError(error)
-  }
-}
-
-async function markUnknown(db: Db, kit: PaymentsKit, payment_id: string): Promise<void> {
-  await db.transact(async (tx) => {
-    const locked = await lockOrThrow(tx, payment_id)
-    if (locked.status !== 'pending' || locked.external_id !== null) return
-    const now = kit.clock.now()
-    const next_check_at = nextPaymentCheck('unknown', locked.created_at, now)
-    await queries.setStatus(tx, payment_id, { status: 'unknown', next_check_at, updated_at: now })
-  })
 }
 
 async function recordWord(
@@ -380,7 +301,8 @@ function checkStatus(payment: PaymentRow, allowed: readonly string[], done: stri
   })
 }
 
-async function lockOrThrow(tx: Tx, id: string): Promise<PaymentRow> {
+/** Holds the payment's row until the transaction ends. Throws {@link NotFound}. */
+export async function getLockedPayment(tx: Tx, id: string): Promise<PaymentRow> {
   const payment = await queries.lockPayment(tx, id)
   if (!payment) throw new NotFound(`There is no payment ${id}.`)
   return payment

@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { PAYPAL_APP } from '../../../test/paypal-lab.ts'
 import { startWorld } from '../../../test/world.ts'
 import type { PlacedOrder, World } from '../../../test/world.ts'
-import { intendPayment, startPayment } from './payments.ts'
+import { startPayment } from './payment-start.ts'
+import { intendPayment } from './payments.ts'
 
 let world: World
 let emulator: Emulator

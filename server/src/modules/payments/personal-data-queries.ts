@@ -9,7 +9,18 @@ export async function forgetPayers(tx: Tx, customer_ids: readonly string[], now:
     .execute()
   await tx
     .updateTable('payments.saved_methods')
-    .set((eb) => ({ title: '', removed_at: eb.fn.coalesce('removed_at', eb.val(now)) }))
+    .set((eb) => ({
+      title: '',
+      consent_text: null,
+      removed_at: eb.fn.coalesce('removed_at', eb.val(now)),
+      // What no vendor was asked to forget yet is asked for now.
+      next_forget_at: eb
+        .case()
+        .when('removed_at', 'is', null)
+        .then(eb.val(now))
+        .else(eb.ref('next_forget_at'))
+        .end(),
+    }))
     .where('customer_id', 'in', [...customer_ids])
     .execute()
 }

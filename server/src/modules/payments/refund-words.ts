@@ -102,7 +102,8 @@ async function recordForeignRefund(
 ): Promise<string> {
   const left = payment.captured_amount - payment.refunded_amount
   if (
-    !isSettled(payment.status) ||
+    // What was taken and bought nothing is mostly given back in the vendor's cabinet.
+    !(isSettled(payment.status) || payment.status === 'mismatch') ||
     word.currency !== payment.currency ||
     word.amount > left ||
     word.amount <= 0n
@@ -193,6 +194,7 @@ async function movePayment(tx: Tx, kit: PaymentsKit, payment: PaymentRow, amount
       refunded_amount: String(refunded),
       external_id: payment.external_id,
       fee: null,
+      fee_currency: null,
       failure_reason: payment.failure_reason,
       mismatch_reason: payment.mismatch_reason,
       mismatch: payment.mismatch as object | null,

@@ -1,4 +1,9 @@
-import { GatewayUnavailable, type VendorRefund } from '@kopilka/extension'
+import {
+  GatewayUnavailable,
+  type PaymentReference,
+  type Receipt,
+  type VendorRefund,
+} from '@kopilka/extension'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidState, NotFound } from '#kernel/errors'
 import { RefundTooLarge } from './errors.ts'
@@ -87,7 +92,7 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
     origin: 'api',
     is_full,
     external_id: null,
-    receipt: payment.receipt === null ? null : receiptShare(reviveReceipt(payment.receipt), input.amount),
+    receipt: refundReceipt(payment, input.amount),
     breakdown: input.breakdown ?? null,
     requested_by: input.requested_by,
     next_check_at: new Date(now.getTime() + 45_000),
@@ -120,7 +125,7 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
       config,
       {
         refund_id,
-        payment: referenceOf(payment),
+        payment: refundedReference(payment),
         amount: refund.amount,
         currency: refund.currency,
         reason: refund.reason,
@@ -156,7 +161,7 @@ export async function refreshRefund(db: Db, kit: PaymentsKit, refund: RefundRow)
       {
         refund_id: refund.id,
         ...(refund.external_id === null ? {} : { external_id: refund.external_id }),
-        payment: referenceOf(payment),
+        payment: refundedReference(payment),
         amount: refund.amount,
         currency: refund.currency,
       },
@@ -173,6 +178,18 @@ export async function getRefund(sql: Sql, id: string): Promise<RefundRow> {
   const refund = await queries.findRefund(sql, id)
   if (!refund) throw new NotFound(`There is no refund ${id}.`)
   return refund
+}
+
+/** No receipt fits more money than was asked for: the owner writes that one by hand. */
+function refundReceipt(payment: PaymentRow, amount: bigint): Receipt | null {
+  if (payment.receipt === null || amount > payment.amount) return null
+  return receiptShare(reviveReceipt(payment.receipt), amount)
+}
+
+/** Of a mismatch the money that was taken counts, not what was asked. */
+function refundedReference(payment: PaymentRow): PaymentReference {
+  const reference = referenceOf(payment)
+  return payment.status === 'mismatch' ? { ...reference, amount: payment.captured_amount } : reference
 }
 
 /** The facts of a refund as its events carry them. */

@@ -12,6 +12,8 @@ import { cancelPayment, capturePayment, getPayment, hastenPayment } from './paym
 import { listRefunds } from './refund-queries.ts'
 import { getRefund } from './refunds.ts'
 import { listSavedMethods, removeSavedMethod } from './saved-methods.ts'
+import { gatewayRoute } from './gateway-routes.ts'
+import { reconciliationRoutes } from './reconciliation-routes.ts'
 import * as schemas from './schemas.ts'
 
 const id = z.object({ id: z.string().max(100) })
@@ -30,6 +32,8 @@ export function paymentRoutes(
   disputeRoute(app, kit)
   twoStageRoutes(app, kit, payments)
   savedMethodRoutes(app, kit)
+  gatewayRoute(app, kit, payments)
+  reconciliationRoutes(app, kit)
   webhookRoute(app, kit, payments, store, { url: '/webhooks/payments/:gateway', is_hidden: false })
 }
 
@@ -171,12 +175,13 @@ function savedMethodRoutes(app: FastifyInstance, kit: RouteKit): void {
     tag: 'payments',
     summary: 'Forget a kept payment method',
     params: id.extend({ method_id: z.string().max(100) }),
-    answer: z.object({ removed: z.literal(true) }),
+    answer: z.object({ removed: z.literal(true), status: z.enum(['removing', 'removed']) }),
     audit: { action: 'payment_method.removed', is_for_people_only: true },
     write: async (tx, { params }) => {
       const customer = await resolveCustomer(tx, params.id)
-      await removeSavedMethod(tx, customer.id, params.method_id, kit.clock.now())
-      return { removed: true as const }
+      const method = await removeSavedMethod(tx, customer.id, params.method_id, kit.clock.now())
+      const status = method.forgotten_at === null ? ('removing' as const) : ('removed' as const)
+      return { removed: true as const, status }
     },
   })
 }

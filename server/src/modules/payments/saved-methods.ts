@@ -1,5 +1,5 @@
 import type { VendorPayment } from '@kopilka/extension'
-import type { Sql, Tx } from '#kernel/db'
+import type { Db, Sql, Tx } from '#kernel/db'
 import { NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { paymentMethodSaved } from './events.ts'
@@ -32,6 +32,8 @@ export async function saveMethods(
       title: word.saved_method.title.slice(0, 100),
       is_test: payment.is_test,
       consented_at: payment.created_at,
+      consent_text: payment.consent_text,
+      consent_locale: payment.locale,
       expires_at: word.saved_method.expires_at ?? null,
       created_at: now,
     })
@@ -43,7 +45,9 @@ export async function saveMethods(
   }
 }
 
-/** A customer's kept methods, newest first; removed ones are not shown. At most 50. */
+/**
+ * A customer's kept methods, newest first, with those whose vendors have not yet let them go. At most 50.
+ */
 export function listSavedMethods(sql: Sql, customer_id: string): Promise<queries.SavedMethodRow[]> {
   return queries.methodsOfCustomer(sql, customer_id)
 }
@@ -61,8 +65,92 @@ export async function getSavedMethod(
   return method
 }
 
-/** Forgets a method: it is never charged again. Twice is once. Throws {@link NotFound}. */
-export async function removeSavedMethod(tx: Tx, customer_id: string, id: string, now: Date): Promise<void> {
-  await getSavedMethod(tx, customer_id, id)
+/** Where a method is between its consent and its end. Pure. */
+export function methodStatus({
+  removed_at,
+  forgotten_at,
+}: Pick<queries.SavedMethodRow, 'removed_at' | 'forgotten_at'>): 'active' | 'removing' | 'removed' {
+  if (removed_at === null) return 'active'
+  return forgotten_at === null ? 'removing' : 'removed'
+}
+
+/**
+ * Whether a method may be charged; it cannot be removed until this transaction has ended, so a charge is
+ * agreed on before a removal or not at all.
+ */
+export async function isMethodKept(tx: Tx, id: string): Promise<boolean> {
+  const method = await queries.shareMethod(tx, id)
+  return method !== undefined && method.removed_at === null
+}
+
+/**
+ * Removes a method and answers it: from this moment it is never charged again. Its vendor is asked to
+ * forget it by {@link forgetMethods}. Twice is once. Throws {@link NotFound}.
+ */
+export async function removeSavedMethod(
+  tx: Tx,
+  customer_id: string,
+  id: string,
+  now: Date,
+): Promise<queries.SavedMethodRow> {
+  const method = await queries.findMethod(tx, id)
+  if (!method || method.customer_id !== customer_id) {
+    throw new NotFound(`There is no saved payment method ${id}.`)
+  }
   await queries.markRemoved(tx, id, now)
+  return { ...method, removed_at: method.removed_at ?? now }
+}
+
+/** Longer than the slowest vendor call (35 s). */
+const CLAIM_MS = 45_000
+const MINUTE_MS = 60_000
+const AGAIN_MAX_MS = 6 * 3_600_000
+/** About three months of a vendor that does not answer; then people have to. */
+const ATTEMPTS_MAX = 365
+
+/**
+ * Asks vendors to forget what customers removed, where they can be asked; answers how many it looked at. A
+ * removal ends when the vendor has answered and no charge from before it is open.
+ */
+export async function forgetMethods(db: Db, kit: PaymentsKit, limit = 20): Promise<number> {
+  const now = kit.clock.now()
+  const due = await db.transact((tx) =>
+    queries.claimForgetting(tx, now, new Date(now.getTime() + CLAIM_MS), limit),
+  )
+  for (const method of due) await forgetMethod(db, kit, method)
+  return due.length
+}
+
+async function forgetMethod(db: Db, kit: PaymentsKit, method: queries.SavedMethodRow): Promise<void> {
+  const attempts = method.forget_attempts
+  try {
+    if (await queries.hasOpenCharge(db, method.id)) {
+      await again(Math.min(attempts * 5_000, MINUTE_MS))
+      return
+    }
+    await askToForget(kit, method)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    const is_last = attempts >= ATTEMPTS_MAX
+    if (attempts === 1 || is_last)
+      kit.notice('a vendor does not forget a payment method', { saved_method_id: method.id, message })
+    if (is_last) await db.transact((tx) => queries.setNextForget(tx, method.id, null))
+    else await again(Math.min(MINUTE_MS * 2 ** Math.min(attempts, 12), AGAIN_MAX_MS))
+    return
+  }
+  await db.transact((tx) => queries.markForgotten(tx, method.id, kit.clock.now()))
+
+  function again(pause_ms: number): Promise<void> {
+    const next = new Date(kit.clock.now().getTime() + pause_ms)
+    return db.transact((tx) => queries.setNextForget(tx, method.id, next))
+  }
+}
+
+/** A gateway that is not set up any more, or has no such call, leaves nothing to be asked. */
+async function askToForget(
+  kit: PaymentsKit,
+  { gateway: id, external_id }: queries.SavedMethodRow,
+): Promise<void> {
+  const ready = kit.gateways.find(id)
+  await ready?.gateway.removeSavedMethod?.(ready.config, { external_id }, kit.gateways.context(id))
 }

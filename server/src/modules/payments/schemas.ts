@@ -4,7 +4,7 @@ import type { DisputeRow } from './dispute-queries.ts'
 import { PAYMENT_STATUSES } from './payment-status.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
-import type { SavedMethodRow } from './saved-methods.ts'
+import { methodStatus, type SavedMethodRow } from './saved-methods.ts'
 
 export const paymentStatus = z.enum(PAYMENT_STATUSES)
 
@@ -20,7 +20,8 @@ export const payment = z
     currency,
     captured_amount: amountOrZero,
     refunded_amount: amountOrZero,
-    fee: amountOrZero.nullable(),
+    fee: amountOrZero.nullable().describe('What the vendor keeps, where it tells.'),
+    fee_currency: z.string().nullable(),
     external_id: z.string().nullable().describe('The payment’s id at the vendor.'),
     checkout_url: z.string().nullable().describe('Where the buyer pays.'),
     capture: z.enum(['automatic', 'manual']),
@@ -85,7 +86,12 @@ export const savedMethod = z
     gateway: z.string(),
     kind: z.string(),
     title: z.string(),
+    status: z
+      .enum(['active', 'removing', 'removed'])
+      .describe('removing: never charged again; the vendor has not let it go yet.'),
     consented_at: timestamp,
+    consent_text: z.string().nullable().describe('What the buyer read and agreed to.'),
+    consent_locale: z.string().nullable(),
     expires_at: timestamp.nullable(),
     created_at: timestamp,
   })
@@ -122,6 +128,7 @@ export function paymentWire(row: PaymentRow): z.output<typeof payment> {
     captured_amount: row.captured_amount,
     refunded_amount: row.refunded_amount,
     fee: row.fee,
+    fee_currency: row.fee_currency,
     external_id: row.external_id,
     checkout_url: row.checkout_url,
     capture: row.may_capture_now ? 'automatic' : 'manual',
@@ -162,8 +169,20 @@ export function refundWire(row: RefundRow): z.output<typeof refund> {
 }
 
 export function savedMethodWire(row: SavedMethodRow): z.output<typeof savedMethod> {
-  const { id, customer_id, gateway, kind, title, consented_at, expires_at, created_at } = row
-  return { id, customer_id, gateway, kind, title, consented_at, expires_at, created_at }
+  const { id, customer_id, gateway, kind, title, expires_at, created_at } = row
+  const { consented_at, consent_text, consent_locale } = row
+  const consent = { consented_at, consent_text, consent_locale }
+  return {
+    id,
+    customer_id,
+    gateway,
+    kind,
+    title,
+    status: methodStatus(row),
+    ...consent,
+    expires_at,
+    created_at,
+  }
 }
 
 export function disputeWire({ updated_at: _updated, ...row }: DisputeRow): z.output<typeof dispute> {

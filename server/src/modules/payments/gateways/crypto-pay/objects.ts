@@ -71,8 +71,9 @@ export function toPayment(config: Config, invoice: InvoiceObject): VendorPayment
   const currency = currencyOf(invoice)
   const status = paymentStatus(invoice.status)
   const is_paid = status === 'succeeded'
-  const has_own_fee = is_paid && invoice.fee_asset === currency && invoice.fee_amount !== undefined
-  const fee = has_own_fee ? parseDecimal(invoice.fee_amount ?? '', digitsOf(currency)) : undefined
+  const { fee_asset, fee_amount } = invoice
+  const has_fee = is_paid && fee_asset !== undefined && fee_amount !== undefined
+  const fee = has_fee ? parseDecimal(fee_amount, digitsOf(fee_asset)) : undefined
   return {
     external_id: String(invoice.invoice_id),
     status,
@@ -82,6 +83,7 @@ export function toPayment(config: Config, invoice: InvoiceObject): VendorPayment
     ...ourIds(invoice.payload),
     ...present({
       fee,
+      fee_currency: fee !== undefined && fee_asset !== currency ? fee_asset : undefined,
       failure_reason: status === 'canceled' ? 'expired' : undefined,
       paid_at: is_paid ? readMoment(invoice.paid_at) : undefined,
       created_at: readMoment(invoice.created_at),

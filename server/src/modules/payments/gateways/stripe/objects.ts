@@ -98,7 +98,7 @@ export function toPayment(object: PaymentObject): VendorPayment {
   const is_paid = status === 'succeeded'
   const currency = (intent ?? object).currency.toUpperCase()
   const fee = typeof charge?.balance_transaction === 'object' ? charge.balance_transaction : undefined
-  const has_own_fee = is_paid && fee?.currency.toUpperCase() === currency
+  const fee_currency = fee?.currency.toUpperCase()
   return {
     external_id: object.id,
     status,
@@ -110,7 +110,8 @@ export function toPayment(object: PaymentObject): VendorPayment {
       payment_id: ourId(object.metadata?.['payment_id']),
       order_id: ourId(object.metadata?.['order_id']),
       refunded_amount: charge && is_paid ? BigInt(charge.amount_refunded) : undefined,
-      fee: has_own_fee ? BigInt(fee?.fee ?? 0) : undefined,
+      fee: is_paid && fee ? BigInt(fee.fee) : undefined,
+      fee_currency: is_paid && fee_currency !== currency ? fee_currency : undefined,
       failure_reason: failureReason(object, intent, status),
       paid_at: is_paid && charge ? moment(charge.created) : undefined,
       saved_method: is_paid && intent ? savedMethod(intent, charge ?? undefined) : undefined,

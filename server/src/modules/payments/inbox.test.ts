@@ -1,0 +1,239 @@
+import { GatewayUnavailable, type Gateway, type VendorEvent, type VendorPayment } from '@kopilka/extension'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
+import { paymentSucceeded } from './events.ts'
+import { drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
+import { getPayment } from './payments.ts'
+import type { PaymentRow } from './payment-queries.ts'
+
+let lab: PaymentsLab
+const poisoned = new Set<string>()
+beforeAll(async () => {
+  lab = await openPaymentsLab()
+  lab.kit.events.within(paymentSucceeded, async (_tx, payments) => {
+    if (payments.some(({ payment_id }) => poisoned.has(payment_id))) throw new Error('it cannot be granted')
+  })
+})
+afterAll(() => lab?.close())
+beforeEach(async () => {
+  lab.notices.length = 0
+  await lab.db.pool.query('delete from payments.inbox')
+})
+
+const request = {
+  method: 'POST',
+  path: '/',
+  headers: {},
+  query: {},
+  raw_body: Buffer.from('{}'),
+  remote_address: '::1',
+}
+let count = 0
+/** A notification as a gateway reads it from its bytes. */
+type News = VendorEvent extends infer E
+  ? E extends VendorEvent
+    ? Omit<E, 'external_event_id' | 'type'>
+    : never
+  : never
+const receive = async (news: News | undefined, vendor: Partial<Gateway> = {}): Promise<void> => {
+  count += 1
+  const event = { ...news, external_event_id: `evt_${count}`, type: 'news' } as VendorEvent
+  lab.follow({}, { ...vendor, parseWebhook: () => ({ verdict: 'accepted', events: news ? [event] : [] }) })
+  await receiveWebhook(lab.kit, storeEvents(lab.db), 'scripted', request)
+}
+const drain = () => drainInbox(lab.db, lab.kit)
+const rows = () =>
+  lab.db
+    .selectFrom('payments.inbox')
+    .select(['status', 'outcome', 'error', 'attempts'])
+    .orderBy('id')
+    .execute()
+const outcomeOf = async (news: News, vendor: Partial<Gateway> = {}): Promise<string | null | undefined> => {
+  await receive(news, vendor)
+  await drain()
+  return (await rows()).at(-1)?.outcome
+}
+const word = (payment: PaymentRow, change: Partial<VendorPayment> = {}): VendorPayment => ({
+  external_id: payment.external_id ?? '',
+  status: 'succeeded',
+  amount: payment.amount,
+  currency: payment.currency,
+  ...change,
+})
+const refund = (payment: PaymentRow, change: object = {}) => ({
+  external_id: `ref_${payment.id}`,
+  payment_external_id: payment.external_id ?? '',
+  status: 'succeeded' as const,
+  amount: 4000n,
+  currency: 'RUB',
+  ...change,
+})
+const paid = () => lab.existing({ status: 'succeeded', captured_amount: 10_000n })
+
+describe('the door for notifications', () => {
+  it('is not there for a gateway that is not set up, and keeps nothing of what is refused', async () => {
+    const store = storeEvents(lab.db)
+    await expect(receiveWebhook(lab.kit, store, 'nobody', request)).rejects.toMatchObject({
+      code: 'not_found',
+    })
+    lab.follow({}, { parseWebhook: () => ({ verdict: 'refused', status: 401, reason: 'bad signature' }) })
+    expect(await receiveWebhook(lab.kit, store, 'scripted', request)).toMatchObject({ status: 401 })
+    expect(lab.notices).toEqual([
+      { message: 'a notification was refused', facts: expect.objectContaining({ reason: 'bad signature' }) },
+    ])
+    await store([])
+    expect(await rows()).toEqual([])
+  })
+
+  it('answers a question of the vendor’s in its words without storing anything', async () => {
+    const answer = { status: 202, content_type: 'text/x', body: 'yes' }
+    lab.follow({}, { parseWebhook: () => ({ verdict: 'accepted', events: [], answer }) })
+    expect(await receiveWebhook(lab.kit, storeEvents(lab.db), 'scripted', request)).toEqual(answer)
+    await receive(undefined)
+    expect(await rows()).toEqual([])
+    expect(await drain()).toBe(0)
+  })
+})
+
+describe('a notification about a payment', () => {
+  it('that is signed is believed; a hint is read from the vendor first', async () => {
+    const [signed, hinted] = [await lab.existing(), await lab.existing()]
+    const told = { kind: 'payment', trust: 'signed', payment: word(signed) } as const
+    expect(await outcomeOf(told)).toBe('succeeded')
+    expect(await outcomeOf(told)).toBe('nothing_new')
+    const hint = { kind: 'payment', trust: 'hint', external_id: hinted.external_id ?? '' } as const
+    const lie = { ...hint, payment: word(hinted) }
+    expect(await outcomeOf(lie, { getPayment: async () => word(hinted, { status: 'pending' }) })).toBe(
+      'nothing_new',
+    )
+    expect(await outcomeOf(hint, { getPayment: async () => word(hinted) })).toBe('succeeded')
+    expect(await outcomeOf(hint)).toBe('unknown_to_vendor')
+  })
+
+  it('of somebody else is told to people and changes nothing', async () => {
+    const stranger = { kind: 'payment', trust: 'hint', external_id: 'ext_stranger' } as const
+    const foreign = async () =>
+      ({ external_id: 'ext_stranger', status: 'succeeded', amount: 1n, currency: 'RUB' }) as const
+    expect(await outcomeOf(stranger, { getPayment: foreign })).toBe('not_ours')
+    expect(await outcomeOf({ kind: 'payment', trust: 'hint', payment_id: 'pay_absent' })).toBe('not_ours')
+    expect(lab.notices).toHaveLength(1)
+  })
+
+  it('that cannot be read waits and is tried again; a mistake of ours is told', async () => {
+    const payment = await lab.existing()
+    const hint = { kind: 'payment', trust: 'hint', external_id: payment.external_id ?? '' } as const
+    await receive(hint, { getPayment: () => Promise.reject(new GatewayUnavailable('timeout')) })
+    await drain()
+    expect(await rows()).toMatchObject([{ status: 'received', error: expect.stringContaining('timeout') }])
+    expect(lab.notices).toEqual([])
+    lab.clock.advance(30_000)
+    lab.follow({ getPayment: () => Promise.reject(new TypeError('a mistake')) })
+    await drain()
+    expect(lab.notices.map(({ message }) => message)).toEqual(['reading a payment from its vendor failed'])
+    await lab.db.pool.query('update payments.inbox set attempts = 200')
+    lab.clock.advance(30_000)
+    await drain()
+    expect(await rows()).toMatchObject([{ status: 'failed' }])
+  })
+
+  it('that poisons its batch is put aside alone', async () => {
+    const [bad, good] = [await lab.existing(), await lab.existing()]
+    poisoned.add(bad.id)
+    await receive({ kind: 'payment', trust: 'signed', payment: word(bad) })
+    await receive({ kind: 'payment', trust: 'signed', payment: word(good) })
+    await drain()
+    expect(await rows()).toMatchObject([
+      { status: 'received', error: 'it cannot be granted' },
+      { status: 'handled', outcome: 'succeeded' },
+    ])
+    expect((await getPayment(lab.db, bad.id)).status).toBe('pending')
+    expect((await getPayment(lab.db, good.id)).status).toBe('succeeded')
+    poisoned.clear()
+    lab.clock.advance(30_000)
+    await drain()
+    expect((await getPayment(lab.db, bad.id)).status).toBe('succeeded')
+  })
+})
+
+describe('a notification about a refund', () => {
+  it('made at the vendor is recorded once, as far as it fits its payment', async () => {
+    const payment = await paid()
+    const told = { kind: 'refund', trust: 'signed', external_id: 'x', refund: refund(payment) } as const
+    expect(await outcomeOf(told)).toBe('recorded a refund made at the vendor')
+    expect(await outcomeOf(told)).toBe('nothing_new')
+    const more = (change: object) => ({
+      ...told,
+      refund: refund(payment, { external_id: 'ref_more', ...change }),
+    })
+    expect(await outcomeOf(more({ amount: 6001n }))).toBe('refused: does not fit the payment')
+    expect(await outcomeOf(more({ amount: 0n }))).toBe('refused: does not fit the payment')
+    expect(await outcomeOf(more({ currency: 'USD' }))).toBe('refused: does not fit the payment')
+    expect(await outcomeOf(more({ status: 'pending' }))).toBe('foreign refund is pending')
+    expect(await outcomeOf(more({ payment_external_id: 'ext_nobody' }))).toBe('not_ours')
+    expect(await getPayment(lab.db, payment.id)).toMatchObject({ refunded_amount: 4000n })
+    const unpaid = await lab.existing()
+    const early = { ...told, refund: refund(unpaid) }
+    expect(await outcomeOf(early)).toBe('refused: does not fit the payment')
+  })
+
+  it('of money that bought nothing is recorded, and the mismatch stays one', async () => {
+    const payment = await lab.existing({
+      status: 'mismatch',
+      mismatch_reason: 'order_expired',
+      captured_amount: 10_000n,
+    })
+    const whole = refund(payment, { amount: 10_000n })
+    expect(await outcomeOf({ kind: 'refund', trust: 'signed', external_id: 'x', refund: whole })).toBe(
+      'recorded a refund made at the vendor',
+    )
+    expect(await getPayment(lab.db, payment.id)).toMatchObject({
+      status: 'mismatch',
+      refunded_amount: 10_000n,
+    })
+  })
+
+  it('that is not signed is read first, where the gateway can', async () => {
+    const payment = await paid()
+    const hint = {
+      kind: 'refund',
+      trust: 'hint',
+      external_id: 'ref_1',
+      payment_external_id: 'ext_1',
+    } as const
+    expect(await outcomeOf(hint)).toBe('gateway_cannot_read_refunds')
+    expect(await outcomeOf(hint, { getRefund: async () => undefined })).toBe('unknown_to_vendor')
+    expect(await outcomeOf(hint, { getRefund: async () => refund(payment) })).toBe(
+      'recorded a refund made at the vendor',
+    )
+  })
+})
+
+describe('a notification about something else', () => {
+  it('that contests a payment by another of its ids is asked for its own', async () => {
+    const payment = await paid()
+    const dispute = (payment_external_id: string) =>
+      ({
+        kind: 'dispute',
+        trust: 'signed',
+        dispute: {
+          external_id: 'dp_1',
+          payment_external_id,
+          status: 'open',
+          amount: 10_000n,
+          currency: 'RUB',
+          reason: 'fraudulent',
+        },
+      }) as const
+    expect(await outcomeOf(dispute('pi_other_name'))).toBe('unknown_to_vendor')
+    expect(await outcomeOf(dispute('pi_other_name'), { getPayment: async () => word(payment) })).toBe('open')
+    expect(await outcomeOf(dispute(payment.external_id ?? ''))).toBe('nothing_new')
+  })
+
+  it('is kept with its bytes and said to have no handler', async () => {
+    const news = { kind: 'dispute', trust: 'hint', dispute: { payment_external_id: 'x' } } as unknown as News
+    await receive(news)
+    await lab.db.pool.query(`update payments.inbox set event = '{"kind":"else","trust":"signed"}'`)
+    await drain()
+    expect((await rows())[0]?.outcome).toBe('no handler for else')
+  })
+})
