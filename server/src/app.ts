@@ -36,7 +36,13 @@ import {
   type LedgerKit,
 } from '#modules/ledger'
 import { forgetOldEvents, notificationRoutes, type NotificationsKit } from '#modules/notifications'
-import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
+import {
+  expireOrders,
+  orderRoutes,
+  settlePrepayments,
+  type FiscalSettings,
+  type OrdersKit,
+} from '#modules/orders'
 import {
   checkPayments,
   checkRefunds,
@@ -46,6 +52,7 @@ import {
   loadGatewayFiles,
   paymentRoutes,
   sandboxRoutes,
+  sendReceipts,
   storeEvents,
   type PaymentsKit,
   type StoreEvents,
@@ -137,7 +144,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
   await people.wireJobs()
-  await wireJobs(jobs, { db, clock, ledger, payments, notifications, kit })
+  await wireJobs(jobs, { db, clock, ledger, payments, orders, notifications, kit })
   await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
   if (settings.roles.includes('worker')) {
     await events.startWorkers(jobs)
@@ -224,7 +231,14 @@ async function paymentsKit(
     isPayable: (payment_id) => isPayable(db, clock, payment_id),
   })
   for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
-  return { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
+  const fiscal_gateways = settings.fiscal.gateways
+  return {
+    clock,
+    events,
+    gateways,
+    fiscal_gateways,
+    notice: (message, facts) => log.warn(facts, message),
+  }
 }
 
 function ordersKit(settings: AppSettings, payments: PaymentsKit): OrdersKit {
@@ -329,6 +343,7 @@ async function wireJobs(
     clock,
     ledger,
     payments,
+    orders,
     notifications,
     kit,
   }: {
@@ -336,6 +351,7 @@ async function wireJobs(
     clock: Clock
     ledger: LedgerKit
     payments: PaymentsKit
+    orders: OrdersKit
     notifications: NotificationsKit
     kit: RouteKit
   },
@@ -345,6 +361,12 @@ async function wireJobs(
   })
   await jobs.every('refunds.check', 2, async () => {
     await checkRefunds(db, payments)
+  })
+  await jobs.every('receipts.send', 2, async () => {
+    await sendReceipts(db, payments)
+  })
+  await jobs.every('receipts.offset', 15, async () => {
+    await settlePrepayments(db, orders)
   })
   await jobs.every('holds.expire', 2, async () => {
     await sweepHolds(ledger)

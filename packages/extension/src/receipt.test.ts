@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Receipt, ReceiptItem } from './gateway.ts'
+import type { Receipt, ReceiptItem } from './receipt-contract.ts'
 import { phoneDigits, receiptTotal } from './receipt.ts'
 
 describe('receipts', () => {

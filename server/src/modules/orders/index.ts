@@ -1,6 +1,7 @@
 export { cancelOrder, expireOrders, getOrder, listOrders, placeOrder } from './orders.ts'
 export type { NewOrder, OrdersKit, PlacedOrder } from './orders.ts'
 export { fulfilOrders } from './fulfilment.ts'
+export { settlePrepayments } from './offsets.ts'
 export { namesOfGrants, refundPayment, restoreAfterRefund, revokeForRefund } from './refunds.ts'
 export type { FiscalSettings } from './receipts.ts'
 export { orderRoutes } from './routes.ts'

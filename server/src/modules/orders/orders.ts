@@ -1,4 +1,3 @@
-import type { Receipt } from '@kopilka/extension'
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
@@ -9,6 +8,7 @@ import {
   getPayment,
   intendPayment,
   startCheckout,
+  type FrozenReceipt,
   type PaymentRow,
   type PaymentsKit,
 } from '#modules/payments'
@@ -128,7 +128,7 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
     throw new InvalidRequest([{ pointer: '/lines', detail: `add up to more than ${TOTAL_MAX}` }])
   const expires_at = new Date(now.getTime() + OPEN_MS)
   const locale = input.locale ?? customer.locale ?? 'en'
-  const receipt = receiptOf(kit, lines, input.receipt_contact ?? contactOf(customer))
+  const receipt = receiptOf(kit, lines, terms, input.receipt_contact ?? contactOf(customer))
   const payment_id = await intendPayment(tx, kit.payments, {
     order_id,
     customer_id: customer.id,
@@ -199,9 +199,12 @@ function oneCurrency(terms: readonly SaleTerms[]): string {
 function receiptOf(
   kit: OrdersKit,
   lines: readonly LineRow[],
+  terms: readonly SaleTerms[],
   contact: ReceiptContact | undefined,
-): Receipt | undefined {
-  return contact === undefined ? undefined : orderReceipt(lines, contact, kit.fiscal)
+): FrozenReceipt | undefined {
+  if (contact === undefined) return undefined
+  const named = lines.map((line, position) => ({ ...line, metadata: terms[position]?.metadata ?? {} }))
+  return orderReceipt(named, contact, kit.fiscal)
 }
 
 function contactOf(customer: Customer): ReceiptContact | undefined {

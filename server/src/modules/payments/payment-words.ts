@@ -17,6 +17,7 @@ import {
   type PaymentRow,
 } from './payment-queries.ts'
 import { isFinal } from './payment-status.ts'
+import { writePaymentReceipts } from './receipts.ts'
 import { saveMethods } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
@@ -72,6 +73,8 @@ export async function recordPaymentWords(
     changes.map(({ payment }) => toChange(payment)),
   )
   await saveMethods(tx, kit, changes)
+  const succeeded = changes.flatMap(({ payment }) => (payment.status === 'succeeded' ? [payment] : []))
+  await writePaymentReceipts(tx, kit, succeeded)
   await publishChanges(
     tx,
     kit,

@@ -1,11 +1,5 @@
-import type {
-  CreatedPayment,
-  PaymentReference,
-  Receipt,
-  ReceiptItem,
-  VendorPayment,
-} from '@kopilka/extension'
-import { GatewayUnavailable } from '@kopilka/extension'
+import type { CreatedPayment, PaymentReference, VendorPayment } from '@kopilka/extension'
+import { GatewayUnavailable, receiptContact } from '@kopilka/extension'
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
@@ -18,7 +12,8 @@ import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { CANCELABLE, CAPTURABLE, isFinal } from './payment-status.ts'
 import { recordPaymentWords, toPayload } from './payment-words.ts'
-import { receiptShare } from './receipt-share.ts'
+import { checkRates, isFiscal } from './receipt-abilities.ts'
+import { carriedReceipt, plainReceipt, receiptShare, type FrozenReceipt } from './receipt-share.ts'
 import { getSavedMethod } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
@@ -39,7 +34,7 @@ export interface NewPayment {
   locale: string
   telegram_id?: bigint
   email?: string
-  receipt?: Receipt
+  receipt?: FrozenReceipt
   expires_at: Date
 }
 
@@ -50,6 +45,7 @@ export interface NewPayment {
 export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment): Promise<string> {
   const ready = kit.gateways.get(input.gateway)
   checkAbilities(ready, input)
+  const receipt = receiptUnderLaw(kit, ready, input)
   if (input.saved_method_id !== undefined) {
     const method = await getSavedMethod(tx, input.customer_id, input.saved_method_id)
     if (method.gateway !== input.gateway) {
@@ -77,7 +73,8 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     locale: input.locale,
     telegram_id: input.telegram_id ?? null,
     email: input.email ?? null,
-    receipt: input.receipt ?? null,
+    receipt: receipt ?? null,
+    is_fiscal: receipt !== undefined,
     expires_at: input.expires_at,
     created_at: now,
     // Should this process die before the vendor is asked, the janitor finds the intent.
@@ -179,8 +176,9 @@ export async function capturePayment(
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const capture = gateway.capturePayment?.bind(gateway)
   if (!capture) throw new InvalidState(`The gateway ${gateway.id} has no two-stage payments.`)
-  const receipt = payment.receipt === null ? undefined : receiptShare(reviveReceipt(payment.receipt), amount)
-  const reference = { ...referenceOf(payment), amount, ...(receipt ? { receipt } : {}) }
+  const whole = carriedReceipt(payment.receipt)
+  const part = whole === undefined ? {} : { receipt: plainReceipt(receiptShare(whole, amount)) }
+  const reference = { ...referenceOf(payment), amount, ...part }
   const word = await callGateway(() => capture(config, reference, kit.gateways.context(gateway.id)))
   return recordWord(db, kit, payment, word)
 }
@@ -277,6 +275,7 @@ export async function failPayment(
 async function askVendor(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<CreatedPayment> {
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const context = kit.gateways.context(gateway.id)
+  const receipt = carriedReceipt(payment.receipt)
   const common = {
     payment_id: payment.id,
     payment_number: payment.number,
@@ -285,7 +284,7 @@ async function askVendor(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise
     amount: payment.amount,
     currency: payment.currency,
     description: payment.description,
-    ...(payment.receipt === null ? {} : { receipt: reviveReceipt(payment.receipt) }),
+    ...(receipt === undefined ? {} : { receipt }),
   }
   try {
     if (payment.saved_method_id !== null && gateway.chargeSavedMethod) {
@@ -345,7 +344,7 @@ async function recordWord(
   })
 }
 
-function checkAbilities({ gateway, config }: ReadyGateway, input: NewPayment): void {
+function checkAbilities({ gateway }: ReadyGateway, input: NewPayment): void {
   if (!gateway.currencies.includes(input.currency)) {
     throw new InvalidRequest([
       { pointer: '/gateway', detail: `${gateway.id} does not take ${input.currency}` },
@@ -359,18 +358,29 @@ function checkAbilities({ gateway, config }: ReadyGateway, input: NewPayment): v
       { pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` },
     ])
   }
-  const needs_contact = gateway.needs?.receipt_contact
-  const is_needed = typeof needs_contact === 'function' ? needs_contact(config) : needs_contact === true
-  if (is_needed && input.receipt === undefined) {
-    throw new ReceiptContactNeeded(
-      `Send receipt_contact with an e-mail or phone: ${gateway.id} registers receipts.`,
-    )
-  }
   if (gateway.needs?.telegram_id === true && input.telegram_id === undefined) {
     throw new InvalidRequest([
       { pointer: '/customer_id', detail: `${gateway.id} needs a customer with a Telegram id` },
     ])
   }
+}
+
+/** The receipt the law wants of this payment, with a contact vendors take; undefined where it wants none. */
+function receiptUnderLaw(
+  kit: PaymentsKit,
+  ready: ReadyGateway,
+  input: NewPayment,
+): FrozenReceipt | undefined {
+  const contact = receiptContact(input.receipt?.contact)
+  const payment = { currency: input.currency, has_receipt: contact !== undefined }
+  if (!isFiscal(kit, ready, payment)) return undefined
+  if (input.receipt === undefined || contact === undefined) {
+    throw new ReceiptContactNeeded(
+      `Send receipt_contact with an e-mail or phone: sales through ${ready.gateway.id} need a fiscal receipt.`,
+    )
+  }
+  checkRates(ready, input.receipt)
+  return { ...input.receipt, contact }
 }
 
 function checkStatus(payment: PaymentRow, allowed: readonly string[], done: string): void {
@@ -384,14 +394,4 @@ async function lockOrThrow(tx: Tx, id: string): Promise<PaymentRow> {
   const payment = await queries.lockPayment(tx, id)
   if (!payment) throw new NotFound(`There is no payment ${id}.`)
   return payment
-}
-
-/** A receipt as it lies in the database has its amounts as JSON numbers; gateways get bigints. */
-export function reviveReceipt(stored: unknown): Receipt {
-  type StoredItem = Omit<ReceiptItem, 'unit_amount'> & { unit_amount: number }
-  const receipt = stored as Omit<Receipt, 'items'> & { items: StoredItem[] }
-  return {
-    ...receipt,
-    items: receipt.items.map((item) => ({ ...item, unit_amount: BigInt(item.unit_amount) })),
-  }
 }
