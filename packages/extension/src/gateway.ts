@@ -75,7 +75,7 @@ export interface Gateway<Config = unknown> {
   ): Promise<CreatedPayment>
   /** Asks the vendor to forget a saved method, where the vendor has such a call. */
   removeSavedMethod?(config: Config, method: { external_id: string }, context: GatewayContext): Promise<void>
-  /** What this vendor does with fiscal receipts; absent: nothing, and a person registers those of its sales. */
+  /** What this vendor does with fiscal receipts; absent: nothing, and a person makes those of its sales. */
   receipts?: ReceiptAbilities<Config>
   /**
    * Registers a receipt by a call of its own: the offset after a prepayment, or one that was not carried.

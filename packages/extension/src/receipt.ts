@@ -32,7 +32,7 @@ export function receiptTotal(receipt: Receipt): bigint | undefined {
   return total
 }
 
-/** What an e-mail address looks like to vendors: no blanks, one `@`, a dotted host, at most 254 characters. */
+/** What an e-mail address looks like to vendors: no blanks, one `@`, a host with dots, not too long. */
 const EMAIL = /^[^\s@]{1,64}@[^\s@.]{1,63}(?:\.[^\s@.]{1,63})+$/
 
 /**

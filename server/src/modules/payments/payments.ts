@@ -1,10 +1,10 @@
 import type { CreatedPayment, PaymentReference, VendorPayment } from '@kopilka/extension'
-import { GatewayUnavailable, receiptContact } from '@kopilka/extension'
+import { GatewayUnavailable } from '@kopilka/extension'
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
-import { PaymentRefused, ReceiptContactNeeded } from './errors.ts'
+import { PaymentRefused } from './errors.ts'
 import { paymentFailed } from './events.ts'
 import { asGatewayError, callGateway, type ReadyGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
@@ -12,7 +12,7 @@ import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { CANCELABLE, CAPTURABLE, isFinal } from './payment-status.ts'
 import { recordPaymentWords, toPayload } from './payment-words.ts'
-import { checkRates, isFiscal } from './receipt-abilities.ts'
+import { receiptUnderLaw } from './receipt-abilities.ts'
 import { carriedReceipt, plainReceipt, receiptShare, type FrozenReceipt } from './receipt-share.ts'
 import { getSavedMethod } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
@@ -40,7 +40,7 @@ export interface NewPayment {
 
 /**
  * Writes the intent of a payment; nothing is asked of the vendor yet. Part of the order's transaction.
- * Throws GatewayNotAvailable, {@link ReceiptContactNeeded}, and NotFound for a saved method that is not his.
+ * Throws GatewayNotAvailable, ReceiptContactNeeded, ReceiptNotPossible, and NotFound for a saved method that is not his.
  */
 export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment): Promise<string> {
   const ready = kit.gateways.get(input.gateway)
@@ -363,24 +363,6 @@ function checkAbilities({ gateway }: ReadyGateway, input: NewPayment): void {
       { pointer: '/customer_id', detail: `${gateway.id} needs a customer with a Telegram id` },
     ])
   }
-}
-
-/** The receipt the law wants of this payment, with a contact vendors take; undefined where it wants none. */
-function receiptUnderLaw(
-  kit: PaymentsKit,
-  ready: ReadyGateway,
-  input: NewPayment,
-): FrozenReceipt | undefined {
-  const contact = receiptContact(input.receipt?.contact)
-  const payment = { currency: input.currency, has_receipt: contact !== undefined }
-  if (!isFiscal(kit, ready, payment)) return undefined
-  if (input.receipt === undefined || contact === undefined) {
-    throw new ReceiptContactNeeded(
-      `Send receipt_contact with an e-mail or phone: sales through ${ready.gateway.id} need a fiscal receipt.`,
-    )
-  }
-  checkRates(ready, input.receipt)
-  return { ...input.receipt, contact }
 }
 
 function checkStatus(payment: PaymentRow, allowed: readonly string[], done: string): void {

@@ -1,8 +1,9 @@
-import type { Receipt, ReceiptPurpose } from '@kopilka/extension'
-import { ReceiptNotPossible } from './errors.ts'
+import { receiptContact, type Receipt, type ReceiptPurpose } from '@kopilka/extension'
+import { ReceiptContactNeeded, ReceiptNotPossible } from './errors.ts'
 import type { ReadyGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import type { ReceiptRow } from './receipt-queries.ts'
+import type { FrozenReceipt } from './receipt-share.ts'
 
 /**
  * Whether the law wants a receipt of a payment through this gateway. The owner may name the gateways; else it
@@ -22,8 +23,28 @@ export function isFiscal(
   return payment.has_receipt && receipts?.isOn(config) === true && receipts.carries.includes('payment')
 }
 
+/**
+ * The receipt the law wants of a payment to be, with a contact in the vendors' form; undefined where it wants
+ * none. Throws {@link ReceiptContactNeeded} and {@link ReceiptNotPossible}.
+ */
+export function receiptUnderLaw(
+  kit: Pick<PaymentsKit, 'fiscal_gateways'>,
+  ready: ReadyGateway,
+  { currency, receipt }: { currency: string; receipt?: FrozenReceipt },
+): FrozenReceipt | undefined {
+  const contact = receiptContact(receipt?.contact)
+  if (!isFiscal(kit, ready, { currency, has_receipt: contact !== undefined })) return undefined
+  if (receipt === undefined || contact === undefined) {
+    throw new ReceiptContactNeeded(
+      `Send receipt_contact with an e-mail or phone: ${ready.gateway.id} sales need a fiscal receipt.`,
+    )
+  }
+  checkRates(ready, receipt)
+  return { ...receipt, contact }
+}
+
 /** Throws {@link ReceiptNotPossible} for a rate of VAT the vendor has no word for. */
-export function checkRates({ gateway, config }: ReadyGateway, receipt: Pick<Receipt, 'items'>): void {
+function checkRates({ gateway, config }: ReadyGateway, receipt: Pick<Receipt, 'items'>): void {
   const { receipts } = gateway
   if (!receipts?.isOn(config)) return
   const missing = receipt.items.find(({ vat }) => !receipts.vats.includes(vat))

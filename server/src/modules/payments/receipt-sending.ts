@@ -62,7 +62,7 @@ async function attend(db: Db, kit: PaymentsKit, receipt: ReceiptRow): Promise<vo
   }
 }
 
-/** Asks for the receipt to be registered, unless the vendor is found to have it; answers the vendor's word. */
+/** Asks for the receipt to be registered, unless the vendor is found to have it; answers its word. */
 async function register(
   db: Db,
   kit: PaymentsKit,

@@ -62,7 +62,7 @@ export function plainReceipt(receipt: FrozenReceipt): Receipt {
   return { ...receipt, items: receipt.items.map(({ position: _, rendered: __, ...item }) => item) }
 }
 
-/** The stored receipt as a vendor's call carries it; undefined when there is none, or nobody to send it to. */
+/** The stored receipt as a vendor's call carries it; undefined when there is none, or nobody to get it. */
 export function carriedReceipt(stored: unknown): Receipt | undefined {
   if (stored === null) return undefined
   const receipt = reviveReceipt(stored)

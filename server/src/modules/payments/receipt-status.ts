@@ -1,8 +1,8 @@
 export const RECEIPT_STATUSES = ['pending', 'unknown', 'sent', 'registered', 'failed', 'manual'] as const
 
 /**
- * Where a receipt is. `sent`: a vendor has it and did not say yet that it is registered; where no vendor tells
- * that, it stays so. `unknown`: a vendor was asked and it is not known what came of it. `manual`: no vendor
+ * Where a receipt is. `sent`: a vendor has it and did not say yet that it is registered; where no vendor
+ * tells that, it stays so. `unknown`: a vendor was asked and it is not known what came of it. `manual`: no vendor
  * registers it, or none knows of it; a person has to.
  */
 export type ReceiptStatus = (typeof RECEIPT_STATUSES)[number]

@@ -47,8 +47,8 @@ export async function writePaymentReceipts(
 }
 
 /**
- * The receipt a refund of this amount carries to the vendor: the lines less what earlier refunds took of them,
- * as a prepayment given back, or as a service given back once its offset is written. Null: there is none to
+ * The receipt a refund of this amount carries to the vendor: the lines less what earlier refunds took of
+ * them, as a prepayment given back, or as a service given back once its offset is written. Null: there is none to
  * send. The caller holds the payment's row.
  */
 export async function refundReceipt(

@@ -103,7 +103,7 @@ export default defineGateway<SandboxConfig>({
     return { external_id, refund_id, amount, currency, status: 'succeeded', is_test: true }
   },
 
-  /** There is no tax office here: receipts are made when the owner names the sandbox among fiscal gateways. */
+  /** There is no tax office here: receipts are made when the owner names the sandbox a fiscal gateway. */
   receipts: {
     isOn: () => true,
     carries: [],

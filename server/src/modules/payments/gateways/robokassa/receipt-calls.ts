@@ -42,9 +42,9 @@ export async function attachReceipt(shop: Shop, input: CreateReceiptInput): Prom
 }
 
 /**
- * What became of a second receipt. "Error" is said of one that was refused and of one that never arrived: it is
- * believed only about a receipt the vendor had taken before, otherwise there is none. The same number again
- * makes no second receipt.
+ * What became of a second receipt. "Error" is said of one that was refused and of one that never arrived: it
+ * is believed only about a receipt the vendor had taken before, otherwise there is none. The same number
+ * again makes no second receipt.
  */
 export async function readSecondReceipt(
   shop: Shop,

@@ -28,7 +28,7 @@ const ReceiptObject = z.object({
 })
 type ReceiptObject = z.infer<typeof ReceiptObject>
 
-/** Registers a receipt by its own call. The receipt's currency is the rouble: fiscal receipts know no other. */
+/** Registers a receipt by its own call. Its currency is the rouble: fiscal receipts know no other. */
 export async function registerReceipt(shop: Shop, input: CreateReceiptInput): Promise<VendorReceipt> {
   const total = { amount: receiptTotal(input.receipt) ?? 0n, currency: 'RUB' }
   const form = receiptForm({ ...shop.config, receipts: true }, total, input.receipt)
@@ -57,8 +57,8 @@ export async function registerReceipt(shop: Shop, input: CreateReceiptInput): Pr
 }
 
 /**
- * By the vendor's id, else among the receipts of its payment or refund: there is one of each purpose. One that
- * was canceled is answered only when there is no other.
+ * By the vendor's id, else among the receipts of its payment or refund: there is one of each purpose. One
+ * that was canceled is answered only when there is no other.
  */
 export async function readReceipt(
   shop: Shop,
