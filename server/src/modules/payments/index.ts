@@ -19,7 +19,6 @@ export { refund as refundSchema, refundWire, payment as paymentSchema, paymentWi
 export { drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
 export type { StoreEvents } from './inbox.ts'
 export { claimPrepayments } from './receipt-queries.ts'
-export type { ReceiptRow } from './receipt-queries.ts'
 export { intendOffset } from './receipts.ts'
 export { sendReceipts } from './receipt-sending.ts'
 export { isFiscal, registrarOf } from './receipt-abilities.ts'

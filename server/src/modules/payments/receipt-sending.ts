@@ -118,7 +118,7 @@ async function look(
 }
 
 /** Records the vendor's word about a receipt. Forward only; a repeat changes nothing. */
-export async function settleReceipt(
+async function settleReceipt(
   tx: Tx,
   kit: PaymentsKit,
   receipt_id: string,

@@ -20,8 +20,3 @@ const MOVES: Readonly<Record<ReceiptStatus, readonly ReceiptStatus[]>> = {
 export function mayMoveReceipt(from: ReceiptStatus, to: ReceiptStatus): boolean {
   return MOVES[from].includes(to)
 }
-
-/** Statuses in which the next step is ours: to send, to ask, or to look again. */
-export const OPEN_RECEIPTS: readonly ReceiptStatus[] = ['pending', 'unknown', 'sent']
-/** Statuses in which a person has to act. */
-export const RECEIPTS_FOR_PEOPLE: readonly ReceiptStatus[] = ['failed', 'manual']

@@ -1,7 +1,7 @@
 import type { ReceiptItem } from '@kopilka/extension'
 import { shareRoundedHalfUp } from '#kernel/money'
 
-export type Vat = ReceiptItem['vat']
+type Vat = ReceiptItem['vat']
 
 /**
  * The rate on money taken before anything was given: what is owed then is a part of the whole price, written
