@@ -5,7 +5,7 @@ import { settlePrepayments } from '../src/modules/orders/index.ts'
 import { sendReceipts, type PaymentsKit } from '../src/modules/payments/index.ts'
 import { startWorld, type PlacedOrder, type World } from './world.ts'
 
-export interface ShownReceipt {
+interface ShownReceipt {
   id: string
   kind: string
   purpose: string

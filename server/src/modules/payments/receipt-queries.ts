@@ -167,7 +167,7 @@ export async function isMoneyMoving(sql: Sql, payment_id: string): Promise<boole
   return rows[0]?.is_moving ?? false
 }
 
-export interface ReceiptFilter {
+interface ReceiptFilter {
   payment_id?: string | undefined
   order_id?: string | undefined
   customer_id?: string | undefined
