@@ -21,7 +21,7 @@ import { nextReceiptAttempt, RECEIPT_MAX_MS } from './schedule.ts'
 
 /** Longer than two of the slowest vendor calls (35 s each): a look and a request. */
 const CLAIM_MS = 90_000
-const AT_ONCE = 4
+const AT_ONCE = 8
 /** How long an offset waits for the receipt it offsets. */
 const PREPAYMENT_MS = 30_000
 
@@ -30,15 +30,19 @@ const PREPAYMENT_MS = 30_000
  * Answers how many it looked at. Run again after a crash, or by two processes, it makes no second receipt: an
  * unknown one is looked for first, and asked for again under the same id.
  */
-export async function sendReceipts(db: Db, kit: PaymentsKit, limit = 40): Promise<number> {
-  const now = kit.clock.now()
-  const due = await db.transact((tx) =>
-    queries.claimDueReceipts(tx, now, new Date(now.getTime() + CLAIM_MS), limit),
-  )
-  for (let at = 0; at < due.length; at += AT_ONCE) {
-    await Promise.all(due.slice(at, at + AT_ONCE).map((receipt) => attend(db, kit, receipt)))
+export async function sendReceipts(db: Db, kit: PaymentsKit, limit = 400): Promise<number> {
+  let looked_at = 0
+  while (looked_at < limit) {
+    const now = kit.clock.now()
+    // Few at a time: none waits for its turn longer than its claim lasts.
+    const due = await db.transact((tx) =>
+      queries.claimDueReceipts(tx, now, new Date(now.getTime() + CLAIM_MS), AT_ONCE),
+    )
+    await Promise.all(due.map((receipt) => attend(db, kit, receipt)))
+    looked_at += due.length
+    if (due.length < AT_ONCE) break
   }
-  return due.length
+  return looked_at
 }
 
 async function attend(db: Db, kit: PaymentsKit, receipt: ReceiptRow): Promise<void> {
