@@ -1734,6 +1734,7 @@ create table payments.payments (
   succeeded_at timestamp with time zone,
   finished_at timestamp with time zone,
   updated_at timestamp with time zone not null,
+  is_fiscal boolean not null default false,
   constraint payments_pkey PRIMARY KEY (id),
   constraint payments_number_key UNIQUE (number),
   constraint payments_amount_check CHECK ((amount > 0)),
@@ -1749,6 +1750,61 @@ CREATE INDEX payments_due ON payments.payments USING btree (next_check_at) WHERE
 CREATE UNIQUE INDEX payments_external ON payments.payments USING btree (gateway, external_id) WHERE (external_id IS NOT NULL);
 CREATE INDEX payments_order ON payments.payments USING btree (order_id);
 CREATE INDEX payments_review ON payments.payments USING btree (updated_at) WHERE (status = 'mismatch'::text);
+
+create table payments.receipts (
+  id text not null,
+  kind text not null,
+  purpose text not null,
+  payment_id text not null,
+  refund_id text,
+  order_id text not null,
+  customer_id text not null,
+  gateway text not null,
+  is_test boolean not null,
+  status text not null,
+  registrar text not null,
+  amount bigint not null,
+  currency text not null,
+  contact jsonb,
+  items jsonb not null,
+  tax_system smallint,
+  external_id text,
+  fiscal_document text,
+  fiscal_storage text,
+  fiscal_attribute text,
+  registered_at timestamp with time zone,
+  failure_reason text,
+  round integer not null default 1,
+  attempts integer not null default 0,
+  retried_at timestamp with time zone,
+  next_attempt_at timestamp with time zone,
+  offset_check_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint receipts_pkey PRIMARY KEY (id),
+  constraint receipts_amount_check CHECK ((amount > 0)),
+  constraint receipts_check CHECK (((kind = 'refund'::text) = (purpose = 'refund'::text))),
+  constraint receipts_check1 CHECK (((kind = 'refund'::text) = (refund_id IS NOT NULL))),
+  constraint receipts_check2 CHECK (((offset_check_at IS NULL) OR (purpose = 'prepayment'::text))),
+  constraint receipts_check3 CHECK (((status = ANY (ARRAY['pending'::text, 'unknown'::text, 'sent'::text])) OR (next_attempt_at IS NULL))),
+  constraint receipts_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'refund'::text]))),
+  constraint receipts_purpose_check CHECK ((purpose = ANY (ARRAY['full'::text, 'prepayment'::text, 'offset'::text, 'refund'::text]))),
+  constraint receipts_registrar_check CHECK ((registrar = ANY (ARRAY['operation'::text, 'apart'::text, 'person'::text]))),
+  constraint receipts_round_check CHECK ((round >= 1)),
+  constraint receipts_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'unknown'::text, 'sent'::text, 'registered'::text, 'failed'::text, 'manual'::text]))),
+  constraint receipts_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments.payments(id),
+  constraint receipts_refund_id_fkey FOREIGN KEY (refund_id) REFERENCES payments.refunds(id)
+);
+CREATE INDEX receipts_created ON payments.receipts USING btree (created_at DESC, id DESC);
+CREATE INDEX receipts_customer ON payments.receipts USING btree (customer_id);
+CREATE INDEX receipts_due ON payments.receipts USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+CREATE UNIQUE INDEX receipts_first ON payments.receipts USING btree (payment_id) WHERE (purpose = ANY (ARRAY['full'::text, 'prepayment'::text]));
+CREATE UNIQUE INDEX receipts_offset ON payments.receipts USING btree (payment_id) WHERE (purpose = 'offset'::text);
+CREATE INDEX receipts_offset_due ON payments.receipts USING btree (offset_check_at) WHERE (offset_check_at IS NOT NULL);
+CREATE INDEX receipts_order ON payments.receipts USING btree (order_id);
+CREATE INDEX receipts_payment ON payments.receipts USING btree (payment_id, created_at);
+CREATE UNIQUE INDEX receipts_refund ON payments.receipts USING btree (refund_id) WHERE (purpose = 'refund'::text);
+CREATE INDEX receipts_review ON payments.receipts USING btree (updated_at) WHERE (status = ANY (ARRAY['failed'::text, 'manual'::text]));
 
 create table payments.refunds (
   id text not null,
