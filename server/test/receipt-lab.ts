@@ -2,7 +2,7 @@ import type { Emulator } from '@kopilka/emulators/emulator'
 import { startRobokassaEmulator } from '@kopilka/emulators/robokassa'
 import type { AppSettings } from '../src/app.ts'
 import { settlePrepayments } from '../src/modules/orders/index.ts'
-import { sendReceipts, type PaymentsKit } from '../src/modules/payments/index.ts'
+import { paymentEvents, sendReceipts, type PaymentsKit } from '../src/modules/payments/index.ts'
 import { startWorld, type PlacedOrder, type World } from './world.ts'
 
 interface ShownReceipt {
@@ -45,6 +45,10 @@ export interface ReceiptLab {
   settle(): Promise<void>
   /** Looks at every prepayment once, and once at every receipt that waits. */
   round(): Promise<void>
+  /** As {@link round}, by so many processes at the same moment. */
+  roundAtOnce(processes: number): Promise<void>
+  /** `receipt.registered rcpt_…` and the like, in the order they were told to the owner's app. */
+  told: string[]
   /** Makes everything due that waits for its time. */
   hasten(): Promise<void>
   receipts(order: PlacedOrder): Promise<ShownReceipt[]>
@@ -91,12 +95,11 @@ export async function openReceiptLab(fiscal: Partial<AppSettings['fiscal']> = {}
   const context: typeof gateways.context = (id) => ({ ...gateways.context(id), timeout_ms: 400 })
   const kit: PaymentsKit = { ...app.payments, gateways: { ...gateways, context } }
   const hasten = async () => {
-    await app.db.pool.query(
-      `update payments.receipts set next_attempt_at = now() - interval '1 s' where next_attempt_at is not null`,
-    )
-    await app.db.pool.query(
-      `update payments.receipts set offset_check_at = now() - interval '1 s' where offset_check_at is not null`,
-    )
+    for (const moment of ['next_attempt_at', 'offset_check_at']) {
+      await app.db.pool.query(
+        `update payments.receipts set ${moment} = now() - interval '1 s' where ${moment} is not null`,
+      )
+    }
   }
   const round = async () => {
     await hasten()
@@ -107,9 +110,22 @@ export async function openReceiptLab(fiscal: Partial<AppSettings['fiscal']> = {}
     const { body } = await world.call<{ items: ShownReceipt[] }>('GET', `/v1/receipts?order_id=${order.id}`)
     return body.items.toReversed()
   }
+  const told: string[] = []
+  for (const type of [paymentEvents.receiptRegistered, paymentEvents.receiptFailed]) {
+    kit.events.within(type, async (_tx, payloads) => {
+      told.push(...payloads.map(({ receipt_id }) => `${type.name} ${receipt_id}`))
+    })
+  }
   return {
     world,
     robokassa,
+    told,
+    async roundAtOnce(processes) {
+      await hasten()
+      const each = Array.from({ length: processes })
+      await Promise.all(each.map(() => settlePrepayments(app.db, app.orders)))
+      await Promise.all(each.map(() => sendReceipts(app.db, kit)))
+    },
     kit,
     hasten,
     receipts,

@@ -62,7 +62,7 @@ describe('how the owner has receipts written', () => {
     expect(await lab.findings()).toEqual([])
   })
 
-  it('a refund made in the vendor’s cabinet is looked for there, and is a person’s when there is none', async () => {
+  it('a refund made in the vendor’s cabinet is looked for there, else it is a person’s', async () => {
     lab = await openReceiptLab({ payment_mode: 'full_payment' })
     const order = await lab.buy()
     const { yookassa } = lab.world

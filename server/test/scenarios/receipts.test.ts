@@ -1,19 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { settlePrepayments } from '../../src/modules/orders/index.ts'
-import { paymentEvents, sendReceipts } from '../../src/modules/payments/index.ts'
 import { openReceiptLab, type ReceiptLab } from '../receipt-lab.ts'
 import { SHOP } from '../world-settings.ts'
 import type { PlacedOrder } from '../world.ts'
 
 let lab: ReceiptLab
-const told: string[] = []
 beforeAll(async () => {
   lab = await openReceiptLab()
-  for (const type of [paymentEvents.receiptRegistered, paymentEvents.receiptFailed]) {
-    lab.kit.events.within(type, async (_tx, payloads) => {
-      told.push(...payloads.map(({ receipt_id }) => `${type.name} ${receipt_id}`))
-    })
-  }
 })
 afterAll(() => lab?.close())
 
@@ -198,10 +190,7 @@ describe('a receipt whose outcome is unknown', () => {
     const order = await lab.buy()
     await lab.settle()
     await lab.spend(order, 1800)
-    await lab.hasten()
-    const { app } = lab.world
-    await Promise.all(Array.from({ length: 50 }, () => settlePrepayments(app.db, app.orders)))
-    await Promise.all(Array.from({ length: 50 }, () => sendReceipts(app.db, lab.kit)))
+    await lab.roundAtOnce(50)
     await lab.settle()
     expect(await lab.receipt(order, 'offset')).toMatchObject({ status: 'registered' })
     expect(atYookassa(order)).toHaveLength(2)
@@ -337,7 +326,7 @@ describe('the routes of receipts', () => {
       expect(body.items.length).toBeGreaterThan(0)
       for (const { id } of body.items) {
         const type = status === 'registered' ? 'receipt.registered' : 'receipt.failed'
-        expect(told.filter((one) => one === `${type} ${id}`)).toHaveLength(1)
+        expect(lab.told.filter((one) => one === `${type} ${id}`)).toHaveLength(1)
       }
     }
   })

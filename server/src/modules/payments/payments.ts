@@ -40,7 +40,8 @@ export interface NewPayment {
 
 /**
  * Writes the intent of a payment; nothing is asked of the vendor yet. Part of the order's transaction.
- * Throws GatewayNotAvailable, ReceiptContactNeeded, ReceiptNotPossible, and NotFound for a saved method that is not his.
+ * Throws GatewayNotAvailable, ReceiptContactNeeded, ReceiptNotPossible, and NotFound for a saved method that
+ * is not his.
  */
 export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment): Promise<string> {
   const ready = kit.gateways.get(input.gateway)

@@ -51,12 +51,12 @@ export async function insertReceipts(tx: Tx, rows: readonly NewRow[]): Promise<R
     .onConflict((conflict) => conflict.doNothing())
     .returningAll()
     .execute()
-  return inserted as ReceiptRow[]
+  return inserted
 }
 
 export async function findReceipt(sql: Sql, id: string): Promise<ReceiptRow | undefined> {
   const row = await sql.selectFrom('payments.receipts').selectAll().where('id', '=', id).executeTakeFirst()
-  return row as ReceiptRow | undefined
+  return row
 }
 
 export async function lockReceipt(tx: Tx, id: string): Promise<ReceiptRow | undefined> {
@@ -66,7 +66,7 @@ export async function lockReceipt(tx: Tx, id: string): Promise<ReceiptRow | unde
     .where('id', '=', id)
     .forNoKeyUpdate()
     .executeTakeFirst()
-  return row as ReceiptRow | undefined
+  return row
 }
 
 /** Every receipt about one payment: the first, the offset, those of its refunds. */
@@ -79,7 +79,7 @@ export async function receiptsOfPayment(sql: Sql, payment_id: string): Promise<R
     .orderBy('id')
     .limit(1000)
     .execute()
-  return rows as ReceiptRow[]
+  return rows
 }
 
 export async function updateReceipt(
@@ -129,7 +129,7 @@ export async function claimDueReceipts(
     )
     .returningAll()
     .execute()
-  return rows as ReceiptRow[]
+  return rows
 }
 
 /** Takes prepayments whose offset is to be looked at, and puts the next look later. */
@@ -154,7 +154,7 @@ export async function claimPrepayments(
     )
     .returningAll()
     .execute()
-  return rows as ReceiptRow[]
+  return rows
 }
 
 /** Whether money of the payment is on its way back, or contested: nothing is offset meanwhile. */
@@ -193,5 +193,5 @@ export async function listReceipts(
     .orderBy('id', 'desc')
     .limit(page.limit + 1)
     .execute()
-  return rows as ReceiptRow[]
+  return rows
 }

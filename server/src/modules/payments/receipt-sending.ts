@@ -99,7 +99,7 @@ async function register(
       payment_external_id,
       ...(refund_external_id === undefined ? {} : { refund_external_id }),
       receipt: plainReceipt({
-        contact: (receipt.contact ?? {}) as { email?: string; phone?: string },
+        contact: receipt.contact ?? {},
         items: reviveItems(receipt.items),
         ...(receipt.tax_system === null ? {} : { tax_system: receipt.tax_system }),
       }),

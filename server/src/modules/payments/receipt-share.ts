@@ -59,7 +59,10 @@ export function renderedItems(items: readonly FrozenItem[]): FrozenItem[] {
 
 /** A receipt in the words of the contract: without what only we keep. Pure. */
 export function plainReceipt(receipt: FrozenReceipt): Receipt {
-  return { ...receipt, items: receipt.items.map(({ position: _, rendered: __, ...item }) => item) }
+  return {
+    ...receipt,
+    items: receipt.items.map(({ position: _position, rendered: _rendered, ...item }) => item),
+  }
 }
 
 /** The stored receipt as a vendor's call carries it; undefined when there is none, or nobody to get it. */

@@ -2,8 +2,8 @@ export const RECEIPT_STATUSES = ['pending', 'unknown', 'sent', 'registered', 'fa
 
 /**
  * Where a receipt is. `sent`: a vendor has it and did not say yet that it is registered; where no vendor
- * tells that, it stays so. `unknown`: a vendor was asked and it is not known what came of it. `manual`: no vendor
- * registers it, or none knows of it; a person has to.
+ * tells that, it stays so. `unknown`: a vendor was asked and it is not known what came of it. `manual`: no
+ * vendor registers it, or none knows of it; a person has to.
  */
 export type ReceiptStatus = (typeof RECEIPT_STATUSES)[number]
 

@@ -48,8 +48,8 @@ export async function writePaymentReceipts(
 
 /**
  * The receipt a refund of this amount carries to the vendor: the lines less what earlier refunds took of
- * them, as a prepayment given back, or as a service given back once its offset is written. Null: there is none to
- * send. The caller holds the payment's row.
+ * them, as a prepayment given back, or as a service given back once its offset is written. Null: there is
+ * none to send. The caller holds the payment's row.
  */
 export async function refundReceipt(
   sql: Sql,
@@ -226,7 +226,7 @@ async function itemsTaken(
 
 function frozenOf(receipt: ReceiptRow): FrozenReceipt {
   return {
-    contact: (receipt.contact ?? {}) as FrozenReceipt['contact'],
+    contact: receipt.contact ?? {},
     items: reviveItems(receipt.items),
     ...(receipt.tax_system === null ? {} : { tax_system: receipt.tax_system }),
   }
