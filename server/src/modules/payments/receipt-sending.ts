@@ -242,10 +242,11 @@ async function wait(tx: Tx, kit: PaymentsKit, receipt_id: string, wait_ms: numbe
   await queries.updateReceipt(tx, receipt_id, { next_attempt_at, attempts: 0, updated_at: now })
 }
 
+/** Registered; or with a vendor of whom nothing more is to be learnt. */
 async function isPrepaymentTold(db: Db, offset: ReceiptRow): Promise<boolean> {
   const rows = await queries.receiptsOfPayment(db, offset.payment_id)
   const first = rows.find(({ purpose }) => purpose === 'prepayment')
-  return first?.status === 'sent' || first?.status === 'registered'
+  return first?.status === 'registered' || (first?.status === 'sent' && first.next_attempt_at === null)
 }
 
 async function referenceOf(db: Db, receipt: ReceiptRow): Promise<ReceiptReference> {
