@@ -51,6 +51,11 @@ export const emulator = defineEmulator<RobokassaSettings>({
       default: 'finished',
       description: 'What becomes of refunds.',
     },
+    receipt_code: {
+      schema: { enum: [0, 1, 2, 3, 1000] },
+      default: 2,
+      description: 'What the status of second receipts says: 0 and 1 wait, 2 registered, 3 error.',
+    },
     is_refund_api_enabled: flag('Off: refunds are answered with 401.'),
     is_recurring_enabled: flag('Off: recurring payments are refused with error 34.'),
   },

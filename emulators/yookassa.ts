@@ -66,6 +66,11 @@ export const emulator = defineEmulator<YookassaSettings>({
       default: 'off',
       description: 'Whether receipts are required, and by whose rules.',
     },
+    receipt_outcome: {
+      schema: { enum: ['succeeded', 'pending', 'canceled'] },
+      default: 'succeeded',
+      description: 'What becomes of receipts.',
+    },
     payment_methods: {
       schema: {
         type: 'array',

@@ -11,6 +11,7 @@ export interface RobokassaSettings extends BaseSettings {
   hash: 'md5' | 'sha256' | 'sha384' | 'sha512'
   fee_permille: number
   refund_outcome: 'finished' | 'processing' | 'canceled'
+  receipt_code: 0 | 1 | 2 | 3 | 1000
   is_refund_api_enabled: boolean
   is_recurring_enabled: boolean
 }

@@ -189,11 +189,20 @@ function registerReceipts(app: FastifyInstance, world: World): void {
     world.receipts.add(id, { id, origin_id, payload })
     return { ResultCode: 0 }
   })
-  app.post('/RoboFiscal/Receipt/Status', async (request) => {
+  app.post('/RoboFiscal/Receipt/Status', { config: { is_operation: false } }, async (request) => {
     const receipt = world.receipts.get(String(read(request.body)?.['id']))
-    return receipt
-      ? { Code: 2, Description: 'registered', FiscalType: 'sell' }
-      : { Code: 3, Description: 'none' }
+    if (!receipt) return { Code: 3, Description: 'none' }
+    const code = world.kit.settings().receipt_code
+    if (code !== 2) return { Code: code, Description: code < 2 ? 'waiting' : 'error' }
+    return {
+      Code: 2,
+      Description: 'registered',
+      FnNumber: '9287440300090728',
+      FiscalDocumentNumber: receipt.id.slice(0, 9),
+      FiscalDocumentAttribute: '3133458701',
+      FiscalDate: world.kit.now().toISOString(),
+      FiscalType: 'sell',
+    }
   })
 }
 

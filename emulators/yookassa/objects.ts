@@ -183,6 +183,7 @@ export interface YookassaSettings extends BaseSettings {
   gateway_id: string
   currency: string
   fiscalization: 'off' | 'third_party' | 'yookassa'
+  receipt_outcome: 'succeeded' | 'pending' | 'canceled'
   payment_methods: string[]
   is_autopayment_enabled: boolean
   autopayment_outcome: string

@@ -120,15 +120,19 @@ export function registerReceipt(
 ): ReceiptObject {
   const { kit } = world
   const { receipt, ...rest } = input
-  const object: ReceiptObject = {
-    id: `rt-${kit.random.uuid()}`,
-    ...rest,
-    status: 'succeeded',
+  const status = kit.settings().receipt_outcome
+  const fiscal = {
     fiscal_document_number: String(1000 + kit.random.integer(900_000)),
     fiscal_storage_number: `9288${kit.random.string(12, '0123456789')}`,
     fiscal_attribute: kit.random.string(10, '123456789'),
     fiscal_provider_id: `fd${kit.random.hex(32)}`,
     registered_at: kit.now().toISOString(),
+  }
+  const object: ReceiptObject = {
+    id: `rt-${kit.random.uuid()}`,
+    ...rest,
+    status,
+    ...(status === 'succeeded' ? fiscal : {}),
     items: receipt.items,
     ...(receipt.tax_system_code === undefined ? {} : { tax_system_code: receipt.tax_system_code }),
   }

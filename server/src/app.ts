@@ -36,7 +36,13 @@ import {
   type LedgerKit,
 } from '#modules/ledger'
 import { forgetOldEvents, notificationRoutes, type NotificationsKit } from '#modules/notifications'
-import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
+import {
+  expireOrders,
+  orderRoutes,
+  settlePrepayments,
+  type FiscalSettings,
+  type OrdersKit,
+} from '#modules/orders'
 import {
   addGatewayMetrics,
   checkPayments,
@@ -49,6 +55,7 @@ import {
   paymentRoutes,
   reconcileDay,
   sandboxRoutes,
+  sendReceipts,
   storeEvents,
   type OrderRule,
   type PaymentsKit,
@@ -144,7 +151,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
   await people.wireJobs()
-  await wireJobs(jobs, { db, clock, ledger, payments, notifications, kit })
+  await wireJobs(jobs, { db, clock, ledger, payments, orders, notifications, kit })
   await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
   if (settings.roles.includes('worker')) {
     await events.startWorkers(jobs)
@@ -241,7 +248,14 @@ async function paymentsKit(
     },
   })
   for (const [id, values] of Object.entries(settings.gateways)) gateways.configure(id, values)
-  return { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
+  const fiscal_gateways = settings.fiscal.gateways
+  return {
+    clock,
+    events,
+    gateways,
+    fiscal_gateways,
+    notice: (message, facts) => log.warn(facts, message),
+  }
 }
 
 function ordersKit(settings: AppSettings, payments: PaymentsKit): OrdersKit {
@@ -346,6 +360,7 @@ async function wireJobs(
     clock,
     ledger,
     payments,
+    orders,
     notifications,
     kit,
   }: {
@@ -353,6 +368,7 @@ async function wireJobs(
     clock: Clock
     ledger: LedgerKit
     payments: PaymentsKit
+    orders: OrdersKit
     notifications: NotificationsKit
     kit: RouteKit
   },
@@ -369,6 +385,12 @@ async function wireJobs(
   // Hourly in the morning: a gateway that could not be asked is asked again, what was compared is not.
   await jobs.schedule('payments.reconcile', '23 4-9 * * *', async () => {
     await reconcileDay(db, payments)
+  })
+  await jobs.every('receipts.send', 2, async () => {
+    await sendReceipts(db, payments)
+  })
+  await jobs.every('receipts.offset', 15, async () => {
+    await settlePrepayments(db, orders)
   })
   await jobs.every('holds.expire', 2, async () => {
     await sweepHolds(ledger)

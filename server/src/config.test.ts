@@ -226,3 +226,40 @@ test('a misspelt setting is noticed, what a cluster adds is not ours', () => {
   ).toEqual(['KOPILKA_PORT', 'KOPILKA_PROT'])
   expect(unknownSettings({ KOPILKA_PORT: 'tcp://10.0.0.1:8080' })).toEqual([])
 })
+
+describe('the settings about fiscal receipts', () => {
+  test('are the law’s words, and by default nothing is paid ahead', () => {
+    expect(loadConfig({}).fiscal).toEqual({
+      gateways: 'auto',
+      vat: 'none',
+      payment_subject: 'service',
+      payment_mode: 'full_payment',
+      prepayment_subject: 'payment',
+      offset: 'end',
+      offset_days: 365,
+    })
+    const { fiscal } = loadConfig({
+      KOPILKA_FISCAL_GATEWAYS: 'yookassa, crypto-pay',
+      KOPILKA_FISCAL_VAT: '22',
+      KOPILKA_FISCAL_MODE: 'full_prepayment',
+      KOPILKA_FISCAL_OFFSET: 'grant',
+      KOPILKA_FISCAL_OFFSET_DAYS: '30',
+      KOPILKA_FISCAL_TAX_SYSTEM: '2',
+    })
+    expect(fiscal).toMatchObject({ gateways: ['yookassa', 'crypto-pay'], vat: '22', tax_system: 2 })
+    expect(fiscal).toMatchObject({ payment_mode: 'full_prepayment', offset: 'grant', offset_days: 30 })
+    expect(loadConfig({ KOPILKA_FISCAL_GATEWAYS: 'none' }).fiscal.gateways).toEqual([])
+  })
+
+  test.each([
+    ['KOPILKA_FISCAL_GATEWAYS', 'yookassa;robokassa'],
+    ['KOPILKA_FISCAL_VAT', '19'],
+    ['KOPILKA_FISCAL_MODE', 'advance'],
+    ['KOPILKA_FISCAL_SUBJECT', 'A service'],
+    ['KOPILKA_FISCAL_OFFSET', 'never'],
+    ['KOPILKA_FISCAL_OFFSET_DAYS', '0'],
+    ['KOPILKA_FISCAL_TAX_SYSTEM', '7'],
+  ])('refuse %s=%s', (variable, value) => {
+    expect(() => loadConfig({ [variable]: value })).toThrow(variable)
+  })
+})

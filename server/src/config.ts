@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { addressCheck, isAddressEntry } from '@kopilka/extension'
 import { z } from 'zod'
 import { PAYMENT_SETTINGS, sayRules } from './config-payments.ts'
+import type { FiscalSettings } from '#modules/orders'
+import { FISCAL_SETTINGS, takeFiscal } from './config-fiscal.ts'
 import { PEOPLE_SETTINGS, peopleContradictions, peopleSecrets } from './config-people.ts'
 
 /** One setting: where it comes from, what it may be, what it is for. */
@@ -138,45 +140,16 @@ const SETTINGS = {
     list.default(none),
     'Folders with gateway files of your own, by commas, beside extensions/gateways.',
   ),
-  fiscal_vat: setting(
-    'KOPILKA_FISCAL_VAT',
-    z
-      .enum(['none', '0', '5', '7', '10', '20', '22', '5/105', '7/107', '10/110', '20/120', '22/122'])
-      .default('none'),
-    'VAT on fiscal receipts.',
-  ),
-  fiscal_subject: setting(
-    'KOPILKA_FISCAL_SUBJECT',
-    z.string().min(1).max(40).default('service'),
-    'Payment subject on fiscal receipts.',
-  ),
-  fiscal_mode: setting(
-    'KOPILKA_FISCAL_MODE',
-    z.string().min(1).max(40).default('full_payment'),
-    'Payment mode on fiscal receipts.',
-  ),
-  fiscal_tax_system: setting(
-    'KOPILKA_FISCAL_TAX_SYSTEM',
-    whole(1, 6).optional(),
-    'Tax system on fiscal receipts, 1 to 6.',
-  ),
   ...PAYMENT_SETTINGS,
+  ...FISCAL_SETTINGS,
   ...PEOPLE_SETTINGS,
 } as const
 
 type Values = { [Name in keyof typeof SETTINGS]: z.output<(typeof SETTINGS)[Name]['schema']> }
 
 /** What a process runs with. */
-export interface Config extends Omit<
-  Values,
-  'fiscal_vat' | 'fiscal_subject' | 'fiscal_mode' | 'fiscal_tax_system'
-> {
-  fiscal: {
-    vat: Values['fiscal_vat']
-    payment_subject: string
-    payment_mode: string
-    tax_system?: number
-  }
+export interface Config extends Omit<Values, keyof typeof FISCAL_SETTINGS> {
+  fiscal: FiscalSettings
   /** Settings of gateways by gateway and field: KOPILKA_GATEWAY_YOOKASSA_SHOP_ID is yookassa, shop_id. */
   gateways: Record<string, Record<string, unknown>>
 }
@@ -219,17 +192,8 @@ export function loadConfig(env: Environment = process.env): Config {
   const gateways = gatewaySettings(env, problems)
   if (problems.length === 0) problems.push(...contradictions(values as Values))
   if (problems.length > 0) throw new ConfigRefused(problems)
-  const { fiscal_vat, fiscal_subject, fiscal_mode, fiscal_tax_system, ...rest } = values as Values
-  return {
-    ...rest,
-    fiscal: {
-      vat: fiscal_vat,
-      payment_subject: fiscal_subject,
-      payment_mode: fiscal_mode,
-      ...(fiscal_tax_system === undefined ? {} : { tax_system: fiscal_tax_system }),
-    },
-    gateways,
-  }
+  const { rest, fiscal } = takeFiscal(values as Values)
+  return { ...rest, fiscal, gateways }
 }
 
 /** Every setting with its present value, secrets masked; for `doctor` and the documentation. */

@@ -1,4 +1,11 @@
 import type { z } from 'zod'
+import type {
+  CreateReceiptInput,
+  Receipt,
+  ReceiptAbilities,
+  ReceiptReference,
+  VendorReceipt,
+} from './receipt-contract.ts'
 
 /**
  * The contract of a payment gateway: one file, stateless, configuration and input in, a value out.
@@ -71,18 +78,20 @@ export interface Gateway<Config = unknown> {
   ): Promise<CreatedPayment>
   /** Asks the vendor to forget a saved method, where the vendor has such a call. */
   removeSavedMethod?(config: Config, method: { external_id: string }, context: GatewayContext): Promise<void>
-  /** Registers a receipt apart from the payment: the offset after a prepayment. */
-  createReceipt?(
+  /** What this vendor does with fiscal receipts; absent: nothing, and a person makes those of its sales. */
+  receipts?: ReceiptAbilities<Config>
+  /**
+   * Registers a receipt by a call of its own: the offset after a prepayment, or one that was not carried.
+   * The same `receipt_id` twice is one receipt. A refusal is a value. Throws GatewayUnavailable when the
+   * outcome is unknown.
+   */
+  createReceipt?(config: Config, input: CreateReceiptInput, context: GatewayContext): Promise<VendorReceipt>
+  /** The vendor's word on one receipt; `undefined` when it knows none. Throws GatewayUnavailable. */
+  getReceipt?(
     config: Config,
-    input: {
-      receipt_id: string
-      kind: 'payment' | 'refund'
-      payment_external_id: string
-      refund_external_id?: string
-      receipt: Receipt
-    },
+    reference: ReceiptReference,
     context: GatewayContext,
-  ): Promise<{ external_id: string; status: 'pending' | 'succeeded' | 'failed' }>
+  ): Promise<VendorReceipt | undefined>
   /** Every payment created at the vendor in `[from, to)`, for reconciliation. */
   listPayments?(
     config: Config,
@@ -308,25 +317,6 @@ export interface VendorSubscription {
   payment_id?: string
   order_id?: string
   is_test?: boolean
-}
-
-/** A receipt in the words of 54-FZ; a gateway turns it into its vendor's form. */
-export interface Receipt {
-  contact: { email?: string; phone?: string }
-  items: readonly ReceiptItem[]
-  /** Taxation system 1–6, where the vendor wants it. */
-  tax_system?: number
-}
-
-export interface ReceiptItem {
-  /** 1–128 characters. */
-  description: string
-  quantity: number
-  /** Price of one, minor units; the sum of quantity × unit_amount equals the payment exactly. */
-  unit_amount: bigint
-  vat: 'none' | '0' | '5' | '7' | '10' | '20' | '22' | '5/105' | '7/107' | '10/110' | '20/120' | '22/122'
-  payment_subject: string
-  payment_mode: string
 }
 
 /** A notification as it arrived. `raw_body` is untouched: signatures are checked on these bytes. */

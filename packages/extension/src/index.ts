@@ -11,8 +11,6 @@ export type {
   ListPage,
   PaymentEvent,
   PaymentReference,
-  Receipt,
-  ReceiptItem,
   RefundEvent,
   RefundInput,
   RefundReference,
@@ -27,6 +25,15 @@ export type {
   WebhookRequest,
   WebhookResult,
 } from './gateway.ts'
+export type {
+  CreateReceiptInput,
+  Receipt,
+  ReceiptAbilities,
+  ReceiptItem,
+  ReceiptPurpose,
+  ReceiptReference,
+  VendorReceipt,
+} from './receipt-contract.ts'
 export { formatDecimal, parseDecimal } from './decimal.ts'
 export { sameBytes } from './compare.ts'
 export { addressCheck, isAddressEntry } from './addresses.ts'
@@ -36,6 +43,6 @@ export { findInPages, readAnswer, readMoment } from './answers.ts'
 export { idTime, vendorKey } from './our-ids.ts'
 export { present } from './present.ts'
 export { savedCard } from './saved-card.ts'
-export { phoneDigits, receiptTotal } from './receipt.ts'
+export { VAT_RATES, receiptContact, phoneDigits, receiptTotal } from './receipt.ts'
 export { clipText, hideSecrets } from './text.ts'
 export { readJsonBody, singleHeader } from './webhook.ts'

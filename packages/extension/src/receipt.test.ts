@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Receipt, ReceiptItem } from './gateway.ts'
-import { phoneDigits, receiptTotal } from './receipt.ts'
+import type { Receipt, ReceiptItem } from './receipt-contract.ts'
+import { phoneDigits, receiptContact, receiptTotal } from './receipt.ts'
 
 describe('receipts', () => {
   const line = (quantity: number, unit_amount: bigint): ReceiptItem => ({
@@ -36,5 +36,28 @@ describe('receipts', () => {
     expect(phoneDigits('375291234567')).toBe('375291234567')
     expect(phoneDigits('12')).toBeUndefined()
     expect(phoneDigits('no phone')).toBeUndefined()
+  })
+})
+
+describe('the contact of a receipt', () => {
+  it.each([
+    [{ email: ' buyer@example.com ' }, { email: 'buyer@example.com' }],
+    [{ phone: '+7 (900) 123-45-67' }, { phone: '79001234567' }],
+    [{ phone: '89001234567' }, { phone: '79001234567' }],
+    [{ email: 'no address', phone: '79001234567' }, { phone: '79001234567' }],
+    [
+      { email: 'a@b.ru', phone: '+998 90 123 45 67' },
+      { email: 'a@b.ru', phone: '998901234567' },
+    ],
+    [{ email: 'a@b' }, undefined],
+    [{ email: 'a@b..ru' }, undefined],
+    [{ email: 'a b@example.com' }, undefined],
+    [{ email: `${'a'.repeat(250)}@example.com` }, undefined],
+    [{ phone: '12345' }, undefined],
+    [{ phone: '1234567890123456' }, undefined],
+    [{}, undefined],
+    [undefined, undefined],
+  ])('of %j is %j', (given, expected) => {
+    expect(receiptContact(given)).toEqual(expected)
   })
 })

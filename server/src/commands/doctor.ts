@@ -14,6 +14,7 @@ import {
   type Environment,
 } from '../config.ts'
 import { startDatabase } from './boot.ts'
+import { examineFiscal } from './doctor-fiscal.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { examineMachine } from './doctor-machine.ts'
 
@@ -221,10 +222,13 @@ async function gatewayChecks(config: Config): Promise<Check[]> {
   const entries = Object.entries(config.gateways)
   if (entries.length === 0)
     return [{ subject: 'gateways', look: async () => [noGateway(files.map((file) => file.id))] }]
-  return entries.map(([id, values]) => {
+  const each = entries.map(([id, values]): Check => {
     const subject = `gateway ${id}`
     return { subject, look: async () => [await examineGateway(gateways, id, values)] }
   })
+  // The last: by then the gateways whose settings fit are set up.
+  const look = async () => examineFiscal(config, gateways, databaseClock().now())
+  return [...each, { subject: 'fiscal receipts', look }]
 }
 
 async function examineGateway(gateways: Gateways, id: string, values: unknown): Promise<Finding> {

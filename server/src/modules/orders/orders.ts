@@ -1,4 +1,3 @@
-import type { Receipt } from '@kopilka/extension'
 import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
@@ -11,6 +10,7 @@ import {
   getSavedMethod,
   intendPayment,
   refuseDown,
+  type FrozenReceipt,
   type NewPayment,
   type PaymentRow,
   type PaymentsKit,
@@ -124,7 +124,7 @@ export async function intendOrder(
     throw new InvalidRequest([{ pointer: '/lines', detail: `add up to more than ${TOTAL_MAX}` }])
   const expires_at = new Date(now.getTime() + OPEN_MS)
   const locale = input.locale ?? customer.locale ?? 'en'
-  const receipt = receiptOf(kit, lines, input.receipt_contact ?? contactOf(customer))
+  const receipt = receiptOf(kit, lines, terms, input.receipt_contact ?? contactOf(customer))
   const payment: UnplacedPayment = {
     order_id,
     customer_id: customer.id,
@@ -225,9 +225,12 @@ function oneCurrency(terms: readonly SaleTerms[]): string {
 function receiptOf(
   kit: OrdersKit,
   lines: readonly LineRow[],
+  terms: readonly SaleTerms[],
   contact: ReceiptContact | undefined,
-): Receipt | undefined {
-  return contact === undefined ? undefined : orderReceipt(lines, contact, kit.fiscal)
+): FrozenReceipt | undefined {
+  if (contact === undefined) return undefined
+  const named = lines.map((line, position) => ({ ...line, metadata: terms[position]?.metadata ?? {} }))
+  return orderReceipt(named, contact, kit.fiscal)
 }
 
 function contactOf(customer: Customer): ReceiptContact | undefined {

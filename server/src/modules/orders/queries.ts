@@ -58,6 +58,15 @@ export async function findOrder(sql: Sql, id: string): Promise<OrderRow | undefi
   return row
 }
 
+export async function findOrders(sql: Sql, ids: readonly string[]): Promise<OrderRow[]> {
+  const rows = await sql
+    .selectFrom('orders.orders')
+    .selectAll()
+    .where('id', '=', raw<string>`any(${[...ids]}::text[])`)
+    .execute()
+  return rows
+}
+
 export async function linesOfOrders(sql: Sql, order_ids: readonly string[]): Promise<LineRow[]> {
   if (order_ids.length === 0) return []
   const rows = await sql

@@ -29,3 +29,9 @@ export class ReceiptContactNeeded extends DomainError {
   readonly status = 400
   readonly title = 'The law asks for a receipt, and a receipt needs the buyer’s e-mail or phone.'
 }
+
+export class ReceiptNotPossible extends DomainError {
+  readonly code = 'receipt_not_possible'
+  readonly status = 409
+  readonly title = 'The gateway cannot register this receipt.'
+}

@@ -82,3 +82,26 @@ export const differencesFound = eventType<{
   'reconciliation.differences_found',
   'A comparison with a gateway’s own books found differences nobody knew of; a person decides about each.',
 )
+
+export interface ReceiptPayload {
+  receipt_id: string
+  kind: 'payment' | 'refund'
+  /** `full`: paid and given. `prepayment`: paid ahead. `offset`: given against a prepayment. `refund`. */
+  purpose: 'full' | 'prepayment' | 'offset' | 'refund'
+  payment_id: string
+  refund_id: string | null
+  order_id: string
+  customer_id: string
+  amount: string
+  currency: string
+  occurred_at: string
+}
+
+export const receiptRegistered = eventType<ReceiptPayload>(
+  'receipt.registered',
+  'A fiscal receipt is registered with the tax office.',
+)
+export const receiptFailed = eventType<ReceiptPayload & { reason: string }>(
+  'receipt.failed',
+  'A fiscal receipt was refused, or no vendor registers it; a person has to act.',
+)

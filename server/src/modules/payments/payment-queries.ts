@@ -27,6 +27,7 @@ export async function insertPayment(
     | 'telegram_id'
     | 'email'
     | 'receipt'
+    | 'is_fiscal'
     | 'expires_at'
     | 'created_at'
     | 'next_check_at'

@@ -8,7 +8,8 @@ import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { isFinal } from './payment-status.ts'
 import { recordPaymentWords } from './payment-words.ts'
-import { failPayment, getLockedPayment, getPayment, reviveReceipt } from './payments.ts'
+import { failPayment, getLockedPayment, getPayment } from './payments.ts'
+import { carriedReceipt } from './receipt-share.ts'
 import { isMethodKept } from './saved-methods.ts'
 import { findMethod } from './saved-method-queries.ts'
 import { nextPaymentCheck } from './schedule.ts'
@@ -196,6 +197,7 @@ async function recordNothing(
 async function requestPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<CreatedPayment> {
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const context = kit.gateways.context(gateway.id)
+  const receipt = carriedReceipt(payment.receipt)
   const common = {
     payment_id: payment.id,
     payment_number: payment.number,
@@ -204,7 +206,7 @@ async function requestPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Pr
     amount: payment.amount,
     currency: payment.currency,
     description: payment.description,
-    ...(payment.receipt === null ? {} : { receipt: reviveReceipt(payment.receipt) }),
+    ...(receipt === undefined ? {} : { receipt }),
   }
   const charge = gateway.chargeSavedMethod?.bind(gateway)
   const method = payment.saved_method_id === null ? undefined : await findMethod(db, payment.saved_method_id)

@@ -18,6 +18,7 @@ import {
   type PaymentRow,
 } from './payment-queries.ts'
 import { isFinal, isSettled } from './payment-status.ts'
+import { writePaymentReceipts } from './receipts.ts'
 import { saveMethods } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
@@ -82,6 +83,8 @@ export async function recordPaymentWords(
   )
   for (const fee of fees) await setFee(tx, fee)
   await saveMethods(tx, kit, changes)
+  const succeeded = changes.flatMap(({ payment }) => (payment.status === 'succeeded' ? [payment] : []))
+  await writePaymentReceipts(tx, kit, succeeded)
   await publishChanges(
     tx,
     kit,

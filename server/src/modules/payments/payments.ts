@@ -1,9 +1,8 @@
-import type { PaymentReference, Receipt, ReceiptItem, VendorPayment } from '@kopilka/extension'
+import type { PaymentReference, VendorPayment } from '@kopilka/extension'
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
-import { ReceiptContactNeeded } from './errors.ts'
 import { paymentFailed } from './events.ts'
 import { callGateway, type ReadyGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
@@ -11,7 +10,14 @@ import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { CANCELABLE, CAPTURABLE } from './payment-status.ts'
 import { recordPaymentWords, toPayload } from './payment-words.ts'
-import { receiptShare } from './receipt-share.ts'
+import { receiptUnderLaw } from './receipt-abilities.ts'
+import {
+  carriedReceipt,
+  plainReceipt,
+  receiptShare,
+  reviveReceipt,
+  type FrozenReceipt,
+} from './receipt-share.ts'
 import { getSavedMethod } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
@@ -36,17 +42,19 @@ export interface NewPayment {
   locale: string
   telegram_id?: bigint
   email?: string
-  receipt?: Receipt
+  receipt?: FrozenReceipt
   expires_at: Date
 }
 
 /**
  * Writes the intent of a payment; nothing is asked of the vendor yet. Part of the order's transaction.
- * Throws GatewayNotAvailable, {@link ReceiptContactNeeded}, and NotFound for a saved method that is not his.
+ * Throws GatewayNotAvailable, ReceiptContactNeeded, ReceiptNotPossible, and NotFound for a saved method that
+ * is not his.
  */
 export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment): Promise<string> {
   const ready = kit.gateways.get(input.gateway)
   checkAbilities(ready, input)
+  const receipt = receiptUnderLaw(kit, ready, input)
   if (input.saved_method_id !== undefined) {
     const method = await getSavedMethod(tx, input.customer_id, input.saved_method_id)
     if (method.gateway !== input.gateway) {
@@ -75,7 +83,8 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     locale: input.locale,
     telegram_id: input.telegram_id ?? null,
     email: input.email ?? null,
-    receipt: input.receipt ?? null,
+    receipt: receipt ?? null,
+    is_fiscal: receipt !== undefined,
     expires_at: input.expires_at,
     created_at: now,
     // Should this process die before the vendor is asked, the janitor finds the intent.
@@ -158,8 +167,9 @@ export async function capturePayment(
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const capture = gateway.capturePayment?.bind(gateway)
   if (!capture) throw new InvalidState(`The gateway ${gateway.id} has no two-stage payments.`)
-  const receipt = payment.receipt === null ? undefined : receiptShare(reviveReceipt(payment.receipt), amount)
-  const reference = { ...referenceOf(payment), amount, ...(receipt ? { receipt } : {}) }
+  const whole = carriedReceipt(payment.receipt)
+  const part = whole === undefined ? {} : { receipt: plainReceipt(receiptShare(whole, amount)) }
+  const reference = { ...referenceOf(payment), amount, ...part }
   const word = await callGateway(() => capture(config, reference, kit.gateways.context(gateway.id)))
   return recordWord(db, kit, payment, word)
 }
@@ -266,7 +276,7 @@ async function recordWord(
   })
 }
 
-function checkAbilities({ gateway, config }: ReadyGateway, input: NewPayment): void {
+function checkAbilities({ gateway }: ReadyGateway, input: NewPayment): void {
   if (!gateway.currencies.includes(input.currency)) {
     throw new InvalidRequest([
       { pointer: '/gateway', detail: `${gateway.id} does not take ${input.currency}` },
@@ -279,13 +289,6 @@ function checkAbilities({ gateway, config }: ReadyGateway, input: NewPayment): v
     throw new InvalidRequest([
       { pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` },
     ])
-  }
-  const needs_contact = gateway.needs?.receipt_contact
-  const is_needed = typeof needs_contact === 'function' ? needs_contact(config) : needs_contact === true
-  if (is_needed && input.receipt === undefined) {
-    throw new ReceiptContactNeeded(
-      `Send receipt_contact with an e-mail or phone: ${gateway.id} registers receipts.`,
-    )
   }
   if (gateway.needs?.telegram_id === true && input.telegram_id === undefined) {
     throw new InvalidRequest([
@@ -306,14 +309,4 @@ export async function getLockedPayment(tx: Tx, id: string): Promise<PaymentRow> 
   const payment = await queries.lockPayment(tx, id)
   if (!payment) throw new NotFound(`There is no payment ${id}.`)
   return payment
-}
-
-/** A receipt as it lies in the database has its amounts as JSON numbers; gateways get bigints. */
-export function reviveReceipt(stored: unknown): Receipt {
-  type StoredItem = Omit<ReceiptItem, 'unit_amount'> & { unit_amount: number }
-  const receipt = stored as Omit<Receipt, 'items'> & { items: StoredItem[] }
-  return {
-    ...receipt,
-    items: receipt.items.map((item) => ({ ...item, unit_amount: BigInt(item.unit_amount) })),
-  }
 }

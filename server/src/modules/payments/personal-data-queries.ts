@@ -1,10 +1,27 @@
+import { sql as raw } from 'kysely'
 import type { Tx } from '#kernel/db'
 
 /** Empties what payments know of their payers; amounts, states and the vendors' ids stay. */
 export async function forgetPayers(tx: Tx, customer_ids: readonly string[], now: Date): Promise<void> {
   await tx
     .updateTable('payments.payments')
-    .set({ email: null, telegram_id: null, receipt: null, updated_at: now })
+    .set({ email: null, telegram_id: null, receipt: raw`receipt - 'contact'`, updated_at: now })
+    .where('customer_id', 'in', [...customer_ids])
+    .execute()
+  await tx
+    .updateTable('payments.refunds')
+    .set({ receipt: raw`receipt - 'contact'`, updated_at: now })
+    .where('receipt', 'is not', null)
+    .where('payment_id', 'in', (eb) =>
+      eb
+        .selectFrom('payments.payments')
+        .select('id')
+        .where('customer_id', 'in', [...customer_ids]),
+    )
+    .execute()
+  await tx
+    .updateTable('payments.receipts')
+    .set({ contact: null, updated_at: now })
     .where('customer_id', 'in', [...customer_ids])
     .execute()
   await tx

@@ -6,6 +6,7 @@ import { refundFailed, refundRequested, refundSucceeded } from './events.ts'
 import type { PaymentsKit } from './kit.ts'
 import { findPaymentIds, lockPayment, updatePayments, type PaymentRow } from './payment-queries.ts'
 import { isSettled, statusAfterRefunds } from './payment-status.ts'
+import { writeRefundReceipt } from './receipts.ts'
 import * as queries from './refund-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
 import { refundPayload } from './refunds.ts'
@@ -50,6 +51,7 @@ export async function settleRefund(
   const settled = { ...refund, status: word.status, finished_at: is_done ? now : null }
   if (word.status === 'succeeded') {
     await movePayment(tx, kit, payment, refund.amount)
+    await writeRefundReceipt(tx, kit, payment, refund)
     await kit.events.publish(tx, refundSucceeded, refundPayload(settled, payment, false))
   } else if (word.status === 'failed') {
     const reason = word.failure_reason ?? 'refused'
@@ -140,6 +142,7 @@ async function recordForeignRefund(
   await queries.insertRefund(tx, inserted)
   await kit.events.publish(tx, refundRequested, refundPayload(refund, payment, true))
   await movePayment(tx, kit, payment, word.amount)
+  await writeRefundReceipt(tx, kit, payment, refund, 'made_at_the_vendor')
   await kit.events.publish(tx, refundSucceeded, refundPayload(refund, payment, true))
   return 'recorded a refund made at the vendor'
 }
@@ -161,8 +164,9 @@ export async function recordLostMoney(
   const amount = least(dispute.amount, payment.captured_amount - reserved)
   if (amount <= 0n) return
   const now = kit.clock.now()
+  const id = newId('re', now.getTime())
   await queries.insertRefund(tx, {
-    id: newId('re', now.getTime()),
+    id,
     payment_id: payment.id,
     status: 'succeeded',
     amount,
@@ -179,6 +183,7 @@ export async function recordLostMoney(
     finished_at: now,
   })
   await movePayment(tx, kit, payment, amount)
+  await writeRefundReceipt(tx, kit, payment, { id, amount, receipt: null }, 'dispute_lost')
 }
 
 async function movePayment(tx: Tx, kit: PaymentsKit, payment: PaymentRow, amount: bigint): Promise<void> {

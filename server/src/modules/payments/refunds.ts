@@ -12,8 +12,9 @@ import { callGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import { lockPayment, type PaymentRow } from './payment-queries.ts'
 import { REFUNDABLE } from './payment-status.ts'
-import { getPayment, referenceOf, reviveReceipt } from './payments.ts'
-import { receiptShare } from './receipt-share.ts'
+import { getPayment, referenceOf } from './payments.ts'
+import { carriedReceipt } from './receipt-share.ts'
+import { refundReceipt } from './receipts.ts'
 import * as queries from './refund-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
 import { settleRefund } from './refund-words.ts'
@@ -92,7 +93,7 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
     origin: 'api',
     is_full,
     external_id: null,
-    receipt: refundReceipt(payment, input.amount),
+    receipt: await refundReceipt(tx, payment, input.amount),
     breakdown: input.breakdown ?? null,
     requested_by: input.requested_by,
     next_check_at: new Date(now.getTime() + 45_000),
@@ -119,6 +120,7 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
   // From here on it is not known whether the vendor was asked: should this process die, the janitor looks
   // before it asks again, for not every vendor takes a second request with our id as the first one.
   await db.transact((tx) => markUnknown(tx, kit, refund_id, ASKING_MS))
+  const receipt = carriedReceipt(refund.receipt)
   let answer: VendorRefund
   try {
     answer = await refundAt(
@@ -130,7 +132,7 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
         currency: refund.currency,
         reason: refund.reason,
         is_full: refund.is_full,
-        ...(refund.receipt === null ? {} : { receipt: reviveReceipt(refund.receipt) }),
+        ...(receipt === undefined ? {} : { receipt }),
         ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
       },
       kit.gateways.context(gateway.id),
@@ -181,11 +183,6 @@ export async function getRefund(sql: Sql, id: string): Promise<RefundRow> {
 }
 
 /** No receipt fits more money than was asked for: the owner writes that one by hand. */
-function refundReceipt(payment: PaymentRow, amount: bigint): Receipt | null {
-  if (payment.receipt === null || amount > payment.amount) return null
-  return receiptShare(reviveReceipt(payment.receipt), amount)
-}
-
 /** Of a mismatch the money that was taken counts, not what was asked. */
 function refundedReference(payment: PaymentRow): PaymentReference {
   const reference = referenceOf(payment)

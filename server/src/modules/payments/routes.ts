@@ -9,6 +9,7 @@ import { receiveWebhook } from './inbox.ts'
 import type { PaymentsKit } from './kit.ts'
 import { listPayments } from './payment-queries.ts'
 import { cancelPayment, capturePayment, getPayment, hastenPayment } from './payments.ts'
+import { receiptRoutes } from './receipt-routes.ts'
 import { listRefunds } from './refund-queries.ts'
 import { getRefund } from './refunds.ts'
 import { listSavedMethods, removeSavedMethod } from './saved-methods.ts'
@@ -34,6 +35,7 @@ export function paymentRoutes(
   savedMethodRoutes(app, kit)
   gatewayRoute(app, kit, payments)
   reconciliationRoutes(app, kit)
+  receiptRoutes(app, kit, payments)
   webhookRoute(app, kit, payments, store, { url: '/webhooks/payments/:gateway', is_hidden: false })
 }
 

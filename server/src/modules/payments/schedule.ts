@@ -38,3 +38,11 @@ export function nextRefundCheck(status: 'pending' | 'unknown', created_at: Date,
 export function nextInboxAttempt(attempts: number, now: Date): Date {
   return new Date(now.getTime() + Math.min(SECOND * 2 ** Math.min(attempts - 1, 10), 25 * SECOND))
 }
+
+/** After this long without an answer about a receipt a person looks. */
+export const RECEIPT_MAX_MS = 3 * DAY
+
+/** Pause before a receipt is sent or looked for again: 3 s, doubled, at most an hour. */
+export function nextReceiptAttempt(attempts: number, now: Date): Date {
+  return new Date(now.getTime() + Math.min(3 * SECOND * 2 ** Math.min(attempts, 20), HOUR))
+}

@@ -76,6 +76,7 @@ export const PERSONAL_PARTS: readonly Part[] = [
     where: 'payment_id in (select id from payments.payments where customer_id = any($))',
     by: 'customer_ids',
   },
+  { table: 'payments.receipts', where: 'customer_id = any($)', by: 'customer_ids' },
   {
     table: 'payments.saved_methods',
     where: 'customer_id = any($)',

@@ -559,6 +559,27 @@ describe('second receipts', () => {
     ])
   })
 
+  it('are found by their number, whatever became of them', async () => {
+    const { external_id } = await pay()
+    const about = { receipt_id: newId('rcp'), payment_external_id: external_id, purpose: 'offset' as const }
+    const find = (changes = {}) => robokassa.getReceipt!(configOf(), { ...about, ...changes }, context)
+    // Nothing was sent: the vendor says "error", and nothing is known.
+    expect(await find()).toBeUndefined()
+    const input = { ...about, kind: 'payment' as const, is_offset: true, receipt: receiptOf(59_900n) }
+    const made = await robokassa.createReceipt!(configOf(), input, context)
+    const fiscal = { document: expect.any(String), storage: '9287440300090728', attribute: '3133458701' }
+    expect(await find()).toEqual({ external_id: made.external_id, status: 'succeeded', fiscal })
+    emulator.control.settings({ receipt_code: 1 })
+    expect(await find()).toEqual(made)
+    emulator.control.settings({ receipt_code: 3 })
+    expect(await find()).toBeUndefined()
+    const known = { external_id: made.external_id }
+    expect(await find(known)).toMatchObject({ status: 'failed', failure_reason: 'result code 3: error' })
+    emulator.control.settings({ receipt_code: 1000 })
+    await expect(find()).rejects.toThrow(GatewayUnavailable)
+    expect(await find({ purpose: 'payment' })).toBeUndefined()
+  })
+
   it('of a refund, or of a payment the vendor does not know, fail', async () => {
     const input = { receipt_id: newId('rcp'), payment_external_id: '77', receipt: receiptOf(100n) }
     for (const kind of ['payment', 'refund'] as const) {

@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto'
 import {
   GatewayMisconfigured,
   GatewayUnavailable,
-  callVendor,
   clipText,
   defineGateway,
   formatDecimal,
@@ -13,17 +11,17 @@ import type { CreatePaymentInput, CreatedPayment, PaymentReference, VendorPaymen
 import { z } from 'zod'
 import { numberOf, postForm, readOperation, wordsOf } from './robokassa/api.ts'
 import type { Shop } from './robokassa/api.ts'
-import { configSchema } from './robokassa/config.ts'
+import { VAT_NAMES, configSchema } from './robokassa/config.ts'
 import type { Config } from './robokassa/config.ts'
-import { oneLineReceipt, receiptForm, secondReceipt } from './robokassa/receipts.ts'
+import { attachReceipt, readSecondReceipt } from './robokassa/receipt-calls.ts'
+import { oneLineReceipt, receiptForm } from './robokassa/receipts.ts'
 import { readRefund, refundOnce } from './robokassa/refunds.ts'
-import { signReceipt, signatureOf } from './robokassa/sign.ts'
+import { signatureOf } from './robokassa/sign.ts'
 import { parseWebhook } from './robokassa/webhook.ts'
 
 /** A longer address is refused by some browsers and proxies; a receipt of many lines is posted instead. */
 const ADDRESS_MAX = 6000
 
-const ReceiptAnswer = z.object({ ResultCode: z.coerce.number().int() })
 const InvoiceAnswer = z.object({ invoiceID: z.string().regex(/^[\w-]{1,64}$/) })
 
 /**
@@ -112,28 +110,16 @@ export default defineGateway<Config>({
   refund: (config, input, context) => refundOnce({ config, context }, input),
   getRefund: (config, reference, context) => readRefund({ config, context }, reference),
 
-  /** The vendor makes a second receipt for a payment only. */
-  async createReceipt(config, input, context) {
-    const id = receiptNumber(input.receipt_id)
-    const origin_id = input.payment_external_id
-    const payload = secondReceipt(config, { id, origin_id, shop_url: context.base_url }, input.receipt)
-    if (input.kind === 'refund' || payload === undefined) {
-      return { external_id: `refused:${input.receipt_id}`, status: 'failed' }
-    }
-    const answer = await callVendor({
-      method: 'POST',
-      url: `${config.receipts_url}/RoboFiscal/Receipt/Attach`,
-      headers: { 'content-type': 'application/json' },
-      body: signReceipt(config.hash, payload, config.password1),
-      timeout_ms: context.timeout_ms,
-    })
-    const { ResultCode: code } = readAnswer(ReceiptAnswer, answer.json())
-    if (code === 1000) throw new GatewayUnavailable('result code 1000')
-    return {
-      external_id: id,
-      status: code === 2 ? 'succeeded' : code === 0 || code === 1 ? 'pending' : 'failed',
-    }
+  /** The vendor makes a second receipt for a payment only, and tells of no other. */
+  receipts: {
+    isOn: (config) => config.receipts,
+    carries: ['payment', 'refund'],
+    registers: ['offset'],
+    tells: ['offset'],
+    vats: VAT_NAMES,
   },
+  createReceipt: (config, input, context) => attachReceipt({ config, context }, input),
+  getReceipt: (config, reference, context) => readSecondReceipt({ config, context }, reference),
 
   /** Never throws: what cannot be reached or is refused is a `detail`. */
   async checkHealth(config, context) {
@@ -248,12 +234,6 @@ function plainText(description: string): string {
     .replaceAll(/ +/g, ' ')
     .trim()
   return clipText(plain, 98).replace(/…$/, '...')
-}
-
-/** The vendor wants an integer: 62 bits of a digest of our id, so that a repeat has the same. */
-function receiptNumber(receipt_id: string): string {
-  const bytes = createHash('sha256').update(receipt_id).digest()
-  return String(1n + (bytes.readBigUInt64BE() >> 2n))
 }
 
 function readJson(text: string): unknown {

@@ -1,4 +1,4 @@
-import { clipText, defineGateway, present, secretField } from '@kopilka/extension'
+import { VAT_RATES, clipText, defineGateway, present, secretField } from '@kopilka/extension'
 import type { PaymentReference, VendorPayment, VendorPaymentStatus } from '@kopilka/extension'
 import { z } from 'zod'
 import { isReturnUrl, sandboxLinkUrl } from './sandbox/link.ts'
@@ -103,8 +103,22 @@ export default defineGateway<SandboxConfig>({
     return { external_id, refund_id, amount, currency, status: 'succeeded', is_test: true }
   },
 
+  /** There is no tax office here: receipts are made when the owner names the sandbox a fiscal gateway. */
+  receipts: {
+    isOn: () => true,
+    carries: [],
+    registers: ['payment', 'offset', 'refund'],
+    tells: ['payment', 'offset', 'refund'],
+    vats: VAT_RATES,
+  },
+
   async createReceipt(_config, input) {
     return { external_id: `sbxc_${input.receipt_id}`, status: 'succeeded' }
+  },
+
+  /** Knows a receipt only by the id it gave; without one the core may register the same again. */
+  async getReceipt(_config, { receipt_id, external_id }) {
+    return external_id === `sbxc_${receipt_id}` ? { external_id, status: 'succeeded' } : undefined
   },
 
   async checkHealth() {

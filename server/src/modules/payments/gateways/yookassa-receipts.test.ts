@@ -182,9 +182,63 @@ describe('a receipt apart from its payment', () => {
       receipt: receiptOf(),
     }
     const failed = { external_id: `refused:${input.receipt_id}`, status: 'failed' }
-    expect(await yookassa.createReceipt?.(lab.configOf(), input, context)).toEqual(failed)
+    expect(await yookassa.createReceipt?.(lab.configOf(), input, context)).toEqual({
+      ...failed,
+      failure_reason: expect.stringMatching(/^not_found/),
+    })
     const nobody = { ...input, receipt: receiptOf({ contact: {} }) }
-    expect(await yookassa.createReceipt?.(lab.configOf(), nobody, context)).toEqual(failed)
+    expect(await yookassa.createReceipt?.(lab.configOf(), nobody, context)).toEqual({
+      ...failed,
+      failure_reason: 'receipt_contact_missing',
+    })
+  })
+
+  it('is found by its id or by what it is about, with what the tax office knows it by', async () => {
+    control().settings({ fiscalization: 'third_party' })
+    const payment = await lab.paid(purchase({ receipt: receiptOf() }))
+    const refund = await yookassa.refund?.(
+      lab.configOf(),
+      { ...refundOf(payment, 59_900n), receipt: receiptOf() },
+      context,
+    )
+    const about = {
+      receipt_id: newId('rcpt'),
+      payment_external_id: payment.external_id,
+      refund_external_id: refund?.external_id ?? '',
+    }
+    const find = (purpose: 'payment' | 'offset' | 'refund', external_id?: string) =>
+      yookassa.getReceipt?.(
+        lab.configOf(),
+        { ...about, purpose, ...(external_id === undefined ? {} : { external_id }) },
+        context,
+      )
+    expect(await find('offset')).toBeUndefined()
+    const offset = await yookassa.createReceipt?.(
+      lab.configOf(),
+      { ...about, kind: 'payment', is_offset: true, receipt: receiptOf() },
+      context,
+    )
+    const fiscal = { document: expect.any(String), storage: expect.any(String) }
+    expect(await find('offset')).toMatchObject({ status: 'succeeded', fiscal, ...offset })
+    const first = await find('payment')
+    expect(first).toMatchObject({ status: 'succeeded', fiscal })
+    const back = await find('refund')
+    expect(new Set([first, back, offset].map((one) => one?.external_id)).size).toBe(3)
+    expect(await find('payment', offset?.external_id)).toEqual(await find('offset'))
+    expect(await find('payment', 'rt-none')).toBeUndefined()
+  })
+
+  it('that was canceled is answered only where no other stands', async () => {
+    control().settings({ fiscalization: 'third_party', receipt_outcome: 'canceled' })
+    const payment = await lab.paid(purchase({ receipt: receiptOf() }))
+    const about = { receipt_id: newId('rcpt'), payment_external_id: payment.external_id }
+    const find = () => yookassa.getReceipt?.(lab.configOf(), { ...about, purpose: 'payment' }, context)
+    expect(await find()).toMatchObject({ status: 'failed', failure_reason: 'canceled' })
+    control().settings({ receipt_outcome: 'pending' })
+    const input = { ...about, kind: 'payment' as const, is_offset: false, receipt: receiptOf() }
+    const made = await yookassa.createReceipt?.(lab.configOf(), input, context)
+    expect(made).toMatchObject({ status: 'pending' })
+    expect(await find()).toEqual(made)
   })
 })
 

@@ -6,7 +6,6 @@ import {
   idTime,
   present,
   readAnswer,
-  receiptTotal,
 } from '@kopilka/extension'
 import type {
   CreatedPayment,
@@ -26,7 +25,7 @@ import {
   readPayment,
 } from './yookassa/api.ts'
 import type { Shop } from './yookassa/api.ts'
-import { configSchema } from './yookassa/config.ts'
+import { VATS, configSchema } from './yookassa/config.ts'
 import type { Config } from './yookassa/config.ts'
 import {
   CURRENCIES,
@@ -37,7 +36,8 @@ import {
   toRefund,
   vendorMoney,
 } from './yookassa/objects.ts'
-import { oneLineReceipt, receiptForm, settlementType } from './yookassa/receipts.ts'
+import { readReceipt, registerReceipt } from './yookassa/receipt-calls.ts'
+import { oneLineReceipt, receiptForm } from './yookassa/receipts.ts'
 import { parseWebhook } from './yookassa/webhook.ts'
 
 /** Methods that need nothing but their name. */
@@ -45,7 +45,6 @@ const METHODS = ['bank_card', 'sbp', 'yoo_money', 'sberbank', 'tinkoff_bank', 's
 /** The vendor forgets an idempotence key after 24 hours; one is left for clocks that differ. */
 const KEY_LIFE_MS = 23 * 3_600_000
 
-const ReceiptObject = z.object({ id: z.string().min(1).max(64), status: z.string() })
 const ShopObject = z.object({
   account_id: z.string(),
   status: z.string(),
@@ -155,33 +154,15 @@ export default defineGateway<Config>({
     return payment_id === undefined ? undefined : findRefund(shop, payment_id, reference.refund_id)
   },
 
-  /** The receipt's currency is the rouble: fiscal receipts know no other. */
-  async createReceipt(config, input, context) {
-    const failed = { external_id: `refused:${input.receipt_id}`, status: 'failed' } as const
-    const total = { amount: receiptTotal(input.receipt) ?? 0n, currency: 'RUB' }
-    const form = receiptForm({ ...config, receipts: true }, total, input.receipt)
-    if (form.refusal !== undefined) return failed
-    const reply = await callApi(
-      { config, context },
-      {
-        method: 'POST',
-        path: '/receipts',
-        key: [input.receipt_id],
-        body: {
-          ...form.receipt,
-          type: input.kind,
-          payment_id: input.kind === 'payment' ? input.payment_external_id : undefined,
-          refund_id: input.kind === 'refund' ? input.refund_external_id : undefined,
-          send: true,
-          settlements: [{ type: settlementType(input.kind, input.receipt), amount: vendorMoney(total) }],
-        },
-      },
-    )
-    if (reply.refusal !== undefined) return failed
-    const { id, status } = readAnswer(ReceiptObject, reply.body)
-    if (status === 'canceled') return { external_id: id, status: 'failed' }
-    return { external_id: id, status: status === 'succeeded' ? 'succeeded' : 'pending' }
+  receipts: {
+    isOn: (config) => config.receipts,
+    carries: ['payment', 'refund'],
+    registers: ['payment', 'offset', 'refund'],
+    tells: ['payment', 'offset', 'refund'],
+    vats: VATS,
   },
+  createReceipt: (config, input, context) => registerReceipt({ config, context }, input),
+  getReceipt: (config, reference, context) => readReceipt({ config, context }, reference),
 
   async listPayments(config, range, context) {
     const page = await readPage({ config, context }, '/payments', createdIn(range), PaymentObject)

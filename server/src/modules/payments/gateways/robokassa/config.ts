@@ -22,7 +22,7 @@ export const VATS = {
 export const HASHES = ['md5', 'sha256', 'sha384', 'sha512'] as const
 export type Hash = (typeof HASHES)[number]
 
-const VAT_NAMES = Object.keys(VATS) as [keyof typeof VATS, ...(keyof typeof VATS)[]]
+export const VAT_NAMES = Object.keys(VATS) as [keyof typeof VATS, ...(keyof typeof VATS)[]]
 
 /** What the owner fills in to sell through Robokassa. */
 export const configSchema = z.object({

@@ -48,6 +48,9 @@ export interface Call {
   body?: object
 }
 
+/** Collections that are read and listed. Ids of receipts have a form of their own. */
+type ListPath = '/payments' | '/refunds' | '/receipts'
+
 /** `refusal` is the vendor's word about this one operation; the operation was not carried out. */
 export type Reply = { refusal?: undefined; body: unknown } | { refusal: string; is_key_reused: boolean }
 
@@ -81,11 +84,11 @@ export async function callApi({ config, context }: Shop, call: Call): Promise<Re
 /** One object by the vendor's id; `undefined` when it knows none, or when the id cannot be one of its ids. */
 export async function readObject<T>(
   shop: Shop,
-  path: '/payments' | '/refunds',
+  path: ListPath,
   id: string,
   schema: z.ZodType<T>,
 ): Promise<T | undefined> {
-  if (!OBJECT_ID.test(id)) return undefined
+  if (path !== '/receipts' && !OBJECT_ID.test(id)) return undefined
   const reply = await callApi(shop, { method: 'GET', path: `${path}/${id}` })
   return reply.refusal === undefined ? readAnswer(schema, reply.body) : undefined
 }
@@ -93,7 +96,7 @@ export async function readObject<T>(
 /** One page of a list, newest first. */
 export async function readPage<T>(
   shop: Shop,
-  path: '/payments' | '/refunds',
+  path: ListPath,
   query: Readonly<Record<string, string>>,
   schema: z.ZodType<T>,
 ): Promise<ListPage<T>> {

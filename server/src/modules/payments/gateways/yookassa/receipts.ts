@@ -54,8 +54,13 @@ export function oneLineReceipt(
  * How a receipt registered apart from its payment was settled. Goods handed over against a prepayment made
  * earlier are settled by that prepayment; a first receipt, and money given back, by money that moved now.
  */
-export function settlementType(kind: 'payment' | 'refund', receipt: Receipt): 'prepayment' | 'cashless' {
+export function settlementType(
+  kind: 'payment' | 'refund',
+  receipt: Receipt,
+  is_offset?: boolean,
+): 'prepayment' | 'cashless' {
   if (kind === 'refund') return 'cashless'
+  if (is_offset !== undefined) return is_offset ? 'prepayment' : 'cashless'
   return receipt.items.every((item) => item.payment_mode === 'full_payment') ? 'prepayment' : 'cashless'
 }
 
