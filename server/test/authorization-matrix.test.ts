@@ -95,6 +95,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'PATCH /v1/products/:id': { name: 'x' },
   'PATCH /v1/prices/:id': { is_active: false },
   'POST /v1/payments/:id/refunds': { reason: 'x' },
+  'PUT /api/v1/admin/tariffs/:tariff_id': { name: 'x' },
 }
 /** Ways that make what is not there, or speak of what is no object of ours. */
 const MAKES = new Set(['PUT /v1/meters/:code'])

@@ -8,6 +8,7 @@ import {
   ConfigRefused,
   isSecretField,
   loadConfig,
+  productSettings,
   showSettings,
   unknownSettings,
   type Config,
@@ -147,6 +148,9 @@ function examineSettings(config: Config, env: Environment | undefined): Finding[
     detail: `there is no setting ${variable}`,
     advice: 'Look for a slip of the pen in its name, or remove it.',
   }))
+  for (const { alias, env: own } of productSettings(env)) {
+    findings.push({ level: 'note', subject: 'settings', detail: `${alias} is read as ${own}` })
+  }
   const mode = config.mode === 'live' ? 'live: real money is taken' : 'sandbox: no real money is taken'
   findings.push({ level: 'note', subject: 'mode', detail: mode })
   if (config.mode === 'live' && config.return_url_origins.length === 0) {

@@ -7,6 +7,7 @@ export {
   startPayment,
   startCheckout,
   getPayment,
+  hastenPayment,
   setMismatch,
   cancelPayment,
 } from './payments.ts'
