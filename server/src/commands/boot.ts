@@ -70,7 +70,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     cursor_key: box.deriveKey('cursors'),
     box,
     gateways: config.gateways,
-    extension_folders: [OWN_EXTENSIONS, ...config.extension_folders],
+    extension_folders: gatewayFolders(config),
     return_url_origins: config.return_url_origins,
     webhook_networks: config.webhook_networks,
     cors_origins: config.cors_origins,
@@ -84,6 +84,11 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     version: VERSION,
     log,
   }
+}
+
+/** Where gateway files of the owner's own are looked for. */
+export function gatewayFolders(config: Pick<Config, 'extension_folders'>): string[] {
+  return [OWN_EXTENSIONS, ...config.extension_folders]
 }
 
 const DEFAULT_DATA_DIRECTORY = './data'

@@ -14,7 +14,7 @@ import {
   type Config,
   type Environment,
 } from '../config.ts'
-import { startDatabase } from './boot.ts'
+import { gatewayFolders, startDatabase } from './boot.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { examineMachine } from './doctor-machine.ts'
 
@@ -188,7 +188,7 @@ function shortSecrets(config: Config): Finding[] {
 
 /** One check per gateway with settings: whether they fit, and whether the vendor knows them. */
 async function gatewayChecks(config: Config): Promise<Check[]> {
-  const files = await loadGatewayFiles(config.extension_folders)
+  const files = await loadGatewayFiles(gatewayFolders(config))
   const gateways = createGateways(files, {
     clock: databaseClock(),
     mode: config.mode,
