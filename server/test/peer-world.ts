@@ -43,6 +43,13 @@ export function everyGateway(): Record<string, Record<string, unknown>> {
     'crypto-pay': { ...CRYPTO_PAY, base_url: NOBODY },
     robokassa: { ...ROBOKASSA, pay_url: `${NOBODY}/Merchant`, services_url: NOBODY, receipts_url: NOBODY },
     'telegram-stars': { ...STARS, base_url: NOBODY },
+    paypal: {
+      client_id: 'peers_client_id_0123456789',
+      client_secret: 'peers_client_secret_0123456789',
+      webhook_id: '0PEERS0123456789',
+      environment: 'sandbox',
+      base_url: NOBODY,
+    },
     rustore: {
       key_id: 'peers',
       private_key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),

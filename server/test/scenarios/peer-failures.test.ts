@@ -63,6 +63,15 @@ function claims(order: PlacedOrder): Record<string, { body: string; header?: str
         data: { id: 'txn_01peers', status: 'completed', custom_data: metadata },
       }),
     },
+    paypal: {
+      header: 'paypal-transmission-sig',
+      body: JSON.stringify({
+        id: 'WH-PEERS',
+        event_type: 'PAYMENT.CAPTURE.COMPLETED',
+        create_time: at,
+        resource: { id: 'PEERS1', status: 'COMPLETED', custom_id: payment_id, invoice_id: payment_id },
+      }),
+    },
     'crypto-pay': {
       header: 'crypto-pay-api-signature',
       body: JSON.stringify({
