@@ -36,12 +36,18 @@ export const STARS = {
 
 /** Settings of every gateway, as an owner with nine rails would have filled them in. */
 export function everyGateway(): Record<string, Record<string, unknown>> {
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   return {
     stripe: { ...STRIPE, base_url: NOBODY },
     paddle: { ...PADDLE, base_url: NOBODY },
     'crypto-pay': { ...CRYPTO_PAY, base_url: NOBODY },
-    robokassa: { ...ROBOKASSA, pay_url: `${NOBODY}/Merchant`, services_url: NOBODY, receipts_url: NOBODY },
+    robokassa: {
+      ...ROBOKASSA,
+      result2_certificate: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+      pay_url: `${NOBODY}/Merchant`,
+      services_url: NOBODY,
+      receipts_url: NOBODY,
+    },
     'telegram-stars': { ...STARS, base_url: NOBODY },
     paypal: {
       client_id: 'peers_client_id_0123456789',

@@ -269,6 +269,8 @@ describe('B5: Robokassa’s second notification, believed unread', () => {
       `${none}.${payload}.`,
       `${hs256}.${payload}.${hs(hs256, '')}`,
       `${hs256}.${payload}.${hs(hs256, ROBOKASSA.merchant_login)}`,
+      // The certificate is public: as the key of another algorithm it proves nothing.
+      `${hs256}.${payload}.${hs(hs256, String(gateways['robokassa']?.['result2_certificate']))}`,
       `${encode({ alg: 'RS256', typ: 'JWT' })}.${payload}.${'A'.repeat(342)}`,
     ]) {
       expect((await world.tell('robokassa', token, json)).status).toBe(400)
