@@ -17,18 +17,18 @@ export const STRIPE = {
   secret_key: 'sk_test_peers0123456789abcdef',
   webhook_secret: 'whsec_peers0123456789abcd',
 }
-export const PADDLE = {
+const PADDLE = {
   api_key: 'pdl_sdbx_apikey_peers0123456789',
   webhook_secret: 'pdl_ntfset_peers01234567',
 }
-export const CRYPTO_PAY = { token: '12345:AApeersCryptoPayToken0123456789', network: 'testnet' }
+const CRYPTO_PAY = { token: '12345:AApeersCryptoPayToken0123456789', network: 'testnet' }
 export const ROBOKASSA = {
   merchant_login: 'demo_shop',
   password1: 'peers-test-password-1-abcdef',
   password2: 'peers-test-password-2-abcdef',
   is_test: true,
 }
-export const STARS = {
+const STARS = {
   bot_token: '1234567890:peers_bot_token_0123456789',
   secret_token: 'peers_webhook_secret_0123',
   is_test: true,

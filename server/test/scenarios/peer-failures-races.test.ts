@@ -125,6 +125,7 @@ describe('B10: the notification and the buyer’s return', () => {
     // The buyer comes back meanwhile, as often as he likes: that is no word of the vendor.
     await Promise.all(Array.from({ length: 5 }, () => world.payment(order.payment.id)))
     await grantedOnce(order)
+    expect((await world.payment(order.payment.id))['captured_amount']).toBe(20_000)
   })
 })
 

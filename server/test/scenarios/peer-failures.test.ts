@@ -5,7 +5,6 @@ import { startPeopleLab } from '../people-lab.ts'
 import {
   emptyGateways,
   everyGateway,
-  PADDLE,
   ROBOKASSA,
   sandboxWord,
   signedBySandbox,
