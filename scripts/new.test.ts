@@ -20,6 +20,8 @@ beforeAll(() => {
     'docs',
     'server',
     'packages',
+    'emulators',
+    'extensions',
   ]) {
     cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true, filter: isWanted })
   }
@@ -63,6 +65,23 @@ function run(program: string, ...args: string[]): string {
 }
 
 const tool = (name: string, ...args: string[]): string => run(path.join(ROOT, 'node_modules', name), ...args)
+
+describe('npm run new own-gateway', () => {
+  const files = ['acme-own.ts', 'acme-own.test.ts', 'acme-own/emulator.ts'].map(
+    (name) => `extensions/gateways/${name}`,
+  )
+
+  test('writes a gateway, its contract test and its vendor, which follow every rule, types too', () => {
+    const { status, output } = make('own-gateway', 'acme-own')
+    expect([status, written(output)]).toEqual([0, files])
+    expect(violations(...files)).toEqual([])
+    expect(tool('oxfmt/bin/oxfmt', '--check', ...files)).not.toContain('issues found')
+    const project = { extends: './tsconfig.json', include: files }
+    writeFileSync(path.join(copy, 'own.json'), JSON.stringify(project))
+    const types = tool('typescript/bin/tsc', '--noEmit', '-p', 'own.json')
+    expect(types.split('\n').filter((line) => line.includes('acme-own'))).toEqual([])
+  })
+})
 
 describe('npm run new gateway', () => {
   const gateway = 'server/src/modules/payments/gateways/acme-pay.ts'

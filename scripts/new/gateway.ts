@@ -22,14 +22,16 @@ export function newGateway(_root: string, id: string): Draft {
   }
 }
 
-function title(id: string): string {
+/** `acme-pay` as people read it: `Acme Pay`. */
+export function title(id: string): string {
   return id
     .split('-')
     .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
     .join(' ')
 }
 
-function camel(id: string): string {
+/** `acme-pay` as code names it: `acmePay`. */
+export function camel(id: string): string {
   return id.replaceAll(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
 }
 

@@ -63,6 +63,7 @@ import {
 } from '#modules/payments'
 import { usageRoutes } from '#modules/usage'
 import { botGenericRoutes } from './facades/bot-generic.ts'
+import { mutualCheckRoutes } from './facades/mutual-check.ts'
 import { rustorePointsRoutes } from './facades/rustore-points.ts'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
 import { screphRoutes } from './facades/screph.ts'
@@ -312,6 +313,7 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   personalDataRoutes(http, kit)
   screphRoutes(http, kit, { ...parts, people: parts.people.routes })
   botGenericRoutes(http, kit, parts.people.routes)
+  mutualCheckRoutes(http, kit, parts)
   rustorePointsRoutes(http, kit, parts.people.routes)
   screphAdminRoutes(http, kit)
 }

@@ -126,6 +126,41 @@ describe('settings', () => {
   })
 })
 
+describe('the names a product gave its settings before', () => {
+  const shop = {
+    ROBOKASSA_MERCHANT_LOGIN: 'demo_shop',
+    ROBOKASSA_PASSWORD_1: '1234567',
+    ROBOKASSA_PASSWORD_2: 'second-password-of-the-shop',
+    ROBOKASSA_TEST_MODE: '1',
+  }
+  const robokassa = {
+    merchant_login: 'demo_shop',
+    password1: '1234567',
+    password2: 'second-password-of-the-shop',
+    is_test: true,
+  }
+
+  test('are read as our own, from a file too, and their secrets are secrets', () => {
+    const config = loadConfig(shop)
+    expect(config.gateways).toEqual({ robokassa })
+    expect(secretValues(config)).toEqual(expect.arrayContaining(['1234567', robokassa.password2]))
+    expect(unknownSettings(shop)).toEqual([])
+    const file = path.join(folder, 'robokassa-password')
+    writeFileSync(file, `${robokassa.password2}\n`)
+    const { ROBOKASSA_PASSWORD_2: _password, ...rest } = shop
+    expect(loadConfig({ ...rest, ROBOKASSA_PASSWORD_2_FILE: file }).gateways).toEqual({ robokassa })
+    expect(loadConfig({ ROBOKASSA_TEST_MODE: 'False' }).gateways).toEqual({ robokassa: { is_test: false } })
+  })
+
+  test('may stand beside our own when both say the same; a contradiction is refused without a secret', () => {
+    const own = { KOPILKA_GATEWAY_ROBOKASSA_PASSWORD1: '1234567' }
+    expect(loadConfig({ ...shop, ...own }).gateways).toEqual({ robokassa })
+    const problem = problemsOf({ ...own, ROBOKASSA_PASSWORD_1: 'another-password-here' })
+    expect(problem).toContain('ROBOKASSA_PASSWORD_1: says something else than KOPILKA_GATEWAY_ROBOKASSA')
+    expect(problem).not.toContain('another-password-here')
+  })
+})
+
 describe('secrets', () => {
   test('may lie in a file that the variable’s twin names', () => {
     const file = path.join(folder, 'database-url')

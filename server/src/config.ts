@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { PAYMENT_SETTINGS, sayRules } from './config-payments.ts'
 import type { FiscalSettings } from '#modules/orders'
 import { FISCAL_SETTINGS, takeFiscal } from './config-fiscal.ts'
+import { aliasesInUse, withOwnNames } from './config-aliases.ts'
 import { PEOPLE_SETTINGS, peopleContradictions, peopleSecrets } from './config-people.ts'
 
 /** One setting: where it comes from, what it may be, what it is for. */
@@ -181,8 +182,8 @@ export type Environment = Readonly<Record<string, string | undefined>>
  * Reads every setting. A secret may also lie in a file whose path is in the variable with `_FILE` behind its
  * name. Throws {@link ConfigRefused} with all problems at once; no problem shows a secret.
  */
-export function loadConfig(env: Environment = process.env): Config {
-  const problems: string[] = []
+export function loadConfig(own: Environment = process.env): Config {
+  const { env, problems } = withOwnNames(own)
   const values: Record<string, unknown> = {}
   for (const [name, one] of Object.entries<Setting<unknown>>(SETTINGS)) {
     const found = readSetting(env, one)
@@ -220,6 +221,11 @@ export function unknownSettings(env: Environment = process.env): string[] {
     .filter((variable) => !/_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP)/.test(variable))
     .filter((variable) => !/^(tcp|udp):\/\//.test(env[variable] ?? ''))
     .toSorted()
+}
+
+/** Settings by the names a product gave them, with ours. */
+export function productSettings(env: Environment = process.env): { alias: string; env: string }[] {
+  return aliasesInUse(env)
 }
 
 /** Every secret among the settings, by value: the log hides them wherever they would stand. */
@@ -335,6 +341,6 @@ function gatewayValue(field: string, text: string): unknown {
       .split(',')
       .map((item) => item.trim())
       .filter((item) => item !== '')
-  const is_text = /(_ID|_KEY|SECRET|TOKEN|PASSWORD|LOGIN|URL)(_\d)?$/.test(field)
+  const is_text = /(_ID|_KEY|SECRET|TOKEN|PASSWORD|LOGIN|URL)(_?\d)?$/.test(field)
   return !is_text && /^\d{1,9}$/.test(text) ? Number(text) : text
 }

@@ -97,6 +97,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   'POST /v1/payments/:id/refunds': { reason: 'x' },
   'POST /v1/reconciliations/:id/differences/:difference_id/resolve': { note: 'x' },
   'POST /v1/receipts/:id/record': { fiscal_document: '1', fiscal_storage: '1', fiscal_attribute: '1' },
+  'PUT /api/v1/admin/tariffs/:tariff_id': { name: 'x' },
 }
 /** Ways that make what is not there, or speak of what is no object of ours. */
 const MAKES = new Set(['PUT /v1/meters/:code'])

@@ -175,6 +175,13 @@ export const world = (..._: number[]) => placeOrder
 === extensions/gateways/mine.ts
 import { defineGateway } from '@kopilka/extension'
 export default defineGateway({ id: 'mine' })
+=== extensions/gateways/mine/emulator.ts
+import { startEmulator } from '@kopilka/emulators/emulator'
+export const startMine = () => startEmulator()
+=== extensions/gateways/mine.test.ts
+import { gateways } from '../../server/test/gateway-contract.ts'
+import { startMine } from './mine/emulator.ts'
+test('keeps the contract', () => expect(startMine(gateways)).toBeDefined())
 === packages/extension/src/http.ts
 export const callVendor = (url: string) => fetch(url)
 === packages/extension/src/index.ts

@@ -64,6 +64,8 @@ export const PLANTS: Record<string, Plant[]> = {
   ],
   outside: [
     plant('extensions/gateways/a.ts', "import { db } from '../../server/src/kernel/db.ts'\ndb()\n", 1),
+    plant('extensions/gateways/a.ts', "import { e } from '@kopilka/emulators/emulator'\ne()\n", 1),
+    plant('extensions/gateways/a.test.ts', "import { w } from '../../server/test/world.ts'\nw()\n", 1),
     plant('web/admin/src/a.ts', "import { b } from '../../../server/src/app.ts'\nb()\n", 1),
     plant('emulators/a.ts', "import { b } from '@kopilka/extension'\nb()\n", 1),
     plant('server/test/scenarios/a.test.ts', "import { place } from '#modules/orders'\nplace()\n", 1),

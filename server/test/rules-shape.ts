@@ -117,7 +117,8 @@ const erasable = syntaxRule(
 )
 
 /** Files whose loader wants a default export. */
-const DEFAULT_EXPORTS = /(?:^|\/)(?:vitest|vite|playwright)\.config\.ts$|^extensions\/|^web\/.*\.tsx$/
+const DEFAULT_EXPORTS =
+  /(?:^|\/)(?:vitest|vite|playwright)\.config\.ts$|^extensions\/|^server\/test\/own-gateways\/|^web\/.*\.tsx$/
 
 const defaultExports = syntaxRule(
   'default-export',

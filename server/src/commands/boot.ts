@@ -88,7 +88,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     box,
     gateways: config.gateways,
     gateway_order: config.gateway_order,
-    extension_folders: [OWN_EXTENSIONS, ...config.extension_folders],
+    extension_folders: gatewayFolders(config),
     return_url_origins: config.return_url_origins,
     webhook_networks: config.webhook_networks,
     cors_origins: config.cors_origins,
@@ -102,6 +102,11 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     version: VERSION,
     log,
   }
+}
+
+/** Where gateway files of the owner's own are looked for. */
+export function gatewayFolders(config: Pick<Config, 'extension_folders'>): string[] {
+  return [OWN_EXTENSIONS, ...config.extension_folders]
 }
 
 const DEFAULT_DATA_DIRECTORY = './data'

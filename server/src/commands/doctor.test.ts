@@ -132,6 +132,7 @@ describe('the doctor', () => {
       KOPILKA_MODE: 'live',
       KOPILKA_BASE_URL: 'https://pay.example',
       KOPILKA_PROT: '1',
+      ROBOKASSA_MERCHANT_LOGIN: 'demo_shop',
       KOPILKA_GATEWAY_ROBOKASSA_PASSWORD_1: 'hunter2',
       KOPILKA_GATEWAY_YOOKASSA_SECRET_KEY: 'live_hunter2_hunter2_hunter2',
       DATABASE_URL: 'postgres://kopilka:hunter2@db/kopilka',
@@ -140,6 +141,7 @@ describe('the doctor', () => {
     expect(about(findings, 'gateway robokassa')).toEqual([expect.objectContaining({ level: 'problem' })])
     expect(about(findings, 'settings').map((finding) => finding.detail)).toEqual([
       'there is no setting KOPILKA_PROT',
+      'ROBOKASSA_MERCHANT_LOGIN is read as KOPILKA_GATEWAY_ROBOKASSA_MERCHANT_LOGIN',
       'buyers may be sent to any https address after paying',
     ])
     const lines: string[] = []

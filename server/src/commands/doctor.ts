@@ -8,12 +8,13 @@ import {
   ConfigRefused,
   isSecretField,
   loadConfig,
+  productSettings,
   showSettings,
   unknownSettings,
   type Config,
   type Environment,
 } from '../config.ts'
-import { startDatabase } from './boot.ts'
+import { gatewayFolders, startDatabase } from './boot.ts'
 import { examineFiscal } from './doctor-fiscal.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { examineMachine } from './doctor-machine.ts'
@@ -148,6 +149,9 @@ function examineSettings(config: Config, env: Environment | undefined): Finding[
     detail: `there is no setting ${variable}`,
     advice: 'Look for a slip of the pen in its name, or remove it.',
   }))
+  for (const { alias, env: own } of productSettings(env)) {
+    findings.push({ level: 'note', subject: 'settings', detail: `${alias} is read as ${own}` })
+  }
   const mode = config.mode === 'live' ? 'live: real money is taken' : 'sandbox: no real money is taken'
   findings.push({ level: 'note', subject: 'mode', detail: mode })
   if (config.mode === 'live' && config.return_url_origins.length === 0) {
@@ -213,7 +217,7 @@ function shortSecrets(config: Config): Finding[] {
 
 /** One check per gateway with settings: whether they fit, and whether the vendor knows them. */
 async function gatewayChecks(config: Config): Promise<Check[]> {
-  const files = await loadGatewayFiles(config.extension_folders)
+  const files = await loadGatewayFiles(gatewayFolders(config))
   const gateways = createGateways(files, {
     clock: databaseClock(),
     mode: config.mode,

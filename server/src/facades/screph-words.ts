@@ -4,14 +4,8 @@ import type { Sql, Tx } from '#kernel/db'
 import { InvalidRequest, NotFound } from '#kernel/errors'
 import { currencyDigits } from '#kernel/money'
 import { listOnSale, localize, type OnSale } from '#modules/catalog'
-import {
-  ensureCustomer,
-  findCustomer,
-  isExternalId,
-  parseTelegramId,
-  type Customer,
-  resolveCustomer,
-} from '#modules/customers'
+import { type Customer, resolveCustomer } from '#modules/customers'
+import { ensureNamedUser, findNamedUser } from './named-user.ts'
 
 /** Screph's words for our things: packages for products, minutes for seconds. */
 
@@ -72,7 +66,7 @@ export function priceOf(products: readonly OnSale[], package_id: string, currenc
 export async function getUser(sql: Sql, call: Call): Promise<Customer> {
   if (call.actor.kind === 'user') return resolveCustomer(sql, call.actor.customer_id)
   const id = userId(call)
-  const customer = await findUser(sql, id)
+  const customer = await findNamedUser(sql, id)
   if (!customer)
     throw new NotFound(`There is no user ${id}. POST /auth/register/ with this X-User-Id makes one.`)
   return customer
@@ -83,24 +77,7 @@ export async function getUser(sql: Sql, call: Call): Promise<Customer> {
  */
 export async function ensureUser(tx: Tx, kit: RouteKit, call: Call): Promise<Customer> {
   if (call.actor.kind === 'user') return getUser(tx, call)
-  const id = userId(call)
-  const known = await findUser(tx, id)
-  if (known) return known
-  const name = id.slice(id.indexOf(':') + 1)
-  const telegram_id = id.startsWith('external_id:') ? undefined : parseTelegramId(name)
-  if (telegram_id === undefined && !isExternalId(name)) {
-    throw new InvalidRequest([
-      { pointer: '/headers/x-user-id', detail: 'is neither an external nor a Telegram id' },
-    ])
-  }
-  const identity = telegram_id === undefined ? { external_id: name } : { telegram_id }
-  return (await ensureCustomer(tx, kit.clock, identity)).customer
-}
-
-async function findUser(sql: Sql, id: string): Promise<Customer | undefined> {
-  const as_written = await findCustomer(sql, id)
-  if (as_written) return as_written
-  return (await findCustomer(sql, `external_id:${id}`)) ?? findCustomer(sql, `telegram_id:${id}`)
+  return ensureNamedUser(tx, kit.clock, { id: userId(call), pointer: '/headers/x-user-id' })
 }
 
 function userId(call: Call): string {

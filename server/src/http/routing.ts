@@ -244,7 +244,8 @@ async function answerOf(
     actor_id: call.actor.id,
     route: `${spec.method} ${spec.url}`,
     key: call.idempotency_key,
-    input: { params: call.params, query: call.query, body: call.body },
+    // A server that speaks for its users names them in a header: the same call for another is another call.
+    input: { params: call.params, query: call.query, body: call.body, ...forUser(call) },
   }
   const status = spec.status ?? 200
   // What the first caller sees when that is more than what is kept.
@@ -279,6 +280,11 @@ async function answerOf(
           return done
         })
   return full === undefined || answer.is_replay ? answer : { ...answer, text: full }
+}
+
+function forUser({ headers }: Call): { for_user?: unknown } {
+  const named = headers['x-user-id']
+  return named === undefined ? {} : { for_user: named }
 }
 
 function actOf(

@@ -83,6 +83,11 @@ export async function getPrice(sql: Sql, id: string): Promise<Price> {
   return price
 }
 
+/** What several products cost now: their active prices by product and currency. */
+export function listActivePrices(sql: Sql, product_ids: readonly string[]): Promise<Price[]> {
+  return queries.activePrices(sql, product_ids)
+}
+
 /** Prices newest first, ended ones too. Throws InvalidRequest for a foreign cursor. */
 export async function listPrices(
   sql: Sql,

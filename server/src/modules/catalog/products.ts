@@ -125,7 +125,7 @@ export async function findProductByKey(sql: Sql, key: string): Promise<Product |
 export async function listProducts(
   sql: Sql,
   cursors: Cursors,
-  filter: { key?: string | undefined; is_active?: boolean | undefined },
+  filter: queries.ProductFilter,
   page: { limit: number; cursor?: string | undefined },
 ): Promise<Page<Product>> {
   const rows = await queries.listProducts(sql, filter, {

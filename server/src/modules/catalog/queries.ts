@@ -50,6 +50,19 @@ function products(sql: Sql) {
     .select(PRODUCT)
 }
 
+/** Those whose present version grants the unit. */
+function granting(query: ReturnType<typeof products>, unit: string): ReturnType<typeof products> {
+  return query.where((eb) =>
+    eb.exists(
+      eb
+        .selectFrom('catalog.product_grants as part')
+        .select('part.position')
+        .whereRef('part.product_version_id', '=', 'version.id')
+        .where('part.unit', '=', unit),
+    ),
+  )
+}
+
 /** One writer of the whole catalog at a time; held until the transaction ends. */
 export async function lockCatalog(tx: Tx): Promise<void> {
   await raw`select pg_advisory_xact_lock(hashtextextended('catalog.apply', 0))`.execute(tx)
@@ -110,13 +123,21 @@ interface After {
   id: string
 }
 
+export interface ProductFilter {
+  key?: string | undefined
+  is_active?: boolean | undefined
+  /** Only what grants this unit now. */
+  unit?: string | undefined
+}
+
 /** Newest first; one row more than the limit. */
 export async function listProducts(
   sql: Sql,
-  filter: { key?: string | undefined; is_active?: boolean | undefined },
+  filter: ProductFilter,
   page: { limit: number; after?: After | undefined },
 ): Promise<ProductRow[]> {
   let query = products(sql)
+  if (filter.unit !== undefined) query = granting(query, filter.unit)
   if (filter.key !== undefined) query = query.where('product.key', '=', filter.key)
   if (filter.is_active !== undefined) query = query.where('product.is_active', '=', filter.is_active)
   if (page.after) {
@@ -143,7 +164,7 @@ export async function allProducts(sql: Sql, limit: number): Promise<ProductRow[]
 export async function listOnSale(
   sql: Sql,
   at: Date,
-  filter: { currency?: string | undefined },
+  filter: { currency?: string | undefined; unit?: string | undefined },
   page: { limit: number; after?: { position: number; id: string } | undefined },
 ): Promise<ProductRow[]> {
   let query = products(sql)
@@ -160,6 +181,7 @@ export async function listOnSale(
         filter.currency === undefined ? price : price.where('price.currency', '=', filter.currency),
       )
     })
+  if (filter.unit !== undefined) query = granting(query, filter.unit)
   if (page.after) {
     const { position, id } = page.after
     query = query.where((eb) =>

@@ -58,7 +58,7 @@ const ANSWERS_MAX = 200
 export async function listOnSale(
   sql: Sql,
   at: Date,
-  filter: { currency?: string | undefined },
+  filter: { currency?: string | undefined; unit?: string | undefined },
   page: { limit: number; after?: { position: number; id: string } | undefined },
 ): Promise<OnSale[]> {
   const products = await queries.listOnSale(sql, at, filter, page)

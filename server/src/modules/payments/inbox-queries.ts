@@ -53,7 +53,7 @@ export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Pr
        set repeats = i.repeats + 1,
            status = 'received',
            next_attempt_at = case when i.status = 'handled' then excluded.next_attempt_at else
-             i.next_attempt_at end
+             least(i.next_attempt_at, excluded.next_attempt_at + interval '2 seconds') end
      where i.trust = 'hint' and i.status in ('handled', 'handling')`.execute(tx)
 }
 

@@ -6,6 +6,7 @@ export {
   intendAnother,
   isPayable,
   getPayment,
+  hastenPayment,
   setMismatch,
   cancelPayment,
 } from './payments.ts'

@@ -188,16 +188,22 @@ function savedMethodRoutes(app: FastifyInstance, kit: RouteKit): void {
   })
 }
 
-/** Adds a door for vendors' notifications; `address` is for products whose vendors know another path. */
+/**
+ * Adds a door for vendors' notifications; `address` is for products whose vendors know another path: with
+ * `:gateway` in it, or for the one gateway it names.
+ */
 export function webhookRoute(
   app: FastifyInstance,
   kit: RouteKit,
   payments: PaymentsKit,
   store: StoreEvents,
-  address: { url: string; is_hidden: boolean },
+  address: { url: string; is_hidden: boolean; gateway?: string },
 ): void {
+  const { url, is_hidden, gateway } = address
+  const named = z.string().max(50)
   addRoute(app, kit, {
-    ...address,
+    url,
+    is_hidden,
     method: 'POST',
     who: { anonymous: true, proof: 'the gateway verifies its notification on the raw bytes' },
     tag: 'webhooks',
@@ -205,7 +211,7 @@ export function webhookRoute(
     raw_body: true,
     body_max_bytes: WEBHOOK_MAX_BYTES,
     anonymous_per_minute: Number.POSITIVE_INFINITY,
-    params: z.object({ gateway: z.string().max(50) }),
+    params: z.object({ gateway: gateway === undefined ? named : named.default(gateway) }),
     answer: z.string(),
     reply: async ({ params, ip }, reply, request) => {
       const answer = await receiveWebhook(payments, store, params.gateway, {
