@@ -46,6 +46,21 @@ create table admin.approvals (
 CREATE INDEX approvals_pending ON admin.approvals USING btree (expires_at) WHERE (status = 'pending'::text);
 CREATE INDEX approvals_requested ON admin.approvals USING btree (requested_at DESC, id DESC);
 
+create table admin.lone_acts (
+  id bigint not null generated always as identity,
+  kind text not null,
+  measure text not null,
+  person_id text not null,
+  customer_id text not null,
+  amount bigint not null,
+  created_at timestamp with time zone not null,
+  constraint lone_acts_pkey PRIMARY KEY (id),
+  constraint lone_acts_amount_check CHECK ((amount > 0)),
+  constraint lone_acts_kind_check CHECK ((kind = ANY (ARRAY['adjustment'::text, 'refund'::text])))
+);
+CREATE INDEX lone_acts_created ON admin.lone_acts USING btree (created_at);
+CREATE INDEX lone_acts_person ON admin.lone_acts USING btree (person_id, customer_id, kind, measure, created_at);
+
 -- ----------------------------------------------------------------------------------------------------
 create schema catalog;
 
@@ -467,6 +482,8 @@ create table identity.users (
 CREATE INDEX users_created ON identity.users USING btree (created_at DESC, id DESC);
 CREATE UNIQUE INDEX users_customer ON identity.users USING btree (customer_id) WHERE (customer_id IS NOT NULL);
 CREATE UNIQUE INDEX users_email ON identity.users USING btree (email) WHERE (email IS NOT NULL);
+CREATE INDEX users_email_beginning ON identity.users USING btree (email text_pattern_ops) WHERE (email IS NOT NULL);
+CREATE INDEX users_name_beginning ON identity.users USING btree (lower(name) text_pattern_ops) WHERE (name IS NOT NULL);
 
 CREATE OR REPLACE FUNCTION identity.append_audit(p_actor_id text, p_actor_kind text, p_impersonator_id text, p_action text, p_subject_id text, p_before jsonb, p_after jsonb, p_reason text, p_address text, p_request_id text, p_now timestamp with time zone)
  RETURNS bigint

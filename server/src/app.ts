@@ -51,6 +51,7 @@ import {
   type StoreEvents,
 } from '#modules/payments'
 import { usageRoutes } from '#modules/usage'
+import { botGenericAdminRoutes } from './facades/bot-generic-admin.ts'
 import { botGenericRoutes } from './facades/bot-generic.ts'
 import { rustorePointsRoutes } from './facades/rustore-points.ts'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
@@ -281,6 +282,7 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   personalDataRoutes(http, kit)
   screphRoutes(http, kit, { ...parts, people: parts.people.routes })
   botGenericRoutes(http, kit, parts.people.routes)
+  botGenericAdminRoutes(http, kit, parts.people.routes)
   rustorePointsRoutes(http, kit, parts.people.routes)
   screphAdminRoutes(http, kit)
 }
