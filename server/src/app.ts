@@ -9,12 +9,13 @@ import { createEvents, type Events } from '#kernel/events'
 import { deleteOldKeys } from '#kernel/idempotency-queries'
 import { createJobQueue } from '#kernel/job-queue'
 import type { JobQueue } from '#kernel/jobs'
+import type { Limits } from '#kernel/limits'
 import type { Log } from '#kernel/log'
 import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import { adminRoutes, approvalRoutes, expireApprovals, personalDataRoutes, refuseAlone } from '#modules/admin'
+import { adminRoutes, approvalRoutes, expireApprovals, personalDataRoutes, refuseAloneBy } from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import {
   createCustomerResolver,
@@ -56,6 +57,7 @@ import { botGenericRoutes } from './facades/bot-generic.ts'
 import { rustorePointsRoutes } from './facades/rustore-points.ts'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
 import { screphRoutes } from './facades/screph.ts'
+import { openLimits, type LimitSettings } from './app-limits.ts'
 import { assemblePeople, type PeopleApp, type PeopleAppSettings } from './app-people.ts'
 import { createNotifications } from './outgoing.ts'
 import { wireReactions } from './reactions.ts'
@@ -83,6 +85,8 @@ export interface AppSettings {
   cors_origins: readonly string[]
   trusted_proxies: readonly string[]
   anonymous_per_minute: number
+  /** Default: in the database. */
+  limits?: LimitSettings | undefined
   metrics_token?: string | undefined
   spend_lanes?: number | undefined
   spend_batch_max?: number | undefined
@@ -124,9 +128,10 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const events = createEvents(jobs)
   const address = { base_url: settings.base_url }
   const payments = await paymentsKit(settings, { db, clock, events, address })
-  const orders = ordersKit(settings, payments)
+  const limits = await openLimits(db, settings.limits ?? { store: 'database' }, { clock, log })
+  const orders = ordersKit(settings, payments, limits)
   const { kit: notifications, dispatcher } = createNotifications(db, settings, { clock, events })
-  const people = assemblePeople(db, settings, { clock, events, jobs, address })
+  const people = assemblePeople(db, settings, { clock, events, jobs, limits, address })
   wireReactions(events, { clock, orders, notifications })
   const ledger = createLedgerKit(db, clock, { lanes, batch_max })
   const kit = routeKit(settings, db, clock)
@@ -160,6 +165,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     () => authenticator.stop(),
     () => people.stop(),
     () => resolver.close(),
+    () => limits.stop(),
     stopClock,
     () => db.close(),
   ])
@@ -182,7 +188,13 @@ export async function startApp(settings: AppSettings): Promise<App> {
 }
 
 function routeKit({ cursor_key }: AppSettings, db: Db, clock: Clock): RouteKit {
-  return { db, clock, cursors: createCursors(cursor_key), audit: auditWriter(clock), refuseAlone }
+  return {
+    db,
+    clock,
+    cursors: createCursors(cursor_key),
+    audit: auditWriter(clock),
+    refuseAlone: refuseAloneBy(clock),
+  }
 }
 
 /** The database and the time everything goes by: the database's own, unless a test brings another. */
@@ -228,9 +240,9 @@ async function paymentsKit(
   return { clock, events, gateways, notice: (message, facts) => log.warn(facts, message) }
 }
 
-function ordersKit(settings: AppSettings, payments: PaymentsKit): OrdersKit {
+function ordersKit(settings: AppSettings, payments: PaymentsKit, limits: Limits): OrdersKit {
   const isReturnUrlAllowed = returnUrlCheck(settings)
-  return { clock: payments.clock, payments, fiscal: settings.fiscal, isReturnUrlAllowed }
+  return { clock: payments.clock, payments, limits, fiscal: settings.fiscal, isReturnUrlAllowed }
 }
 
 function openHttp(

@@ -76,6 +76,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     cors_origins: config.cors_origins,
     trusted_proxies: config.trusted_proxies,
     anonymous_per_minute: config.anonymous_per_minute,
+    limits: { store: config.limits, redis_url: config.redis_url },
     metrics_token: config.metrics_token,
     spend_lanes: config.spend_lanes,
     spend_batch_max: config.spend_batch_max,

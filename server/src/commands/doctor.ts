@@ -13,6 +13,7 @@ import {
   type Config,
   type Environment,
 } from '../config.ts'
+import { tryRedis } from '../transports/redis-limits.ts'
 import { startDatabase } from './boot.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { examineMachine } from './doctor-machine.ts'
@@ -97,7 +98,11 @@ export async function doctorCommand(): Promise<void> {
   const opened = await openDatabase(config)
   try {
     const db = 'db' in opened ? opened.db : undefined
-    const findings = await doctor({ config, db, checks: await gatewayChecks(config) })
+    const findings = await doctor({
+      config,
+      db,
+      checks: [...redisCheck(config), ...(await gatewayChecks(config))],
+    })
     const broken = 'finding' in opened && opened.finding ? [opened.finding] : []
     const shown =
       broken.length > 0 ? [...findings.filter((finding) => finding !== noDatabaseYet), ...broken] : findings
@@ -165,7 +170,24 @@ function examineSettings(config: Config, env: Environment | undefined): Finding[
       advice: 'Set it as soon as a gateway should send notifications here.',
     })
   }
-  return [...findings, ...shortSecrets(config)]
+  return [...findings, limitsFinding(config), ...shortSecrets(config)]
+}
+
+/** Where attempts are counted, and what that is good for. */
+function limitsFinding({ limits, redis_url }: Config): Finding {
+  const own = limits === 'memory' ? 'memory' : 'the database'
+  if (redis_url !== undefined) {
+    return { level: 'note', subject: 'limits', detail: `counted in Redis, and in ${own} while it is away` }
+  }
+  if (limits === 'database') {
+    return { level: 'note', subject: 'limits', detail: 'counted in the database, for all processes together' }
+  }
+  return {
+    level: 'warning',
+    subject: 'limits',
+    detail: 'attempts to sign in and to buy are counted in memory: by each process, and gone when it ends',
+    advice: 'Right for one process. With more of them set KOPILKA_LIMITS=database, or KOPILKA_REDIS_URL.',
+  }
 }
 
 /** A key or password this short was cut while it was copied, or can be guessed. */
@@ -180,6 +202,24 @@ function shortSecrets(config: Config): Finding[] {
         advice: 'Copy it again from the vendor’s cabinet, whole.',
       })),
   )
+}
+
+/** Whether Redis answers; without it limits are still counted, but apart. */
+function redisCheck({ redis_url }: Config): Check[] {
+  if (redis_url === undefined) return []
+  const subject = 'limits'
+  return [
+    {
+      subject,
+      look: async () => {
+        const problem = await tryRedis(redis_url)
+        if (problem === undefined) return [{ level: 'ok', subject, detail: 'Redis answers' }]
+        const advice =
+          'Look at KOPILKA_REDIS_URL and at Redis itself; until then they are counted without it.'
+        return [{ level: 'problem', subject, detail: `Redis does not answer: ${problem}`, advice }]
+      },
+    },
+  ]
 }
 
 /** One check per gateway with settings: whether they fit, and whether the vendor knows them. */

@@ -254,9 +254,9 @@ test('GET /admin/stats counts people, and is for those who may see reports', asy
   await put('owner', id, { is_disabled: true })
   const after = await stats()
   const grown = (name: string) => (after.users[name] ?? 0) - (before.users[name] ?? 0)
-  expect(['total', 'new_in_a_day', 'new_in_a_month', 'disabled', 'active_in_a_day', 'staff'].map(grown)).toEqual(
-    [1, 1, 1, 1, 1, 0],
-  )
+  expect(
+    ['total', 'new_in_a_day', 'new_in_a_month', 'disabled', 'active_in_a_day', 'staff'].map(grown),
+  ).toEqual([1, 1, 1, 1, 1, 0])
   const { access_token: token } = await world.person()
   expect((await world.send('GET', '/admin/stats', { token })).status).toBe(403)
 })

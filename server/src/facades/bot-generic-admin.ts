@@ -21,7 +21,8 @@ import {
 const TAG = 'bot-generic'
 const SEE = { key: 'admin', staff: 'users:read' } as const
 const CHANGE = { key: 'admin', staff: 'users:write' } as const
-const OWN_ONLY = 'Nobody gives or takes a role that holds more than he does, nor changes who stands above him.'
+const OWN_ONLY =
+  'Nobody gives or takes a role that holds more than he does, nor changes who stands above him.'
 
 const localeCode = z.string().regex(/^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}$/)
 const roleCode = z.string().regex(/^[a-z][a-z0-9_]{1,39}$/)
@@ -182,7 +183,8 @@ function deletingRoute(app: FastifyInstance, kit: RouteKit): void {
     who: { key: 'admin', staff: 'personal_data:erase' },
     tag: TAG,
     summary: 'Forget a user for good',
-    description: 'Ids, amounts and moments stay, so that the books stay whole. To close one, PUT is_disabled.',
+    description:
+      'Ids, amounts and moments stay, so that the books stay whole. To close one, PUT is_disabled.',
     params: path,
     answer: z.object({ id: z.string(), status: z.literal('deleted') }),
     errors: { 403: ['missing_scope'], 409: ['invalid_state'] },

@@ -126,7 +126,13 @@ function correctionRoutes(app: FastifyInstance, kit: RouteKit): void {
     audit: { action: 'adjustment.made' },
     write: async (tx, { params, body, actor, idempotency_key }) => {
       const owner = await resolveCustomer(tx, params.id)
-      await kit.refuseAlone?.(tx, { kind: 'adjustment', measure: body.unit, amount: body.amount })
+      await kit.refuseAlone?.(tx, {
+        kind: 'adjustment',
+        measure: body.unit,
+        amount: body.amount,
+        actor_id: actor.id,
+        customer_id: owner.id,
+      })
       return adjust(tx, kit.clock, { ...body, customer_id: owner.id, actor_id: actor.id, idempotency_key })
     },
   })

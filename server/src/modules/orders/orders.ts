@@ -1,8 +1,10 @@
 import type { Receipt } from '@kopilka/extension'
+import { abuseLimits } from '#kernel/abuse-limits'
 import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
+import type { Limits } from '#kernel/limits'
 import { getSaleTerms, type SaleTerms } from '#modules/catalog'
 import { resolveCustomer, type Customer } from '#modules/customers'
 import {
@@ -25,6 +27,8 @@ export interface OrdersKit {
   clock: Clock
   payments: PaymentsKit
   fiscal: FiscalSettings
+  /** How often somebody may begin to buy. */
+  limits: Limits
   /** Whether a return address is one of the owner's: an open redirect helps nobody but thieves. */
   isReturnUrlAllowed: (url: string) => boolean
 }
@@ -41,6 +45,8 @@ export interface NewOrder {
   payment_method_id?: string | undefined
   locale?: string | undefined
   metadata?: object | undefined
+  /** The network of a person who buys for himself (`addressKey`): limits are counted by it too. */
+  network?: string | undefined
 }
 
 export interface PlacedOrder {
@@ -53,7 +59,7 @@ export interface PlacedOrder {
  * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's intent
  * is written in the same transaction, then the vendor is asked. Called again with the same id it goes on
  * where it stopped, so one order never has two payments at the vendor.
- * Throws NotFound, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the
+ * Throws NotFound, TooManyRequests, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the
  * vendor does not answer: the order then stands and its payment is `unknown` until the vendor tells.
  */
 export async function placeOrder(
@@ -62,6 +68,10 @@ export async function placeOrder(
   order_id: string,
   input: NewOrder,
 ): Promise<PlacedOrder> {
+  if (!(await queries.findOrder(db, order_id))) {
+    const { id: account } = await resolveCustomer(db, input.customer_id)
+    await kit.limits.take(abuseLimits('checkout', { account, network: input.network }))
+  }
   await db.transact(async (tx) => {
     if (await queries.findOrder(tx, order_id)) return
     await intendOrder(tx, kit, order_id, input)
