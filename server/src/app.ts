@@ -15,7 +15,13 @@ import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import { adminRoutes, approvalRoutes, expireApprovals, personalDataRoutes, refuseAloneBy } from '#modules/admin'
+import {
+  adminRoutes,
+  approvalRoutes,
+  expireApprovals,
+  personalDataRoutes,
+  refuseAloneBy,
+} from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import {
   createCustomerResolver,

@@ -181,7 +181,7 @@ describe('the matrix: what is declared is what is answered', () => {
   })
 })
 
-describe('somebody else’s and absent are the same (A21)', () => {
+describe('A21: somebody else’s and absent are the same', () => {
   test('what does not exist is 404 for whoever may ask, on every route with an id', async () => {
     const found: string[] = []
     for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
@@ -240,7 +240,7 @@ describe('somebody else’s and absent are the same (A21)', () => {
   })
 })
 
-describe('only what is declared is served (A22)', () => {
+describe('A22: only what is declared is served', () => {
   test('no other method, letter case, slash or override header reaches a verb', async () => {
     const names = new Set(routes.map(nameOf))
     const found: string[] = []

@@ -194,7 +194,7 @@ describe('A21: what a body names', () => {
       [`${id}/spends`, { ...units, user_id: other }],
     ] as const) {
       const answer = await lab.call(person('org_member'), 'POST', path, body)
-      expect([path, answer.statusCode]).toEqual([path, expect.oneOf([400, 403, 404])])
+      expect([400, 403, 404], path).toContain(answer.statusCode)
     }
     expect(await matrix.world.digest()).toBe(before)
   })
@@ -246,9 +246,6 @@ describe('A15, A23: a body holds what the route takes and nothing else', () => {
   })
 })
 
-/** Refused before their body is looked at. */
-const PROVED_FIRST = new Set<string>([])
-
 describe('A24: what is in an answer', () => {
   /** Reading routes of things that exist, with everybody who may. */
   const readers = (route: Route): [string, Caller][] => {
@@ -264,9 +261,10 @@ describe('A24: what is in an answer', () => {
 
   test('has the same members for everybody who may read it', async () => {
     let compared = 0
-    for (const route of routes.filter(
-      (one) => one.method === 'GET' && !isOpen(one) && one.who.user !== true,
-    )) {
+    // What a key is told of itself needs a key of the database, which this matrix does not call with.
+    const shared = (one: Route): boolean =>
+      one.method === 'GET' && !isOpen(one) && one.who.user !== true && one.who.key !== 'any'
+    for (const route of routes.filter(shared)) {
       const path = route.url.includes(':') ? matrix.existingPath(route.url) : route.url
       if (path === undefined) continue
       const shapes = new Map<string, string[]>()
@@ -314,6 +312,7 @@ describe('A24: what is in an answer', () => {
       'has_password',
       'id',
       'impersonator_id',
+      'is_disabled',
       'locale',
       'name',
       'needs_second_factor',

@@ -91,7 +91,7 @@ async function furnish(world: World, lab: PeopleLab, people: Matrix['people']): 
   const products = await world.call<{ items: { id: string; key: string }[] }>('GET', '/v1/products')
   const prices = await world.call<{ items: { id: string }[] }>('GET', '/v1/prices')
   const { id: order, payment } = await paidOrder(world, customer, products.body.items[0]?.key ?? '')
-  const url = 'http://127.0.0.1:9/hook'
+  const url = 'https://shop.example/hook'
   const endpoint = await made('POST', '/v1/webhook_endpoints', { url, event_types: ['*'] })
   const asked = { customer_id: customer, ...units, reason }
   return {

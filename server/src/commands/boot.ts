@@ -22,6 +22,8 @@ export interface Boot {
   log: Log
   settings: AppSettings
   database: BootedDatabase
+  /** Of the keys that seal secrets, newest first. */
+  key_ids: readonly string[]
   /** Whether the owner chose where the data lie. */
   is_data_moved: boolean
 }
@@ -46,6 +48,7 @@ export async function boot(change: (config: Config) => Config = (same) => same):
     config,
     log,
     database,
+    key_ids: keys.map(({ id }) => id),
     is_data_moved: given.data_directory !== DEFAULT_DATA_DIRECTORY,
     settings: settingsOf(config, database.url, box, log),
   }

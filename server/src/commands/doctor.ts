@@ -3,6 +3,9 @@ import path from 'node:path'
 import { z } from 'zod'
 import { databaseClock } from '#kernel/clock'
 import { createDb, type Db } from '#kernel/db'
+import { hasJobTables } from '#kernel/job-queries'
+import { loadSecretKeys, secretKeysFile } from '#kernel/secret-keys'
+import { sealedByKey, type SealedUnder } from '#modules/admin'
 import { createGateways, loadGatewayFiles, type Gateways } from '#modules/payments'
 import {
   ConfigRefused,
@@ -101,7 +104,7 @@ export async function doctorCommand(): Promise<void> {
     const findings = await doctor({
       config,
       db,
-      checks: [...redisCheck(config), ...(await gatewayChecks(config))],
+      checks: await furtherChecks(config, db),
     })
     const broken = 'finding' in opened && opened.finding ? [opened.finding] : []
     const shown =
@@ -202,6 +205,50 @@ function shortSecrets(config: Config): Finding[] {
         advice: 'Copy it again from the vendor’s cabinet, whole.',
       })),
   )
+}
+
+async function furtherChecks(config: Config, db: Db | undefined): Promise<Check[]> {
+  const keys = db === undefined ? [] : [keysCheck(config, db)]
+  return [...keys, ...redisCheck(config), ...(await gatewayChecks(config))]
+}
+
+/** Whether everything that is sealed can be opened, and by the first key. */
+function keysCheck(config: Config, db: Db): Check {
+  const subject = 'secrets'
+  return {
+    subject,
+    look: async () => {
+      // Without a key file nothing was ever sealed, and to look for it would make one.
+      const has_keys = config.secret_keys !== undefined || existsSync(secretKeysFile(config.data_directory))
+      if (!has_keys || !(await hasJobTables(db))) return []
+      const keys = loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
+      return sealedFindings(
+        await sealedByKey(db),
+        keys.map(({ id }) => id),
+      )
+    },
+  }
+}
+
+/** What is to be said of what is sealed under which key. */
+export function sealedFindings(sealed: readonly SealedUnder[], key_ids: readonly string[]): Finding[] {
+  const subject = 'secrets'
+  const said = ({ count, place, key_id }: SealedUnder): string => `${count} ${place} under ${key_id}`
+  const lost = sealed.filter(({ key_id }) => !key_ids.includes(key_id))
+  const old = sealed.filter(({ key_id }) => key_ids.indexOf(key_id) > 0)
+  const findings: Finding[] = []
+  if (lost.length > 0) {
+    const detail = `cannot be opened: ${lost.map(said).join(', ')}`
+    const advice = 'Put the key back into secrets.key from its backup.'
+    findings.push({ level: 'problem', subject, detail, advice })
+  }
+  if (old.length > 0) {
+    const detail = `sealed under an older key: ${old.map(said).join(', ')}`
+    const advice = 'Run: npm run kopilka -- secrets reseal'
+    findings.push({ level: 'warning', subject, detail, advice })
+  }
+  const detail = 'all are sealed under the first key'
+  return findings.length > 0 ? findings : [{ level: 'ok', subject, detail }]
 }
 
 /** Whether Redis answers; without it limits are still counted, but apart. */
