@@ -152,6 +152,27 @@ describe('A49: what one person does to one customer in small parts', () => {
     expect(await balance(customer)).toBe(70)
   })
 
+  test('a merge of customers is none of the ways around: what it gives counts', async () => {
+    const [rich, small, own] = [await world.customer(), await world.customer(), await world.customer()]
+    for (const [customer, amount] of [
+      [rich, 101],
+      [small, 60],
+    ] as const) {
+      await world.call('POST', `/v1/customers/${customer}/grants`, { unit: 'minute', amount, reason: 'x' })
+    }
+    const support = (await lab.user('support')) as Caller
+    const merge = (as: Caller, from: string) =>
+      lab.call(as, 'POST', `/v1/customers/${from}/merge`, { into_customer_id: own })
+    expect(outcome(await merge(support, rich))).toEqual([403, 'approval_required'])
+    expect([await balance(rich), await balance(own)]).toEqual([101, 0])
+    expect((await merge(support, small)).statusCode).toBe(200)
+    expect(outcome(await adjust(support, own, 41))).toEqual([403, 'approval_required'])
+    expect(await balance(own)).toBe(60)
+    // The owner's own server merges whom it knows to be one person.
+    expect((await merge({ scopes: ['customers:write'] }, rich)).statusCode).toBe(200)
+    expect(await balance(own)).toBe(161)
+  })
+
   test('what a second person agreed to does not count, and what was refused neither', async () => {
     const customer = await world.customer()
     const one = (await lab.user('finance')) as Caller

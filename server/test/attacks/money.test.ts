@@ -54,13 +54,11 @@ describe('A16: amounts and quantities that are none', () => {
         '/v1/orders',
         { customer_id, gateway: 'sandbox', return_url: BACK, lines: [{ price_id, quantity: amount }] },
       ],
-      ['/api/usage/record/', { seconds: amount }],
     ]
     const passed: unknown[] = []
     for (const amount of NO_AMOUNTS) {
       for (const [url, body] of requests(amount)) {
-        const headers = { 'x-user-id': customer_id }
-        const answer = await world.call('POST', url, body, headers)
+        const answer = await world.call('POST', url, body)
         if (answer.status !== 400) passed.push([url, amount, answer.status, answer.text.slice(0, 120)])
       }
     }
@@ -114,18 +112,17 @@ describe('A18: a step that is skipped or taken twice', () => {
     const open = await world.order({ customer_id, product_key: 'minutes_30' })
     const { order_id, payment_id } = await bought()
     const before = await world.digest()
-    for (const url of [
-      `/v1/payments/${open.payment.id}/capture`,
-      `/v1/payments/${payment_id}/capture`,
-      `/v1/payments/${payment_id}/cancel`,
-      `/v1/orders/${order_id}/cancel`,
-    ]) {
-      expect([url, ...(code(await world.call('POST', url, {})) as unknown[])]).toEqual([
-        url,
-        409,
-        'invalid_state',
-      ])
+    for (const [url, body] of [
+      [`/v1/payments/${open.payment.id}/capture`, {}],
+      [`/v1/payments/${payment_id}/capture`, { amount: 1 }],
+      [`/v1/payments/${payment_id}/cancel`, {}],
+      [`/v1/orders/${order_id}/cancel`, {}],
+    ] as const) {
+      const answer = await world.call('POST', url, body)
+      expect([url, answer.status, answer.body['code']]).toEqual([url, 409, 'invalid_state'])
     }
+    // To capture again what is captured is the same capture.
+    expect((await world.call('POST', `/v1/payments/${payment_id}/capture`, {})).status).toBe(200)
     const unpaid = await world.call('POST', `/v1/payments/${open.payment.id}/refunds`, {
       amount: 1,
       reason: 'x',

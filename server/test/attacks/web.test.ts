@@ -13,6 +13,7 @@ beforeAll(async () => {
       'telegram-stars': {
         bot_token: '1234567890:AAE-made_up_for_tests_0123456789ABCDEFG',
         secret_token: SECRET,
+        is_test: true,
       },
     },
   }))

@@ -136,6 +136,7 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: customer,
     body: schemas.newGrant,
     answer: schemas.grant,
+    errors: { 403: ['approval_required'] },
     audit: { action: 'grant.made', is_for_people_only: true },
     write: async (tx, { params, body, actor, idempotency_key }) => {
       const owner = await resolveCustomer(tx, params.id)
