@@ -84,7 +84,7 @@ describe('a change of the key outside the database', () => {
     expect(await enter(changed, last)).toEqual(FINE)
   })
 
-  test('that lost its key lets nobody past the second factor, and doctor says what cannot be opened', async () => {
+  test('that lost its key lets nobody past the second factor, and doctor says why', async () => {
     const lost = await start({ id: 'other', key: Buffer.alloc(32, 9) })
     expect((await enter(lost, lost)).slice(0, 2)).toEqual([200, 503])
     const findings = sealedFindings(await sealedByKey(world.app.db), ['other'])

@@ -105,7 +105,8 @@ test('A25: a flood of strangers closes the door to strangers, not to who was let
     const { email, device_token } = await world.person()
     // The whole allowance of strangers, as a botnet would use it up.
     await world.app.db.pool.query(
-      `insert into identity.attempts (key_digest, full_at) values (sha256(convert_to(E'sign in, all\\n', 'UTF8')),
+      `insert into identity.attempts (key_digest, full_at)
+       values (sha256(convert_to(E'sign in, all\\n', 'UTF8')),
          $1::timestamptz + interval '10 minutes')
        on conflict (key_digest) do update set full_at = excluded.full_at`,
       [world.clock.now()],
@@ -155,7 +156,7 @@ describe('checkout', () => {
   })
 })
 
-test('A13: the tenth guess of a promo code in an hour is the last, whatever network it comes from', async () => {
+test('A13: the tenth guess of a code in an hour is the last, whatever network it comes from', async () => {
   const world = await startPeopleWorld()
   try {
     const { limits } = world.app.orders

@@ -14,8 +14,8 @@ export interface Matrix {
   lab: PeopleLab
   table: RouteTable
   /**
-   * `user` owns what exists, `other` owns nothing of it; `org_…` have a role in his organization; the rest are
-   * staff by the names of their roles.
+   * `user` owns what exists, `other` owns nothing of it; `org_…` have a role in his organization; the rest
+   * are staff by the names of their roles.
    */
   people: Record<string, UserId>
   /** The path of something that exists; undefined when this matrix has none. */

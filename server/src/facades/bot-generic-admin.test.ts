@@ -51,7 +51,8 @@ describe('GET /admin/users', () => {
     const found: string[] = []
     let cursor: string | null = ''
     while (cursor !== null) {
-      const url: string = `/admin/users?limit=2${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
+      const from: string = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`
+      const url = `/admin/users?limit=2${from}`
       const page: { body: Listed<Shown> } = await world.send<Listed<Shown>>('GET', url, as('support'))
       found.push(...page.body.items.map((user) => user.id))
       cursor = page.body.next_cursor
@@ -146,7 +147,7 @@ describe('POST /admin/users', () => {
 })
 
 describe('PUT /admin/users/{id}', () => {
-  test('changes name and language, leaves what is absent, and keeps it in the log without who it is', async () => {
+  test('changes name and language, leaves what is absent, and logs it without who it is', async () => {
     const { id, email } = await world.person()
     expect((await put('support', id, { name: 'Anna', locale: 'ru' })).status).toBe(200)
     expect((await put('support', id, { locale: null })).body).toMatchObject({ name: 'Anna', email })

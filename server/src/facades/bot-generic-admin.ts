@@ -147,7 +147,7 @@ function writingRoutes(app: FastifyInstance, kit: RouteKit, { people }: PeopleRo
     tag: TAG,
     status: 201,
     summary: 'Make a user, who gets a mail to choose his password',
-    description: `Staff never know it: the link works for a quarter of an hour, later he asks for another. ${OWN_ONLY}`,
+    description: `The link works for a quarter of an hour; later he asks for another. ${OWN_ONLY}`,
     body: newUser,
     answer: managedUser,
     errors: { 403: ['missing_scope'], 409: ['already_exists'] },

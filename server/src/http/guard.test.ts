@@ -80,7 +80,7 @@ describe('anonymous callers', () => {
     expect(await ask('/open', { ip: '203.0.113.2' })).toEqual([200])
   })
 
-  test('A45: share the allowance over routes, spellings of a path and addresses that do not exist', async () => {
+  test('A45: share the allowance over routes, spellings of a path and unknown addresses', async () => {
     await open({ anonymous_per_minute: 4 })
     expect(
       [await ask('/open'), await ask('/other'), await ask('/OPEN'), await ask('/open?x=1')].flat(),

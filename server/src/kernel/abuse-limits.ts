@@ -17,8 +17,8 @@ const ABUSE_LIMITS = {
 export type LimitedAct = keyof typeof ABUSE_LIMITS
 
 /**
- * The counts an act falls under, to be taken before it is done. Without a network only the account and all are
- * counted: the owner's own server calls for many people from one address.
+ * The counts an act falls under, to be taken before it is done. Without a network only the account and all
+ * are counted: the owner's own server calls for many people from one address.
  */
 export function abuseLimits(
   act: LimitedAct,

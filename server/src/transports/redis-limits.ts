@@ -32,13 +32,15 @@ return '0'`
 const GIVE_BACK = `
 for i, key in ipairs(KEYS) do
   local full = redis.call('GET', key)
-  if full then redis.call('SET', key, string.format('%.0f', tonumber(full) - tonumber(ARGV[i])), 'KEEPTTL') end
+  if full then
+    redis.call('SET', key, string.format('%.0f', tonumber(full) - tonumber(ARGV[i])), 'KEEPTTL')
+  end
 end
 return '0'`
 
 /**
- * Counts in Redis, for several processes. Nothing is true only there: what it forgets is a full allowance, and
- * while it is away the fallback counts.
+ * Counts in Redis, for several processes. Nothing is true only there: what it forgets is a full allowance,
+ * and while it is away the fallback counts.
  */
 export async function redisLimits({ url, fallback, on_error }: RedisLimitsOptions): Promise<LimitStore> {
   const client = await connect(url, on_error)

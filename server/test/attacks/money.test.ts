@@ -209,7 +209,7 @@ test('A36: text that would be SQL is text, in every parameter of every list', as
           `/v1/${list}?${name}=${encodeURIComponent(text)}`,
         )
         expect([200, 400, 404], `${list} ${name} ${text}`).toContain(status)
-        // Nothing that was looked for by such a text is found; what is not a parameter at all is not looked at.
+        // Nothing is found by such a text; what is no parameter at all is not looked at.
         if (status === 200 && ['actor_id', 'action', 'query'].includes(name) && list === 'audit_log')
           expect(name === 'query' ? [] : body.items).toEqual([])
         expect(performance.now() - began).toBeLessThan(4_000)

@@ -118,7 +118,7 @@ describe('A53: a stolen dump', () => {
     expect(found).toEqual([])
   })
 
-  test('opens nothing without the key: no token comes from it, no second factor is read, nothing is signed', async () => {
+  test('opens nothing without the key: no token, no second factor, no signature', async () => {
     const box = createSecretBox({ keys: [{ id: 'thief', key: Buffer.alloc(32, 9) }] })
     const thief: App = await startApp({ ...(settings as AppSettings), box })
     try {

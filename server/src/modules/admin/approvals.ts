@@ -26,8 +26,8 @@ const PERMISSION = { adjustment: 'adjustments:write', refund: 'refunds:write' } 
 
 /**
  * Refuses acts above their limit that nobody agreed to. What the same person did alone to the same customer
- * within a day counts with it, so that a large act is not done in small parts, whichever keys he uses. Without
- * a limit for this currency or unit nothing is refused. Throws {@link ApprovalRequired}.
+ * within a day counts with it, so that a large act is not done in small parts, whichever keys he uses.
+ * Without a limit for this currency or unit nothing is refused. Throws {@link ApprovalRequired}.
  */
 export function refuseAloneBy(clock: Clock): RefuseAlone {
   return async (tx, act) => {
@@ -46,8 +46,8 @@ export function refuseAloneBy(clock: Clock): RefuseAlone {
     const lately = await queries.sumLoneActs(tx, person, new Date(now.getTime() - LONE_ACTS_MS))
     if (sizeOf(act.amount_of_all ?? act.amount) > limit.amount || lately + amount > limit.amount) {
       throw new ApprovalRequired(
-        `One person may do this up to ${limit.amount} ${measure} to one customer in a day; ask for it under ` +
-          '/v1/approvals.',
+        `One person may do this to one customer up to ${limit.amount} ${measure} a day; ` +
+          'ask for it under /v1/approvals.',
         { kind, measure, limit: limit.amount, lately },
       )
     }

@@ -92,8 +92,8 @@ export async function redirectMerged(tx: Tx, from_id: string, into_id: string): 
 }
 
 /**
- * Users newest first, none merged away or erased; one row more than the limit. `beginning` is what the address
- * or the name begins with, in lower case, or the whole id.
+ * Users newest first, none merged away or erased; one row more than the limit. `beginning` is what the
+ * address or the name begins with, in lower case, or the whole id.
  */
 export async function listUsers(
   sql: Sql,

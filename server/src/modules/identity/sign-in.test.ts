@@ -137,7 +137,7 @@ describe('A25: brute force', () => {
 })
 
 describe('A25: a sign-in', () => {
-  test('takes the same time for an account that is there and one that is not: a thousand of them', async () => {
+  test('takes the same time for an account that is there and one that is not, of a thousand', async () => {
     // A machine with other work may spoil a round; a door that tells would be found by every one.
     let [rank, distance_ms] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
     for (let round = 0; round < 3 && (rank >= 3.3 || distance_ms >= 5); round++) {

@@ -41,8 +41,8 @@ const OF_ACCOUNT = { name: 'sign in, account', count: 10, period_ms: QUARTER_MS 
 /** Of a device or network that was let in before: a stranger's guesses do not hold its owner up. */
 const OF_KNOWN = { name: 'sign in, known', count: 10, period_ms: QUARTER_MS }
 /**
- * Of all strangers to all accounts together. Who was let in before from this device or network is not counted,
- * so that a flood does not keep out who belongs here.
+ * Of all strangers to all accounts together. Who was let in before from this device or network is not
+ * counted, so that a flood does not keep out who belongs here.
  */
 export const OF_ALL: Limited = {
   rule: { name: 'sign in, all', count: 6_000, period_ms: 10 * 60_000 },

@@ -49,9 +49,9 @@ export async function createUserAsStaff(
 
 /**
  * Changes what staff may change of a user: name, language, whether he may sign in, his role (null takes it
- * away); an absent fact stays. Not his address, which is how he gets in: only he can prove a new one. Throws
- * NotFound, also for who was erased or merged away; MissingScope for somebody who holds more than the granter;
- * InvalidState when no owner would be left.
+ * away); an absent fact stays. Not his address, which is how he gets in: only he can prove a new one.
+ * Throws NotFound, also for who was erased or merged away; MissingScope for somebody who holds more than
+ * the granter; InvalidState when no owner would be left.
  */
 export async function changeUserAsStaff(
   tx: Tx,

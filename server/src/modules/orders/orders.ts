@@ -56,11 +56,11 @@ export interface PlacedOrder {
 }
 
 /**
- * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's intent
- * is written in the same transaction, then the vendor is asked. Called again with the same id it goes on
- * where it stopped, so one order never has two payments at the vendor.
- * Throws NotFound, TooManyRequests, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the
- * vendor does not answer: the order then stands and its payment is `unknown` until the vendor tells.
+ * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's
+ * intent is written in the same transaction, then the vendor is asked. Called again with the same id it
+ * goes on where it stopped, so one order never has two payments at the vendor. Throws NotFound,
+ * TooManyRequests, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when
+ * the vendor does not answer: the order then stands and its payment is `unknown` until the vendor tells.
  */
 export async function placeOrder(
   db: Db,

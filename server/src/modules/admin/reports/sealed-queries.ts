@@ -9,8 +9,8 @@ export interface SealedUnder {
 }
 
 /**
- * What is sealed, by the key that is needed to open it. What lives for minutes only (mails that wait, sign-ins
- * at a vendor) counts too: a key is not taken away under it.
+ * What is sealed, by the key that is needed to open it. What lives for minutes only (mails that wait,
+ * sign-ins at a vendor) counts too: a key is not taken away under it.
  */
 export async function sealedByKey(sql: Sql): Promise<SealedUnder[]> {
   const { rows } = await raw<SealedUnder>`
