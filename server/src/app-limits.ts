@@ -1,6 +1,6 @@
 import type { Clock } from '#kernel/clock'
 import type { Db } from '#kernel/db'
-import { createLimits, type Limits, memoryLimits } from '#kernel/limits'
+import { createLimits, type Limits, limitsWithFallback, memoryLimits } from '#kernel/limits'
 import type { Log } from '#kernel/log'
 import { databaseLimits } from '#modules/identity'
 import { redisLimits } from './transports/redis-limits.ts'
@@ -21,5 +21,5 @@ export async function openLimits(
   const own = store === 'memory' ? memoryLimits() : databaseLimits(db)
   if (redis_url === undefined) return createLimits(own, clock)
   const on_error = (error: unknown): void => log.warn({ error }, 'limits are not counted in Redis just now')
-  return createLimits(await redisLimits({ url: redis_url, fallback: own, on_error }), clock)
+  return createLimits(limitsWithFallback(await redisLimits(redis_url, on_error), own, on_error), clock)
 }

@@ -1,6 +1,6 @@
 import type { LightMyRequestResponse } from 'fastify'
 import { describe, expect, test, beforeAll, afterAll } from 'vitest'
-import { SCOPES, type Who } from '../src/http/who.ts'
+import { SCOPES } from '../src/http/who.ts'
 import { BUILT_IN_ROLES, PERMISSIONS } from '../src/modules/identity/index.ts'
 import { BODIES, type Matrix, startMatrix } from './matrix-world.ts'
 import type { Caller, Method, PeopleLab } from './people-lab.ts'

@@ -54,7 +54,7 @@ function note(table: RouteTable, route: RouteOptions): void {
 }
 
 function membersOf(schema: z.ZodType | undefined): Readonly<Record<string, z.ZodType>> | undefined {
-  if (schema instanceof z.ZodObject) return schema.shape as Record<string, z.ZodType>
+  if (schema instanceof z.ZodObject) return schema.shape
   if (schema instanceof z.ZodUnion) {
     return Object.assign({}, ...schema.options.map((one) => membersOf(one as z.ZodType) ?? {})) as Record<
       string,

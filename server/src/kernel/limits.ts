@@ -99,6 +99,43 @@ export function memoryLimits(cells_max = 200_000): LimitStore {
   }
 }
 
+/**
+ * Counts in a store that may be away, and in another one while it is: a limit that is lost would be none.
+ * What was counted in one is not known to the other.
+ */
+export function limitsWithFallback(
+  first: Pick<LimitStore, 'take' | 'giveBack' | 'stop'>,
+  fallback: LimitStore,
+  on_error: (error: unknown) => void,
+): LimitStore {
+  const orElse = async <T>(work: () => Promise<T>, instead: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      on_error(error)
+      return instead()
+    }
+  }
+  return {
+    take: (cells, now_ms) =>
+      orElse(
+        () => first.take(cells, now_ms),
+        () => fallback.take(cells, now_ms),
+      ),
+    giveBack: (cells) =>
+      orElse(
+        () => first.giveBack(cells),
+        () => fallback.giveBack(cells),
+      ),
+    // The first one forgets by itself.
+    forget: (now_ms) => fallback.forget(now_ms),
+    stop: async () => {
+      await first.stop()
+      await fallback.stop()
+    },
+  }
+}
+
 function cellOf({ rule, subject }: Limited): LimitCell {
   return {
     key: hash('sha256', `${rule.name}\n${subject}`, 'buffer'),

@@ -1,12 +1,17 @@
 import type { RedisClientType } from '@redis/client'
-import type { LimitCell, LimitStore } from '#kernel/limits'
 
-export interface RedisLimitsOptions {
-  /** `redis://user:password@host:6379/0`, or `rediss://…`. */
-  url: string
-  /** Counts while Redis cannot be asked: a limit that is lost would be none. */
-  fallback: LimitStore
-  on_error: (error: unknown) => void
+/** A count as Redis keeps it: the moment when its allowance would be full again. */
+export interface RedisCell {
+  key: Buffer
+  interval_ms: number
+  period_ms: number
+}
+
+/** Counts in Redis. Whatever Redis or the network says is thrown: the caller has somebody else who counts. */
+export interface RedisLimits {
+  take(cells: readonly RedisCell[], now_ms: number): Promise<number>
+  giveBack(cells: readonly RedisCell[]): Promise<void>
+  stop(): Promise<void>
 }
 
 const CONNECT_TIMEOUT_MS = 2_000
@@ -39,43 +44,28 @@ end
 return '0'`
 
 /**
- * Counts in Redis, for several processes. Nothing is true only there: what it forgets is a full allowance,
- * and while it is away the fallback counts.
+ * Counts in Redis, for several processes. Nothing is true only there: what it forgets is a full allowance.
+ * `url` is `redis://user:password@host:6379/0`, or `rediss://…`.
  */
-export async function redisLimits({ url, fallback, on_error }: RedisLimitsOptions): Promise<LimitStore> {
+export async function redisLimits(url: string, on_error: (error: unknown) => void): Promise<RedisLimits> {
   const client = await connect(url, on_error)
-  const ask = async (script: string, cells: readonly LimitCell[], values: readonly number[]) => {
+  const ask = async (script: string, cells: readonly RedisCell[], values: readonly number[]) => {
     const keys = cells.map(({ key }) => PREFIX + key.toString('hex'))
     return Number(await inTime(client.eval(script, { keys, arguments: values.map(String) })))
   }
   return {
-    take: async (cells, now_ms) => {
-      const values = [Math.floor(now_ms), ...cells.flatMap((cell) => [cell.interval_ms, cell.period_ms])]
-      try {
-        return await ask(TAKE, cells, values)
-      } catch (error) {
-        on_error(error)
-        return fallback.take(cells, now_ms)
-      }
+    take: (cells, now_ms) => {
+      const rules = cells.flatMap(({ interval_ms, period_ms }) => [interval_ms, period_ms])
+      return ask(TAKE, cells, [Math.floor(now_ms), ...rules])
     },
     giveBack: async (cells) => {
-      try {
-        await ask(
-          GIVE_BACK,
-          cells,
-          cells.map((cell) => cell.interval_ms),
-        )
-      } catch (error) {
-        on_error(error)
-        await fallback.giveBack(cells)
-      }
+      await ask(
+        GIVE_BACK,
+        cells,
+        cells.map(({ interval_ms }) => interval_ms),
+      )
     },
-    // Redis forgets by itself.
-    forget: (now_ms) => fallback.forget(now_ms),
-    stop: async () => {
-      client.destroy()
-      await fallback.stop()
-    },
+    stop: async () => client.destroy(),
   }
 }
 

@@ -169,7 +169,7 @@ describe('A54: what is installed', () => {
     expect(installed.length).toBeGreaterThan(100)
     const wrong = installed.filter(
       ([, { resolved = REGISTRY, integrity = '' }]) =>
-        !resolved.startsWith(REGISTRY) || !/^sha512-/.test(integrity),
+        !resolved.startsWith(REGISTRY) || !integrity.startsWith('sha512-'),
     )
     expect(wrong.map(([place]) => place)).toEqual([])
   })

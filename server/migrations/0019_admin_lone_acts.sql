@@ -1,5 +1,3 @@
--- What one person did alone, for limits on many small acts together; and finding users by how they begin.
-
 -- Corrections and refunds that no second person agreed to, while they count: a day. An act is one row.
 create table admin.lone_acts (
   id bigint generated always as identity primary key,
@@ -14,7 +12,3 @@ create table admin.lone_acts (
 );
 create index lone_acts_person on admin.lone_acts (person_id, customer_id, kind, measure, created_at);
 create index lone_acts_created on admin.lone_acts (created_at);
-
--- Staff search users by the beginning of the address or the name.
-create index users_email_beginning on identity.users (email text_pattern_ops) where email is not null;
-create index users_name_beginning on identity.users (lower(name) text_pattern_ops) where name is not null;
