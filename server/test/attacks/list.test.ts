@@ -13,7 +13,7 @@ const rows = [...(textOf('docs/security/attacks.md') ?? '').matchAll(/^\| (A\d+)
 )
 /** Numbers that titles of tests or groups of tests begin with. */
 function attacksOf(text: string): Set<string> {
-  const titles = [...text.matchAll(/(?:\b(?:test|it|describe)\b[^'"`\n]*|\])\(\s*['"`](A\d+(?:, A\d+)*):/g)]
+  const titles = [...text.matchAll(/(?:\b(?:test|it|describe)\b[^'"`\n]*|\]\))\(\s*['"`](A\d+(?:, A\d+)*):/g)]
   return new Set(titles.flatMap(([, ids = '']) => ids.split(', ')))
 }
 
