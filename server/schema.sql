@@ -482,8 +482,6 @@ create table identity.users (
 CREATE INDEX users_created ON identity.users USING btree (created_at DESC, id DESC);
 CREATE UNIQUE INDEX users_customer ON identity.users USING btree (customer_id) WHERE (customer_id IS NOT NULL);
 CREATE UNIQUE INDEX users_email ON identity.users USING btree (email) WHERE (email IS NOT NULL);
-CREATE INDEX users_email_beginning ON identity.users USING btree (email text_pattern_ops) WHERE (email IS NOT NULL);
-CREATE INDEX users_name_beginning ON identity.users USING btree (lower(name) text_pattern_ops) WHERE (name IS NOT NULL);
 
 CREATE OR REPLACE FUNCTION identity.append_audit(p_actor_id text, p_actor_kind text, p_impersonator_id text, p_action text, p_subject_id text, p_before jsonb, p_after jsonb, p_reason text, p_address text, p_request_id text, p_now timestamp with time zone)
  RETURNS bigint
