@@ -74,6 +74,7 @@ export const BODIES: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   'PATCH /v1/prices/:id': { is_active: false },
   'POST /v1/payments/:id/refunds': { reason: 'x' },
   'PATCH /v1/webhook_endpoints/:id': { description: 'x' },
+  'POST /api/usage/record/': { seconds: 1 },
   'POST /v1/me/identities/oauth/:provider/finish': { state: 'x', code: 'x', flow_token: 'x' },
 }
 

@@ -65,7 +65,10 @@ function membersOf(schema: z.ZodType | undefined): Readonly<Record<string, z.Zod
   return inner === undefined ? undefined : membersOf(inner)
 }
 
+/** Parameters that take few words, with one that names nothing yet. */
+const WORDS: Readonly<Record<string, string>> = { unit: 'absent', kind: 'adjustment' }
+
 /** A path whose parameters name nothing that exists; well-formed, so that only existence is judged. */
 export function absentPath(url: string): string {
-  return url.replaceAll(/:(\w+)/g, (_whole, name: string) => (name === 'unit' ? 'absent' : `absent_${name}`))
+  return url.replaceAll(/:(\w+)/g, (_whole, name: string) => WORDS[name] ?? `absent_${name}`)
 }
