@@ -46,6 +46,21 @@ create table admin.approvals (
 CREATE INDEX approvals_pending ON admin.approvals USING btree (expires_at) WHERE (status = 'pending'::text);
 CREATE INDEX approvals_requested ON admin.approvals USING btree (requested_at DESC, id DESC);
 
+create table admin.lone_acts (
+  id bigint not null generated always as identity,
+  kind text not null,
+  measure text not null,
+  person_id text not null,
+  customer_id text not null,
+  amount bigint not null,
+  created_at timestamp with time zone not null,
+  constraint lone_acts_pkey PRIMARY KEY (id),
+  constraint lone_acts_amount_check CHECK ((amount > 0)),
+  constraint lone_acts_kind_check CHECK ((kind = ANY (ARRAY['adjustment'::text, 'refund'::text])))
+);
+CREATE INDEX lone_acts_created ON admin.lone_acts USING btree (created_at);
+CREATE INDEX lone_acts_person ON admin.lone_acts USING btree (person_id, customer_id, kind, measure, created_at);
+
 -- ----------------------------------------------------------------------------------------------------
 create schema catalog;
 

@@ -4,6 +4,7 @@ import type { Clock } from '#kernel/clock'
 import type { Db } from '#kernel/db'
 import type { Events } from '#kernel/events'
 import type { JobQueue } from '#kernel/jobs'
+import type { Limits } from '#kernel/limits'
 import type { Log } from '#kernel/log'
 import type { SecretBox } from '#kernel/secrets'
 import {
@@ -58,6 +59,7 @@ interface Parts {
   clock: Clock
   events: Events
   jobs: JobQueue
+  limits: Limits
   /** Where this process is reached in the end. */
   address: { readonly base_url: string }
 }
@@ -81,7 +83,7 @@ const TELEGRAM_WINDOW_SECONDS = 900
 /** Puts the parts about people together. */
 export function assemblePeople(db: Db, process: Settings, parts: Parts): PeopleApp {
   const { log, box, mode } = process
-  const { clock, events, jobs, address } = parts
+  const { clock, events, jobs, limits, address } = parts
   const base_url = (): string => address.base_url
   const settings = process.people ?? {}
   const mailer = settings.mail && createMailer(settings.mail)
@@ -91,6 +93,7 @@ export function assemblePeople(db: Db, process: Settings, parts: Parts): PeopleA
     clock,
     events,
     jobs,
+    limits,
     box,
     mode,
     base_url,

@@ -9,12 +9,19 @@ import { createEvents, type Events } from '#kernel/events'
 import { deleteOldKeys } from '#kernel/idempotency-queries'
 import { createJobQueue } from '#kernel/job-queue'
 import type { JobQueue } from '#kernel/jobs'
+import type { Limits } from '#kernel/limits'
 import type { Log } from '#kernel/log'
 import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import { adminRoutes, approvalRoutes, expireApprovals, personalDataRoutes, refuseAlone } from '#modules/admin'
+import {
+  adminRoutes,
+  approvalRoutes,
+  expireApprovals,
+  personalDataRoutes,
+  refuseAloneBy,
+} from '#modules/admin'
 import { catalogRoutes } from '#modules/catalog'
 import {
   createCustomerResolver,
@@ -62,11 +69,13 @@ import {
   type StoreEvents,
 } from '#modules/payments'
 import { usageRoutes } from '#modules/usage'
+import { botGenericAdminRoutes } from './facades/bot-generic-admin.ts'
 import { botGenericRoutes } from './facades/bot-generic.ts'
 import { mutualCheckRoutes } from './facades/mutual-check.ts'
 import { rustorePointsRoutes } from './facades/rustore-points.ts'
 import { screphAdminRoutes } from './facades/screph-admin.ts'
 import { screphRoutes } from './facades/screph.ts'
+import { openLimits, type LimitSettings } from './app-limits.ts'
 import { assemblePeople, type PeopleApp, type PeopleAppSettings } from './app-people.ts'
 import { createNotifications } from './outgoing.ts'
 import { wireReactions } from './reactions.ts'
@@ -96,6 +105,8 @@ export interface AppSettings {
   cors_origins: readonly string[]
   trusted_proxies: readonly string[]
   anonymous_per_minute: number
+  /** Default: in the database. */
+  limits?: LimitSettings | undefined
   metrics_token?: string | undefined
   spend_lanes?: number | undefined
   spend_batch_max?: number | undefined
@@ -137,9 +148,10 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const events = createEvents(jobs)
   const address = { base_url: settings.base_url }
   const payments = await paymentsKit(settings, { db, clock, events, address })
-  const orders = ordersKit(settings, payments)
+  const limits = await openLimits(db, settings.limits ?? { store: 'database' }, { clock, log })
+  const orders = ordersKit(settings, payments, limits)
   const { kit: notifications, dispatcher } = createNotifications(db, settings, { clock, events })
-  const people = assemblePeople(db, settings, { clock, events, jobs, address })
+  const people = assemblePeople(db, settings, { clock, events, jobs, limits, address })
   wireReactions(events, { clock, orders, notifications })
   const ledger = createLedgerKit(db, clock, { lanes, batch_max })
   const kit = routeKit(settings, db, clock)
@@ -174,6 +186,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
     () => authenticator.stop(),
     () => people.stop(),
     () => resolver.close(),
+    () => limits.stop(),
     stopClock,
     () => db.close(),
   ])
@@ -196,7 +209,13 @@ export async function startApp(settings: AppSettings): Promise<App> {
 }
 
 function routeKit({ cursor_key }: AppSettings, db: Db, clock: Clock): RouteKit {
-  return { db, clock, cursors: createCursors(cursor_key), audit: auditWriter(clock), refuseAlone }
+  return {
+    db,
+    clock,
+    cursors: createCursors(cursor_key),
+    audit: auditWriter(clock),
+    refuseAlone: refuseAloneBy(clock),
+  }
 }
 
 /** The database and the time everything goes by: the database's own, unless a test brings another. */
@@ -259,9 +278,9 @@ async function paymentsKit(
   }
 }
 
-function ordersKit(settings: AppSettings, payments: PaymentsKit): OrdersKit {
+function ordersKit(settings: AppSettings, payments: PaymentsKit, limits: Limits): OrdersKit {
   const isReturnUrlAllowed = returnUrlCheck(settings)
-  return { clock: payments.clock, payments, fiscal: settings.fiscal, isReturnUrlAllowed }
+  return { clock: payments.clock, payments, limits, fiscal: settings.fiscal, isReturnUrlAllowed }
 }
 
 function openHttp(
@@ -314,6 +333,7 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   screphRoutes(http, kit, { ...parts, people: parts.people.routes })
   botGenericRoutes(http, kit, parts.people.routes)
   mutualCheckRoutes(http, kit, parts)
+  botGenericAdminRoutes(http, kit, parts.people.routes)
   rustorePointsRoutes(http, kit, parts.people.routes)
   screphAdminRoutes(http, kit)
 }

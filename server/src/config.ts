@@ -110,6 +110,17 @@ const SETTINGS = {
     whole(1, 10_000_000).default(100),
     'Requests a minute for one address without a key.',
   ),
+  limits: setting(
+    'KOPILKA_LIMITS',
+    z.enum(['database', 'memory']).default('database'),
+    'Where attempts to sign in, to reset and to buy are counted: memory is for one process only.',
+  ),
+  redis_url: setting(
+    'KOPILKA_REDIS_URL',
+    z.url({ protocol: /^rediss?$/ }).optional(),
+    'With it they are counted in Redis, and as KOPILKA_LIMITS says while that is away.',
+    true,
+  ),
   metrics_token: setting(
     'KOPILKA_METRICS_TOKEN',
     z.string().min(16).optional(),
@@ -234,7 +245,8 @@ export function secretValues(config: Config): string[] {
     config.database_url === undefined ? '' : decodeURIComponent(new URL(config.database_url).password)
   const fields = Object.values(config.gateways).flatMap((fields) => Object.entries(fields))
   const gateway_secrets = fields.flatMap(([field, value]) => (isSecretField(field) ? [String(value)] : []))
-  const single = [password, config.metrics_token ?? '', config.secret_keys ?? '']
+  const redis = config.redis_url === undefined ? '' : decodeURIComponent(new URL(config.redis_url).password)
+  const single = [password, redis, config.metrics_token ?? '', config.secret_keys ?? '']
   return [...single, ...peopleSecrets(config), ...gateway_secrets].filter((text) => text !== '')
 }
 

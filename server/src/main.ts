@@ -2,7 +2,8 @@ import { enableCompileCache } from 'node:module'
 import path from 'node:path'
 
 /**
- * Picks a command: `serve` (default), `demo`, `migrate`, `catalog`, `verify`, `doctor`, `keys`.
+ * Picks a command: `serve` (default), `demo`, `migrate`, `catalog`, `verify`, `doctor`, `keys`,
+ * `secrets`.
  * Each is one file in `commands/`, loaded only when it is asked for, so that a start loads no more than it
  * needs.
  */
@@ -26,6 +27,10 @@ const COMMANDS: Readonly<Record<string, { about: string; run: (words: string[]) 
   keys: {
     about: 'keys create NAME [SCOPE …], keys list, keys revoke ID',
     run: async (words) => (await import('./commands/keys.ts')).keysCommand(words),
+  },
+  secrets: {
+    about: 'secrets list | add [--last] | use ID | reseal | remove ID: change the keys outside the database',
+    run: async (words) => (await import('./commands/secrets.ts')).secretsCommand(words),
   },
   verify: {
     about: 'check every invariant of the books; exit code 1 when one is broken',

@@ -101,9 +101,94 @@ describe('a correction above its limit', () => {
   })
 })
 
+describe('A49: what one person does to one customer in small parts', () => {
+  const statuses = (answers: readonly LightMyRequestResponse[], status: number) =>
+    answers.filter((answer) => answer.statusCode === status).length
+
+  test('is judged by its sum over a day, given and taken alike', async () => {
+    const customer = await world.customer()
+    const [one, other] = [(await lab.user('finance')) as Caller, (await lab.user('finance')) as Caller]
+    expect((await adjust(one, customer, 60)).statusCode).toBe(201)
+    expect((await adjust(one, customer, -20)).statusCode).toBe(201)
+    expect(outcome(await adjust(one, customer, 21))).toEqual([403, 'approval_required'])
+    const given = { unit: 'minute', amount: 21, reason: 'x' }
+    const support = (await lab.user('support')) as Caller
+    expect(outcome(await lab.call(owner, 'POST', `/v1/customers/${customer}/grants`, given))[0]).toBe(201)
+    expect((await adjust(one, customer, 20)).statusCode).toBe(201)
+    expect(outcome(await adjust(one, customer, 1))).toEqual([403, 'approval_required'])
+    for (const who of [other, support]) expect((await adjust(who, customer, 100)).statusCode).toBe(201)
+    expect((await adjust(one, await world.customer(), 100)).statusCode).toBe(201)
+    expect(await balance(customer)).toBe(60 - 20 + 21 + 20 + 200)
+    // A day later it is forgotten.
+    await world.app.db.pool.query(
+      "update admin.lone_acts set created_at = created_at - interval '1 day' where customer_id = $1",
+      [customer],
+    )
+    expect((await adjust(one, customer, 100)).statusCode).toBe(201)
+  })
+
+  test('fifty at once: as many as fit, and no unit more', async () => {
+    const customer = await world.customer()
+    const one = (await lab.user('finance')) as Caller
+    const answers = await Promise.all(Array.from({ length: 50 }, () => adjust(one, customer, 7)))
+    expect([statuses(answers, 201), statuses(answers, 403)]).toEqual([14, 36])
+    expect(await balance(customer)).toBe(14 * 7)
+  })
+
+  test('counts the keys he made with him, and names a customer knows count as one', async () => {
+    const external_id = `parts-${Date.now()}`
+    const customer = await world.customer(external_id)
+    const one = await lab.user('admin')
+    await world.app.db.pool.query(
+      `insert into identity.api_keys (id, name, hint, secret_digest, mode, scopes, created_by, created_at)
+       values ('key_of_a_test', 'k', 'h', sha256('k'), 'sandbox', '{*}', $1, now())
+       on conflict (id) do update set created_by = excluded.created_by`,
+      [one],
+    )
+    const key: Caller = { scopes: ['adjustments:write'] }
+    expect((await adjust(key, customer, 70)).statusCode).toBe(201)
+    expect(outcome(await adjust(one as Caller, customer, 31))).toEqual([403, 'approval_required'])
+    expect(outcome(await adjust(key, `external_id:${external_id}`, 31))).toEqual([403, 'approval_required'])
+    expect(await balance(customer)).toBe(70)
+  })
+
+  test('a merge of customers is none of the ways around: what it gives counts', async () => {
+    const [rich, small, own] = [await world.customer(), await world.customer(), await world.customer()]
+    for (const [customer, amount] of [
+      [rich, 101],
+      [small, 60],
+    ] as const) {
+      await world.call('POST', `/v1/customers/${customer}/grants`, { unit: 'minute', amount, reason: 'x' })
+    }
+    const support = (await lab.user('support')) as Caller
+    const merge = (as: Caller, from: string) =>
+      lab.call(as, 'POST', `/v1/customers/${from}/merge`, { into_customer_id: own })
+    expect(outcome(await merge(support, rich))).toEqual([403, 'approval_required'])
+    expect([await balance(rich), await balance(own)]).toEqual([101, 0])
+    expect((await merge(support, small)).statusCode).toBe(200)
+    expect(outcome(await adjust(support, own, 41))).toEqual([403, 'approval_required'])
+    expect(await balance(own)).toBe(60)
+    // The owner's own server merges whom it knows to be one person.
+    expect((await merge({ scopes: ['customers:write'] }, rich)).statusCode).toBe(200)
+    expect(await balance(own)).toBe(161)
+  })
+
+  test('what a second person agreed to does not count, and what was refused neither', async () => {
+    const customer = await world.customer()
+    const one = (await lab.user('finance')) as Caller
+    expect((await approve(decider, await ask(one, customer, 500))).statusCode).toBe(200)
+    expect(outcome(await adjust(one, customer, -90_000))).toEqual([403, 'approval_required'])
+    expect((await adjust(one, customer, 100)).statusCode).toBe(201)
+    // Below the limit, and more than there is: refused by the books, and so not counted.
+    const poor = await world.customer()
+    expect(outcome(await adjust(one, poor, -80))).toEqual([402, 'insufficient_funds'])
+    expect((await adjust(one, poor, 100)).statusCode).toBe(201)
+  })
+})
+
 describe('a refund above its limit', () => {
-  async function paid(): Promise<{ payment_id: string; amount: number }> {
-    const customer_id = await world.customer()
+  async function paid(of?: string): Promise<{ payment_id: string; amount: number }> {
+    const customer_id = of ?? (await world.customer())
     const products = await world.call<{ items: { key: string }[] }>('GET', '/v1/products')
     const product_key = products.body.items.at(-1)?.key ?? ''
     const order = await world.order({ customer_id, product_key })
@@ -116,6 +201,27 @@ describe('a refund above its limit', () => {
   }
   const refund = (as: Caller, payment_id: string, amount?: number) =>
     lab.call(as, 'POST', `/v1/payments/${payment_id}/refunds`, amount === undefined ? {} : { amount })
+
+  test('A49: is refused over several payments of one customer, also twenty at once', async () => {
+    const customer = await world.customer()
+    const [first, second] = [await paid(customer), await paid(customer)]
+    const one = (await lab.user('finance')) as Caller
+    expect((await refund(one, first.payment_id, 3_000)).statusCode).toBe(201)
+    expect(outcome(await refund(one, second.payment_id, 2_001))).toEqual([403, 'approval_required'])
+    expect((await refund(one, second.payment_id, 1_000)).statusCode).toBe(201)
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, index) =>
+        refund(one, index % 2 === 0 ? first.payment_id : second.payment_id, 200),
+      ),
+    )
+    const codes = answers.map((answer) => answer.statusCode)
+    expect([
+      codes.filter((code) => code === 201).length,
+      codes.filter((code) => code === 403).length,
+    ]).toEqual([5, 15])
+    const other = (await lab.user('support')) as Caller
+    expect((await refund(other, second.payment_id, 1_000)).statusCode).toBe(201)
+  })
 
   test('is refused to one person, also in parts, and done when a second agrees', async () => {
     const { payment_id, amount } = await paid()

@@ -1,132 +1,30 @@
-import type { LightMyRequestResponse, RouteOptions } from 'fastify'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { SCOPES, type Who } from '../src/http/who.ts'
+import type { LightMyRequestResponse } from 'fastify'
+import { describe, expect, test, beforeAll, afterAll } from 'vitest'
+import { SCOPES } from '../src/http/who.ts'
 import { BUILT_IN_ROLES, PERMISSIONS } from '../src/modules/identity/index.ts'
-import { type Caller, type Method, type PeopleLab, startPeopleLab } from './people-lab.ts'
-import { startWorld, type World } from './world.ts'
+import { BODIES, type Matrix, startMatrix } from './matrix-world.ts'
+import type { Caller, Method, PeopleLab } from './people-lab.ts'
+import { absentPath, isOpen, nameOf, type Route } from './route-table.ts'
 
 /**
  * Every route of the program, as Fastify knows it, called by everybody, and compared with what it declares.
  * Nothing here is listed by hand but what a request needs to reach its verb, so a new route is in the matrix
  * by itself.
  */
-interface Route {
-  method: Method
-  url: string
-  who: Who
-  audit_action?: string | undefined
-}
-
-let world: World
+let matrix: Matrix
 let lab: PeopleLab
-const routes: Route[] = []
-const undeclared: string[] = []
-const people: Record<string, `usr_${string}`> = {}
-/** Ids of things that exist, by the path they are read at. */
-const existing: Record<string, Readonly<Record<string, string>>> = {}
+let routes: Route[] = []
+let people: Matrix['people'] = {}
 
 beforeAll(async () => {
-  world = await startWorld()
-  lab = await startPeopleLab(world, (http) => http.addHook('onRoute', collect))
-  for (const role of ['user', 'other', ...Object.keys(BUILT_IN_ROLES)]) {
-    const is_staff = role in BUILT_IN_ROLES
-    people[role] = (await lab.user(is_staff ? role : undefined)) as `usr_${string}`
-  }
-  await furnish()
+  matrix = await startMatrix()
+  ;({ lab, people } = matrix)
+  ;({ routes } = matrix.table)
 }, 120_000)
-afterAll(async () => {
-  await lab?.close()
-  await world?.close()
-})
+afterAll(() => matrix?.close())
 
-function collect(route: RouteOptions): void {
-  for (const method of [route.method].flat()) {
-    if (method === 'HEAD' || method === 'OPTIONS') continue
-    const who = route.config?.who
-    if (who === undefined) undeclared.push(`${method} ${route.url}`)
-    else
-      routes.push({ method: method as Method, url: route.url, who, audit_action: route.config?.audit_action })
-  }
-}
-
-/** One thing of every kind that can be read by its id. */
-async function furnish(): Promise<void> {
-  const id = async (method: string, url: string, body: unknown): Promise<string> => {
-    const answer = await world.call<{ id: string }>(method, url, body)
-    if (answer.status >= 300) throw new Error(`${method} ${url}: ${answer.text}`)
-    return answer.body.id
-  }
-  const customer = await world.customer()
-  const reason = 'for the matrix'
-  await id('POST', `/v1/customers/${customer}/grants`, { unit: 'minute', amount: 100, reason })
-  const spend = await id('POST', '/v1/spends', { customer_id: customer, unit: 'minute', amount: 1 })
-  const products = await world.call<{ items: { id: string; key: string }[] }>('GET', '/v1/products')
-  const prices = await world.call<{ items: { id: string }[] }>('GET', '/v1/prices')
-  const order = await world.order({ customer_id: customer, product_key: products.body.items[0]?.key ?? '' })
-  const key = await id('POST', '/v1/api_keys', { name: 'matrix', scopes: ['orders:read'] })
-  const made = await lab.call(people['user'] as Caller, 'POST', '/v1/organizations', { name: 'Matrix' })
-  Object.assign(existing, {
-    '/v1/api_keys/:id': { id: key },
-    '/v1/roles/:code': { code: 'support' },
-    '/v1/staff/:user_id': { user_id: people['owner'] },
-    '/v1/customers/:id': { id: customer, unit: 'minute' },
-    '/v1/organizations/:id': { id: made.json<{ id: string }>().id },
-    '/v1/units/:code': { code: 'minute' },
-    '/v1/spends/:id': { id: spend },
-    '/v1/products/:id': { id: products.body.items[0]?.id },
-    '/v1/prices/:id': { id: prices.body.items[0]?.id },
-    '/v1/payments/:id': { id: order.payment.id },
-    '/v1/orders/:id': { id: order.id },
-  })
-}
-
-/** Bodies with which a request is well-formed, where an empty one is not. */
-const BODIES: Readonly<Record<string, unknown>> = {
-  'PATCH /v1/roles/:code': { name: 'x', permissions: [] },
-  'PUT /v1/staff/:user_id': { role: 'support' },
-  'PATCH /v1/customers/:id': { name: 'x' },
-  'POST /v1/customers/:id/grants': { unit: 'minute', amount: 1, reason: 'x' },
-  'PATCH /v1/organizations/:id': { name: 'x' },
-  'PATCH /v1/organizations/:id/members/:member_id': { role: 'viewer' },
-  'PUT /v1/organizations/:id/members/:member_id/limits/:unit': { amount: 1, period: 'day' },
-  'POST /v1/organizations/:id/invitations': { role: 'viewer' },
-  'POST /v1/organizations/:id/spends': { unit: 'minute', amount: 1 },
-  'PATCH /v1/units/:code': { name: 'x' },
-  'PATCH /v1/products/:id': { name: 'x' },
-  'PATCH /v1/prices/:id': { is_active: false },
-  'POST /v1/payments/:id/refunds': { reason: 'x' },
-  'POST /v1/reconciliations/:id/differences/:difference_id/resolve': { note: 'x' },
-  'POST /v1/receipts/:id/record': { fiscal_document: '1', fiscal_storage: '1', fiscal_attribute: '1' },
-  'PUT /api/v1/admin/tariffs/:tariff_id': { name: 'x' },
-}
 /** Ways that make what is not there, or speak of what is no object of ours. */
 const MAKES = new Set(['PUT /v1/meters/:code'])
-
-const nameOf = ({ method, url }: Route): string => `${method} ${url}`
-const isOpen = ({ who }: Route): boolean => who.anonymous === true || who.proof !== undefined
-
-/** A path whose parameters name nothing that exists; well-formed, so that only existence is judged. */
-function absentPath(url: string): string {
-  return url.replaceAll(/:(\w+)/g, (_whole, name: string) => (name === 'unit' ? 'absent' : `absent_${name}`))
-}
-
-/** The path of something that exists; undefined when this matrix has none. */
-function existingPath(url: string): string | undefined {
-  const known = Object.keys(existing).find((path) => url === path || url.startsWith(`${path}/`))
-  const values = known === undefined ? undefined : existing[known]
-  let is_known = true
-  const path = url.replaceAll(/:(\w+)/g, (_whole, name: string) => {
-    const value = values?.[name]
-    if (value === undefined) is_known = false
-    return value ?? ''
-  })
-  return is_known ? path : undefined
-}
-
-function call(route: Route, as: Caller, path: string): Promise<LightMyRequestResponse> {
-  const body = route.method === 'GET' || route.method === 'DELETE' ? undefined : (BODIES[nameOf(route)] ?? {})
-  return lab.call(as, route.method, path, body)
-}
 
 type Verdict = 401 | 403 | 'allowed'
 /** What a declaration says of a caller, read a second time and independently of the server. */
@@ -154,7 +52,7 @@ async function differences(
   const found: string[] = []
   for (const route of routes) {
     const want = declared(route, caller)
-    const answer = await call(route, as(route), absentPath(route.url))
+    const answer = await matrix.call(route, as(route), absentPath(route.url))
     // A route may ask for a proof of its own and find none: that is its answer, not the guard's.
     if (isOpen(route) ? answer.statusCode >= 500 : verdictOf(answer) !== want || answer.statusCode >= 500) {
       found.push(
@@ -178,7 +76,7 @@ const EDGE = [
 
 describe('declarations', () => {
   test('are there for every route of the server', () => {
-    expect(undeclared).toEqual([])
+    expect(matrix.table.undeclared).toEqual([])
     const served = servedRoutes(lab.http.printRoutes({ commonPrefix: false }))
     const known = new Set([...routes.map(nameOf), ...EDGE.map((url) => `GET ${url}`)])
     expect(served.filter((name) => !known.has(name))).toEqual([])
@@ -230,7 +128,7 @@ describe('the matrix: what is declared is what is answered', () => {
       ({ who }) => who.key !== undefined && who.key !== 'any' && !who.anonymous,
     )) {
       const scopes = SCOPES.filter((scope) => scope !== route.who.key)
-      const answer = await call(route, { scopes }, absentPath(route.url))
+      const answer = await matrix.call(route, { scopes }, absentPath(route.url))
       if (answer.statusCode !== 403) found.push(`${nameOf(route)}: ${answer.statusCode}`)
     }
     expect(found).toEqual([])
@@ -239,7 +137,7 @@ describe('the matrix: what is declared is what is answered', () => {
   test('for a key with only the declared scope', async () => {
     const found: string[] = []
     for (const route of routes.filter(({ who }) => who.key !== undefined && !who.anonymous)) {
-      const answer = await call(route, { scopes: [route.who.key ?? ''] }, absentPath(route.url))
+      const answer = await matrix.call(route, { scopes: [route.who.key ?? ''] }, absentPath(route.url))
       if (verdictOf(answer) !== 'allowed' || answer.statusCode >= 500) {
         found.push(`${nameOf(route)}: ${answer.statusCode} ${answer.body.slice(0, 120)}`)
       }
@@ -283,13 +181,13 @@ describe('the matrix: what is declared is what is answered', () => {
   })
 })
 
-describe('somebody else’s and absent are the same (A21)', () => {
+describe('A21: somebody else’s and absent are the same', () => {
   test('what does not exist is 404 for whoever may ask, on every route with an id', async () => {
     const found: string[] = []
     for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
       if (MAKES.has(nameOf(route))) continue
       const as: Caller = route.who.key === undefined ? (people['owner'] as Caller) : { scopes: ['*'] }
-      const { statusCode: status, body } = await call(route, as, absentPath(route.url))
+      const { statusCode: status, body } = await matrix.call(route, as, absentPath(route.url))
       // Where the matrix knows no body yet, a refusal of the body is as good; success and failure never are.
       const is_right =
         status === 404 || (status === 400 && route.method !== 'GET' && !(nameOf(route) in BODIES))
@@ -303,11 +201,11 @@ describe('somebody else’s and absent are the same (A21)', () => {
     for (const route of routes.filter(
       (one) => one.method === 'GET' && one.url.includes(':') && !isOpen(one),
     )) {
-      const path = existingPath(route.url)
+      const path = matrix.existingPath(route.url)
       if (path === undefined) continue
       const as: Caller =
         route.who.key === undefined ? (people['owner'] as Caller) : { scopes: [route.who.key] }
-      const answer = await call(route, as, path)
+      const answer = await matrix.call(route, as, path)
       expect([nameOf(route), answer.statusCode]).toEqual([nameOf(route), 200])
       read.push(nameOf(route))
     }
@@ -322,7 +220,7 @@ describe('somebody else’s and absent are the same (A21)', () => {
       return { status, code, detail: detail.replaceAll(id, 'ID') }
     }
     for (const route of own) {
-      const path = existingPath('/v1/organizations/:id')
+      const path = matrix.existingPath('/v1/organizations/:id')
       if (!route.url.startsWith('/v1/organizations/:id') || path === undefined) continue
       const id = path.split('/').at(-1) ?? ''
       const [foreign, absent] = ['', 'org_00000000000000000000000000'].map((other) =>
@@ -330,8 +228,8 @@ describe('somebody else’s and absent are the same (A21)', () => {
       )
       const other = people['other'] as Caller
       const answers = [
-        await call(route, other, foreign ?? ''),
-        await call(route, other, absent ?? ''),
+        await matrix.call(route, other, foreign ?? ''),
+        await matrix.call(route, other, absent ?? ''),
       ] as const
       expect([nameOf(route), plain(answers[0], id)]).toEqual([
         nameOf(route),
@@ -342,7 +240,7 @@ describe('somebody else’s and absent are the same (A21)', () => {
   })
 })
 
-describe('only what is declared is served (A22)', () => {
+describe('A22: only what is declared is served', () => {
   test('no other method, letter case, slash or override header reaches a verb', async () => {
     const names = new Set(routes.map(nameOf))
     const found: string[] = []
@@ -376,8 +274,7 @@ describe('only what is declared is served (A22)', () => {
             url: path,
             headers: { authorization: 'key *', ...headers },
           })
-          if (plain.statusCode !== overridden.statusCode)
-            found.push(`override: ${nameOf({ method, url, who: {} })}`)
+          if (plain.statusCode !== overridden.statusCode) found.push(`override: ${nameOf({ method, url })}`)
         }
       }
     }

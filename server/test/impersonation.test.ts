@@ -47,7 +47,7 @@ test('support sees what the user sees, and the user sees that', async () => {
   expect(kept.rows[0]?.text).not.toContain(access_token)
 })
 
-test('a look changes nothing, on no route', async () => {
+test('A49: a look changes nothing, on no route', async () => {
   const support = (await lab.user('support')) as Caller
   const user = await lab.user()
   const { access_token } = (await look(support, user)).json<{ access_token: string }>()

@@ -134,7 +134,7 @@ describe('an export', () => {
   })
 })
 
-describe('an erasure (A57)', () => {
+describe('A57: an erasure', () => {
   test('leaves nothing of the person, and the books whole', async () => {
     const { user_id, customer_id, canary } = await person()
     const owner = (await lab.user('owner')) as Caller

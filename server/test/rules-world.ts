@@ -40,7 +40,7 @@ function dotted(node: Node): string {
 }
 
 const NETWORK_PACKAGES =
-  /^(?:node:)?(?:https?|http2|net|tls|dgram|dns|dns\/promises)$|^(?:undici|ws|axios|got|node-fetch)$/
+  /^(?:node:)?(?:https?|http2|net|tls|dgram|dns|dns\/promises)$|^(?:undici|ws|axios|got|node-fetch)$|^@redis/
 /** Questions about texts that happen to live in `node:net`. */
 const PURE_NAMES = new Set(['isIP', 'isIPv4', 'isIPv6', 'BlockList', 'SocketAddress'])
 const NETWORK_PLACES =

@@ -22,6 +22,8 @@ export interface Boot {
   log: Log
   settings: AppSettings
   database: BootedDatabase
+  /** Of the keys that seal secrets, newest first. */
+  key_ids: readonly string[]
   /** Whether the owner chose where the data lie. */
   is_data_moved: boolean
 }
@@ -48,6 +50,7 @@ export async function boot(change: (config: Config) => Config = (same) => same):
     config,
     log,
     database,
+    key_ids: keys.map(({ id }) => id),
     is_data_moved: given.data_directory !== DEFAULT_DATA_DIRECTORY,
     settings: settingsOf(config, database.url, box, log),
   }
@@ -94,6 +97,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     cors_origins: config.cors_origins,
     trusted_proxies: config.trusted_proxies,
     anonymous_per_minute: config.anonymous_per_minute,
+    limits: { store: config.limits, redis_url: config.redis_url },
     metrics_token: config.metrics_token,
     spend_lanes: config.spend_lanes,
     spend_batch_max: config.spend_batch_max,

@@ -153,6 +153,22 @@ describe('the doctor', () => {
     expect(text).toMatch(/1 problems, 2 warnings, \d+ fine/)
   })
 
+  test('says where limits are counted, and what memory is not good for', async () => {
+    const look = async (env: Record<string, string>) =>
+      about(await doctor({ config: configOf(env), db: database.db, env }), 'limits')
+    expect(await look({})).toEqual([
+      expect.objectContaining({ level: 'note', detail: expect.stringContaining('all processes together') }),
+    ])
+    expect(await look({ KOPILKA_LIMITS: 'memory' })).toEqual([
+      expect.objectContaining({ level: 'warning', advice: expect.stringContaining('KOPILKA_REDIS_URL') }),
+    ])
+    const shared = await look({ KOPILKA_REDIS_URL: 'redis://:hunter2@127.0.0.1:6379' })
+    expect(shared).toEqual([
+      expect.objectContaining({ level: 'note', detail: expect.stringContaining('Redis') }),
+    ])
+    expect(JSON.stringify(shared)).not.toContain('hunter2')
+  })
+
   test('a check of a module is asked too; one that throws is a finding about its subject', async () => {
     const findings = await doctor({
       config: configOf(),

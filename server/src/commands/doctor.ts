@@ -3,6 +3,9 @@ import path from 'node:path'
 import { z } from 'zod'
 import { databaseClock } from '#kernel/clock'
 import { createDb, type Db } from '#kernel/db'
+import { hasJobTables } from '#kernel/job-queries'
+import { loadSecretKeys, secretKeysFile } from '#kernel/secret-keys'
+import { sealedByKey, type SealedUnder } from '#modules/admin'
 import { createGateways, loadGatewayFiles, sayRule, type Gateways } from '#modules/payments'
 import {
   ConfigRefused,
@@ -16,6 +19,7 @@ import {
 } from '../config.ts'
 import { gatewayFolders, startDatabase } from './boot.ts'
 import { examineFiscal } from './doctor-fiscal.ts'
+import { tryRedis } from '../transports/redis-limits.ts'
 import { examineDatabase } from './doctor-database.ts'
 import { examineMachine } from './doctor-machine.ts'
 
@@ -99,7 +103,11 @@ export async function doctorCommand(): Promise<void> {
   const opened = await openDatabase(config)
   try {
     const db = 'db' in opened ? opened.db : undefined
-    const findings = await doctor({ config, db, checks: await gatewayChecks(config) })
+    const findings = await doctor({
+      config,
+      db,
+      checks: await furtherChecks(config, db),
+    })
     const broken = 'finding' in opened && opened.finding ? [opened.finding] : []
     const shown =
       broken.length > 0 ? [...findings.filter((finding) => finding !== noDatabaseYet), ...broken] : findings
@@ -170,7 +178,7 @@ function examineSettings(config: Config, env: Environment | undefined): Finding[
       advice: 'Set it as soon as a gateway should send notifications here.',
     })
   }
-  return [...findings, ...shortSecrets(config), ...examineOrder(config)]
+  return [...findings, limitsFinding(config), ...shortSecrets(config), ...examineOrder(config)]
 }
 
 /** Which gateway an order that names none goes to, in words. */
@@ -201,6 +209,23 @@ function examineOrder(config: Config): Finding[] {
   ]
 }
 
+/** Where attempts are counted, and what that is good for. */
+function limitsFinding({ limits, redis_url }: Config): Finding {
+  const own = limits === 'memory' ? 'memory' : 'the database'
+  if (redis_url !== undefined) {
+    return { level: 'note', subject: 'limits', detail: `counted in Redis, and in ${own} while it is away` }
+  }
+  if (limits === 'database') {
+    return { level: 'note', subject: 'limits', detail: 'counted in the database, for all processes together' }
+  }
+  return {
+    level: 'warning',
+    subject: 'limits',
+    detail: 'attempts to sign in and to buy are counted in memory: by each process, and gone when it ends',
+    advice: 'Right for one process. With more of them set KOPILKA_LIMITS=database, or KOPILKA_REDIS_URL.',
+  }
+}
+
 /** A key or password this short was cut while it was copied, or can be guessed. */
 function shortSecrets(config: Config): Finding[] {
   return Object.entries(config.gateways).flatMap(([gateway, fields]) =>
@@ -213,6 +238,68 @@ function shortSecrets(config: Config): Finding[] {
         advice: 'Copy it again from the vendor’s cabinet, whole.',
       })),
   )
+}
+
+async function furtherChecks(config: Config, db: Db | undefined): Promise<Check[]> {
+  const keys = db === undefined ? [] : [keysCheck(config, db)]
+  return [...keys, ...redisCheck(config), ...(await gatewayChecks(config))]
+}
+
+/** Whether everything that is sealed can be opened, and by the first key. */
+function keysCheck(config: Config, db: Db): Check {
+  const subject = 'secrets'
+  return {
+    subject,
+    look: async () => {
+      // Without a key file nothing was ever sealed, and to look for it would make one.
+      const has_keys = config.secret_keys !== undefined || existsSync(secretKeysFile(config.data_directory))
+      if (!has_keys || !(await hasJobTables(db))) return []
+      const keys = loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
+      return sealedFindings(
+        await sealedByKey(db),
+        keys.map(({ id }) => id),
+      )
+    },
+  }
+}
+
+/** What is to be said of what is sealed under which key. */
+export function sealedFindings(sealed: readonly SealedUnder[], key_ids: readonly string[]): Finding[] {
+  const subject = 'secrets'
+  const said = ({ count, place, key_id }: SealedUnder): string => `${count} ${place} under ${key_id}`
+  const lost = sealed.filter(({ key_id }) => !key_ids.includes(key_id))
+  const old = sealed.filter(({ key_id }) => key_ids.indexOf(key_id) > 0)
+  const findings: Finding[] = []
+  if (lost.length > 0) {
+    const detail = `cannot be opened: ${lost.map(said).join(', ')}`
+    const advice = 'Put the key back into secrets.key from its backup.'
+    findings.push({ level: 'problem', subject, detail, advice })
+  }
+  if (old.length > 0) {
+    const detail = `sealed under an older key: ${old.map(said).join(', ')}`
+    const advice = 'Run: npm run kopilka -- secrets reseal'
+    findings.push({ level: 'warning', subject, detail, advice })
+  }
+  const detail = 'all are sealed under the first key'
+  return findings.length > 0 ? findings : [{ level: 'ok', subject, detail }]
+}
+
+/** Whether Redis answers; without it limits are still counted, but apart. */
+function redisCheck({ redis_url }: Config): Check[] {
+  if (redis_url === undefined) return []
+  const subject = 'limits'
+  return [
+    {
+      subject,
+      look: async () => {
+        const problem = await tryRedis(redis_url)
+        if (problem === undefined) return [{ level: 'ok', subject, detail: 'Redis answers' }]
+        const advice =
+          'Look at KOPILKA_REDIS_URL and at Redis itself; until then they are counted without it.'
+        return [{ level: 'problem', subject, detail: `Redis does not answer: ${problem}`, advice }]
+      },
+    },
+  ]
 }
 
 /** One check per gateway with settings: whether they fit, and whether the vendor knows them. */

@@ -80,7 +80,7 @@ describe('anonymous callers', () => {
     expect(await ask('/open', { ip: '203.0.113.2' })).toEqual([200])
   })
 
-  test('share the allowance over routes, spellings of a path and addresses that do not exist', async () => {
+  test('A45: share the allowance over routes, spellings of a path and unknown addresses', async () => {
     await open({ anonymous_per_minute: 4 })
     expect(
       [await ask('/open'), await ask('/other'), await ask('/OPEN'), await ask('/open?x=1')].flat(),
@@ -90,7 +90,7 @@ describe('anonymous callers', () => {
     ).toEqual([429, 429, 429, 429])
   })
 
-  test('do not get a new allowance by headers', async () => {
+  test('A45: do not get a new allowance by headers', async () => {
     await open({ anonymous_per_minute: 3 })
     const seen: number[] = []
     for (let i = 0; i < 6; i++) {
@@ -108,7 +108,7 @@ describe('anonymous callers', () => {
     expect(seen).toEqual([200, 200, 200, 429, 429, 429])
   })
 
-  test('of one IPv6 network of 64 bits count as one', async () => {
+  test('A45: of one IPv6 network of 64 bits count as one', async () => {
     await open({ anonymous_per_minute: 3 })
     const seen: number[] = []
     for (let i = 1; i <= 5; i++) seen.push(...(await ask('/open', { ip: `2001:db8:1:2:${i}::${i}` })))

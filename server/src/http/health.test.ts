@@ -127,7 +127,7 @@ describe('/metrics', () => {
     }
   })
 
-  test('does not exist for the world', async () => {
+  test('A55: does not exist for the world', async () => {
     lab = await openLab(undefined, { db: database.db, metrics_token: TOKEN })
     const stranger = await ask('/metrics', { ip: '203.0.113.1' })
     const nothing = await ask('/nothing', { ip: '203.0.113.1' })

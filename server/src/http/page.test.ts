@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 afterAll(() => lab.close())
 
-test('whatever is inserted into a page stays text', async () => {
+test('A31: whatever is inserted into a page stays text', async () => {
   const evil = `"><script>alert(1)</script>&amp;'`
   const { body } = await lab.app.inject({ url: '/page', headers: { 'x-text': evil } })
   expect(body).toContain('<p>&#34;&#62;&#60;script&#62;alert(1)&#60;/script&#62;&#38;amp;&#39;</p>')

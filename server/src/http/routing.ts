@@ -22,14 +22,28 @@ export interface RouteKit {
   audit?: WriteAudit
 }
 
+/** Something one person does alone with somebody's money or units. */
+export interface LoneAct {
+  kind: 'adjustment' | 'refund'
+  /** A currency or unit. */
+  measure: string
+  /** With its sign. */
+  amount: bigint
+  /** What it adds up to together with what others did to the same thing; default: the amount. */
+  amount_of_all?: bigint
+  /** Who acts: a user, or a key, behind which its maker is looked for. */
+  actor_id: string
+  /** Whose money or units. */
+  customer_id: string
+  /** Names the act for which somebody may have agreed. */
+  resource_id?: string
+}
+
 /**
- * Throws for an act above its limit that no second person agreed to. `measure` is a currency or unit,
- * `amount` has its sign, `resource_id` names the act for which somebody may have agreed.
+ * Throws for an act above its limit that no second person agreed to, by itself or together with what the same
+ * person did to the same customer lately; else remembers it.
  */
-export type RefuseAlone = (
-  tx: Tx,
-  act: { kind: 'adjustment' | 'refund'; measure: string; amount: bigint; resource_id?: string },
-) => Promise<void>
+export type RefuseAlone = (tx: Tx, act: LoneAct) => Promise<void>
 
 /** Keeps one act for good, in the transaction of what it tells. */
 export type WriteAudit = (tx: Tx, act: AuditedAct) => Promise<void>

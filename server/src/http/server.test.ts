@@ -196,7 +196,7 @@ describe('addresses', () => {
     })
   })
 
-  test('the method is that of the request, whatever headers or members claim', async () => {
+  test('A22: the method is that of the request, whatever headers or members claim', async () => {
     for (const headers of [
       { 'x-http-method-override': 'DELETE' },
       { 'x-method-override': 'POST' },
@@ -210,7 +210,7 @@ describe('addresses', () => {
     }
   })
 
-  test('a query given twice is refused, not guessed at', async () => {
+  test('A23: a query given twice is refused, not guessed at', async () => {
     expect((await lab.app.inject({ url: '/v1/things/x?limit=1&limit=2', headers: ROOT })).statusCode).toBe(
       400,
     )
@@ -384,7 +384,7 @@ describe('bodies', () => {
 })
 
 describe('answers', () => {
-  test('hold what the schema names and nothing else', async () => {
+  test('A24: hold what the schema names and nothing else', async () => {
     const answer = await lab.app.inject({ url: '/v1/things/x', headers: ROOT })
     expect(answer.body).toBe('{"id":"x"}')
   })
@@ -395,7 +395,7 @@ describe('answers', () => {
     expect(lab.lines.at(-1)?.level).toBe('error')
   })
 
-  test('every answer carries the headers that keep browsers honest', async () => {
+  test('A32: every answer carries the headers that keep browsers honest', async () => {
     for (const url of ['/v1/things/x', '/nothing', '/healthz', '/openapi.json', '/liar']) {
       const { headers } = await lab.app.inject({ url, headers: ROOT })
       expect([url, headers]).toEqual([
@@ -470,7 +470,7 @@ describe('too much to do', () => {
 })
 
 describe('other settings', () => {
-  test('pages of listed origins may call; no other origin, and not null', async () => {
+  test('A30: pages of listed origins may call; no other origin, and not null', async () => {
     const other = await openLab(
       (app, kit) => {
         addRoute(app, kit, {

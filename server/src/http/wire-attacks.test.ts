@@ -79,7 +79,7 @@ test('a plain request works, and two on one connection', async () => {
   expect(await attack(one + one)).toMatchObject({ statuses: [200, 200], calls: ['spend 5', 'spend 5'] })
 })
 
-describe('requests that mean two things', () => {
+describe('A43: requests that mean two things', () => {
   const SMUGGLED = 'GET /v1/admin HTTP/1.1\r\nhost: x\r\nauthorization: Bearer root\r\n\r\n'
 
   test.each([
@@ -141,7 +141,7 @@ describe('requests that mean two things', () => {
   })
 })
 
-describe('content types by their bytes', () => {
+describe('A44: content types by their bytes', () => {
   test.each([
     'application/json\t',
     'application/json\tx',
@@ -166,7 +166,7 @@ describe('content types by their bytes', () => {
   })
 })
 
-describe('addresses as they are sent', () => {
+describe('A22: addresses as they are sent', () => {
   test.each([
     '/v1/./admin',
     '/v1/x/../admin',
@@ -194,7 +194,7 @@ describe('addresses as they are sent', () => {
   })
 })
 
-describe('too much', () => {
+describe('A43: too much', () => {
   test('headers beyond 16 KiB are 431', async () => {
     const { answer } = await attack(`GET /open HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`)
     expect(statuses(answer)).toEqual([431])
@@ -219,7 +219,7 @@ describe('too much', () => {
   })
 })
 
-describe('slow senders', () => {
+describe('A43: slow senders', () => {
   test('a head that does not end is 408', async () => {
     const begun = performance.now()
     const { answer } = await attack('GET /open HTTP/1.1\r\nhost: x\r\nx: y', 3_000)

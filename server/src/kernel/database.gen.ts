@@ -49,6 +49,16 @@ export interface AdminApprovals {
   status: "pending" | "approved" | "rejected" | "expired";
 }
 
+export interface AdminLoneActs {
+  amount: bigint;
+  created_at: Date;
+  customer_id: string;
+  id: ColumnType<bigint, never, never>;
+  kind: "adjustment" | "refund";
+  measure: string;
+  person_id: string;
+}
+
 export interface CatalogPrices {
   amount: bigint;
   created_at: Date;
@@ -809,6 +819,7 @@ export interface UsageSessions {
 export interface DB {
   "admin.approval_limits": AdminApprovalLimits;
   "admin.approvals": AdminApprovals;
+  "admin.lone_acts": AdminLoneActs;
   "catalog.prices": CatalogPrices;
   "catalog.product_grants": CatalogProductGrants;
   "catalog.product_versions": CatalogProductVersions;

@@ -96,7 +96,7 @@ const SHAPES: Record<string, (log: ReturnType<typeof capture>['log']) => void> =
     log.info({ a: { b: { c: { d: { e: { f: { g: { h: { i: API_KEY } } } } } } } } }, 'x'),
 }
 
-describe('what must not be logged', () => {
+describe('A52: what must not be logged', () => {
   test.each(Object.keys(SHAPES))('no part of a secret is written when it comes as %s', (name) => {
     const json = capture()
     const readable = capture({ is_readable: true })

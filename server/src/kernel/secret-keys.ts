@@ -59,17 +59,48 @@ export function loadSecretKeys(options: {
 }
 
 /**
- * Puts a new key in front of the others in the file; answers its id. Running processes use it after a
- * restart; what is sealed is then moved to it by `rewrap`.
+ * Puts a new key into the file and answers its id: in front, where processes seal with it from their next
+ * start on, or `last`, where they only learn to open with it. The latter goes first where several processes
+ * run: else one that was started already would seal what another one cannot open yet. What is sealed is moved
+ * to the first key by `rewrap`.
  */
-export function addSecretKey(data_directory: string): string {
+export function addSecretKey(data_directory: string, place: 'first' | 'last' = 'first'): string {
   const keys = loadSecretKeys({ data_directory })
   const added = newKey()
+  replaceKeys(data_directory, place === 'first' ? [added, ...keys] : [...keys, added])
+  return added.id
+}
+
+/** Moves a key of the file to the front. Throws {@link SecretKeysRefused} when it is not there. */
+export function useSecretKey(data_directory: string, id: string): void {
+  const { found, others } = splitKeys(data_directory, id)
+  replaceKeys(data_directory, [found, ...others])
+}
+
+/**
+ * Takes a key out of the file; whoever calls has made sure that nothing is sealed with it. Throws
+ * {@link SecretKeysRefused} when it is not there or is the only one.
+ */
+export function removeSecretKey(data_directory: string, id: string): void {
+  const { others } = splitKeys(data_directory, id)
+  if (others.length === 0) throw new SecretKeysRefused(`${id} is the only key`, 'Add another one first.')
+  replaceKeys(data_directory, others)
+}
+
+function splitKeys(data_directory: string, id: string): { found: SecretKey; others: SecretKey[] } {
+  const keys = loadSecretKeys({ data_directory })
+  const found = keys.find((key) => key.id === id)
+  if (found === undefined) {
+    throw new SecretKeysRefused(`there is no key ${id}`, `Keys: ${keys.map((key) => key.id).join(', ')}.`)
+  }
+  return { found, others: keys.filter((key) => key !== found) }
+}
+
+function replaceKeys(data_directory: string, keys: readonly SecretKey[]): void {
   const file = secretKeysFile(data_directory)
   const fresh = `${file}.${process.pid}.new`
-  writeFileSync(fresh, render([added, ...keys]), { mode: 0o600, flag: 'wx', flush: true })
+  writeFileSync(fresh, render(keys), { mode: 0o600, flag: 'wx', flush: true })
   renameSync(fresh, file)
-  return added.id
 }
 
 /** Reads `id:base64` entries, one per line or separated by commas; `#` begins a comment line. */

@@ -52,7 +52,7 @@ describe('a secret box', () => {
     expect(box.seal('live_abcdefgh', 'row/1')).not.toBe(sealed)
   })
 
-  test('a sealed text moved to another row does not open there', () => {
+  test('A53: a sealed text moved to another row does not open there', () => {
     const sealed = box.seal('live_1', 'payments.gateway_settings/yookassa')
     expect(() => box.open(sealed, 'payments.gateway_settings/stripe')).toThrow(SecretUnreadable)
   })

@@ -1,4 +1,4 @@
-import type { Selectable } from 'kysely'
+import { sql as raw, type Selectable } from 'kysely'
 import type { Database, Sql, Tx } from '#kernel/db'
 
 export type ApprovalRow = Selectable<Database['admin.approvals']>
@@ -142,4 +142,40 @@ export async function expireApprovals(tx: Tx, now: Date): Promise<number> {
     .where('expires_at', '<=', now)
     .executeTakeFirst()
   return Number(numUpdatedRows)
+}
+
+/** What one person did alone to one customer, by kind and currency or unit. */
+type LoneActs = Pick<
+  Selectable<Database['admin.lone_acts']>,
+  'kind' | 'measure' | 'person_id' | 'customer_id'
+>
+
+/** Makes whoever does the same to the same customer wait until this one is decided. */
+export async function lockLoneActs(tx: Tx, acts: LoneActs): Promise<void> {
+  const name = ['admin.lone_acts', acts.kind, acts.measure, acts.person_id, acts.customer_id].join('\n')
+  await raw`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(tx)
+}
+
+export async function sumLoneActs(sql: Sql, acts: LoneActs, since: Date): Promise<bigint> {
+  const { total } = await sql
+    .selectFrom('admin.lone_acts')
+    .select(raw<bigint>`coalesce(sum(amount), 0)::bigint`.as('total'))
+    .where('kind', '=', acts.kind)
+    .where('measure', '=', acts.measure)
+    .where('person_id', '=', acts.person_id)
+    .where('customer_id', '=', acts.customer_id)
+    .where('created_at', '>', since)
+    .executeTakeFirstOrThrow()
+  return total
+}
+
+export async function insertLoneAct(
+  tx: Tx,
+  act: LoneActs & { amount: bigint; created_at: Date },
+): Promise<void> {
+  await tx.insertInto('admin.lone_acts').values(act).execute()
+}
+
+export async function deleteLoneActs(tx: Tx, before: Date): Promise<void> {
+  await tx.deleteFrom('admin.lone_acts').where('created_at', '<=', before).execute()
 }

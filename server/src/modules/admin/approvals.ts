@@ -18,24 +18,41 @@ export type Approval = queries.ApprovalRow
 export type ApprovalLimit = queries.ApprovalLimitRow
 
 const VALID_MS = 7 * 86_400_000
+/** How long what one person did alone counts with what he does next. */
+const LONE_ACTS_MS = 86_400_000
 
 /** What a decider must be allowed himself: nobody agrees to what he could not do. */
 const PERMISSION = { adjustment: 'adjustments:write', refund: 'refunds:write' } as const
 
 /**
- * Refuses acts above their limit that nobody agreed to. Without a limit for this currency or unit nothing is
- * refused. Throws {@link ApprovalRequired}.
+ * Refuses acts above their limit that nobody agreed to. What the same person did alone to the same customer
+ * within a day counts with it, so that a large act is not done in small parts, whichever keys he uses.
+ * Without a limit for this currency or unit nothing is refused. Throws {@link ApprovalRequired}.
  */
-export const refuseAlone: RefuseAlone = async (tx, { kind, measure, amount, resource_id }) => {
-  const limit = await queries.findLimit(tx, { kind, measure })
-  const size = amount < 0n ? -amount : amount
-  if (!limit || size <= limit.amount) return
-  const agreed = resource_id === undefined ? undefined : await queries.findAgreed(tx, { kind, resource_id })
-  if (agreed) return
-  throw new ApprovalRequired(
-    `One person may do this up to ${limit.amount} ${measure}; ask for it under /v1/approvals.`,
-    { kind, measure, limit: limit.amount },
-  )
+export function refuseAloneBy(clock: Clock): RefuseAlone {
+  return async (tx, act) => {
+    const { kind, measure, actor_id, resource_id } = act
+    const limit = await queries.findLimit(tx, { kind, measure })
+    if (!limit) return
+    const agreed = resource_id === undefined ? undefined : await queries.findAgreed(tx, { kind, resource_id })
+    if (agreed) return
+    const person_id = (await personBehind(tx, actor_id)) ?? actor_id
+    // Payments keep the customer they were made by, also when he was merged into another one.
+    const { id: customer_id } = await resolveCustomer(tx, act.customer_id)
+    const person = { kind, measure, person_id, customer_id }
+    const now = clock.now()
+    const amount = sizeOf(act.amount)
+    await queries.lockLoneActs(tx, person)
+    const lately = await queries.sumLoneActs(tx, person, new Date(now.getTime() - LONE_ACTS_MS))
+    if (sizeOf(act.amount_of_all ?? act.amount) > limit.amount || lately + amount > limit.amount) {
+      throw new ApprovalRequired(
+        `One person may do this to one customer up to ${limit.amount} ${measure} a day; ` +
+          'ask for it under /v1/approvals.',
+        { kind, measure, limit: limit.amount, lately },
+      )
+    }
+    await queries.insertLoneAct(tx, { ...person, amount, created_at: now })
+  }
 }
 
 export async function listApprovalLimits(sql: Sql): Promise<ApprovalLimit[]> {
@@ -133,6 +150,7 @@ export async function approve(
   if (approval.kind === 'refund' && approval.done_at === null) {
     const { payment_id } = approval.input as { payment_id: string }
     const { resource_id: refund_id, amount, reason, requested_by } = approval
+    const refuseAlone = refuseAloneBy(kit.clock)
     await refundPayment(db, kit.orders, { refund_id, payment_id, amount, reason, requested_by, refuseAlone })
     await db.transact((tx) => queries.markDone(tx, approval.id, kit.clock.now()))
   }
@@ -153,8 +171,9 @@ export async function reject(
   return getApproval(tx, found.id)
 }
 
-/** Ends requests nobody decided within a week. */
+/** Ends requests nobody decided within a week, and forgets what one did alone a day ago. */
 export async function expireApprovals(tx: Tx, clock: Clock): Promise<number> {
+  await queries.deleteLoneActs(tx, new Date(clock.now_ms() - LONE_ACTS_MS))
   return queries.expireApprovals(tx, clock.now())
 }
 
@@ -242,6 +261,10 @@ async function adjustAgreed(tx: Tx, clock: Clock, approval: Approval): Promise<v
     idempotency_key: `approval:${id}`,
   })
   await queries.markDone(tx, id, clock.now())
+}
+
+function sizeOf(amount: bigint): bigint {
+  return amount < 0n ? -amount : amount
 }
 
 function unknownApproval(id: string): NotFound {

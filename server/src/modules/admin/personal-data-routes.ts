@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { customerKey, shortText, timestamp } from '#http/wire'
-import { writeAudit } from '#modules/identity'
+import { granterOf, writeAudit } from '#modules/identity'
 import { erasePerson, exportPerson } from './personal-data.ts'
 
 const params = z.object({ id: customerKey })
@@ -65,12 +65,12 @@ export function personalDataRoutes(app: FastifyInstance, kit: RouteKit): void {
     params,
     body: erasure,
     answer: erased,
-    errors: { 409: ['invalid_state'] },
+    errors: { 403: ['missing_scope'], 409: ['invalid_state'] },
     audit: {
       action: 'personal_data.erased',
       subject: (_call, done) => done.customer_id,
       after: (_done, { body }) => ({ reason: body.reason }),
     },
-    write: (tx, { params: { id } }) => erasePerson(tx, clock, id),
+    write: (tx, { params: { id }, actor }) => erasePerson(tx, clock, granterOf(actor), id),
   })
 }

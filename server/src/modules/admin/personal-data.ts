@@ -2,7 +2,7 @@ import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { InvalidState } from '#kernel/errors'
 import { eraseCustomer, leaveOrganizations, resolveCustomer } from '#modules/customers'
-import { eraseUser } from '#modules/identity'
+import { eraseUser, type Granter } from '#modules/identity'
 import { forgetOrders } from '#modules/orders'
 import { forgetPayments } from '#modules/payments'
 import {
@@ -41,9 +41,14 @@ export async function exportPerson(sql: Sql, clock: Clock, id_text: string): Pro
  * Forgets a person: facts, contacts, ways to sign in, kept payment methods. Ids, amounts and moments stay, so
  * the books stay whole and tell nobody who it was. A repeat changes nothing. Throws NotFound; {@link
  * InvalidState} while money is on its way, or when he is the last owner of the installation or of an
- * organization.
+ * organization; MissingScope for staff who hold more than whoever erases.
  */
-export async function erasePerson(tx: Tx, clock: Clock, id_text: string): Promise<{ customer_id: string }> {
+export async function erasePerson(
+  tx: Tx,
+  clock: Clock,
+  granter: Granter,
+  id_text: string,
+): Promise<{ customer_id: string }> {
   const { id: customer_id } = await resolveCustomer(tx, id_text)
   const person = await findPersonIds(tx, customer_id)
   if (await hasOpenPayments(tx, person.customer_ids)) {
@@ -51,7 +56,7 @@ export async function erasePerson(tx: Tx, clock: Clock, id_text: string): Promis
   }
   for (const user_id of person.user_ids) {
     await leaveOrganizations(tx, clock, user_id)
-    await eraseUser(tx, clock, user_id)
+    await eraseUser(tx, clock, granter, user_id)
   }
   await forgetOrders(tx, clock, person.customer_ids)
   await forgetPayments(tx, clock, person.customer_ids)

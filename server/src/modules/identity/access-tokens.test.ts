@@ -32,7 +32,7 @@ const read = (token: string): [Part, Part, string] => {
 }
 const status = async (token: string): Promise<number> => (await world.send('GET', '/v1/me', { token })).status
 
-describe('an access token (A28)', () => {
+describe('A28: an access token', () => {
   beforeAll(async () => {
     person = await world.person()
   })

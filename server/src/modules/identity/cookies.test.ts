@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Person, type PeopleWorld, startPeopleWorld, type Tokens } from '../../../test/people-world.ts'
 
-/** A30: sessions of browsers, and pages of other sites that would like to use them. */
+/** Sessions of browsers, and pages of other sites that would like to use them. */
 let world: PeopleWorld
 beforeAll(async () => {
   world = await startPeopleWorld()
@@ -28,7 +28,7 @@ async function browser(
 const rename = (headers: Record<string, string>) =>
   world.send<{ code: string; name: string }>('PATCH', '/v1/me', { body: { name: 'Eve' }, headers })
 
-describe('a browser’s session', () => {
+describe('A30: a browser’s session', () => {
   test('lies in a cookie that no script, no other host and no plain connection gets', async () => {
     const { text } = await browser()
     for (const word of ['HttpOnly', 'Secure', 'SameSite=Lax', 'Path=/']) expect(text).toContain(word)

@@ -5,7 +5,7 @@ import type { PeopleKit } from './people-kit.ts'
 import { findUserByEmail, updateUser } from './people-queries.ts'
 import { createProof, PROOFS, useProof, withdrawProofs } from './proofs.ts'
 import { provePassword } from './password-changes.ts'
-import { asTaken, links, takeMail } from './registration.ts'
+import { asTaken, links, ofMailbox } from './registration.ts'
 import { endSessions } from './sessions.ts'
 import { getUserRow, lockUser, plainEmail, publishChange, shown, type User } from './users.ts'
 
@@ -21,7 +21,7 @@ export async function askForEmail(
   const email = plainEmail(input.email)
   const before = await getUserRow(db, input.user_id)
   await provePassword(db, kit, before, input.password)
-  await takeMail(db, kit, email)
+  await kit.limits.take([ofMailbox(email)])
   await db.transact(async (tx) => {
     const user = await lockUser(tx, input.user_id)
     await withdrawProofs(tx, kit.clock, user.id, [PROOFS.email_change])

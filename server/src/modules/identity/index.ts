@@ -16,6 +16,7 @@ export {
   createRole,
   deleteRole,
   getRole,
+  granterOf,
   listRoles,
   permissionsOf,
   permissionsOfMany,
@@ -23,11 +24,11 @@ export {
 } from './roles.ts'
 export type { Granter, Role, RoleFacts } from './roles.ts'
 export { appointStaff, dismissStaff, getStaff, listStaff, personBehind, retireStaff } from './staff.ts'
+export { rolesOfUsers } from './staff.ts'
 export type { StaffMember } from './staff.ts'
 export { createAccessTokens, resealSigningKeys } from './access-tokens.ts'
 export type { AccessTokens } from './access-tokens.ts'
-export { giveAttemptsBack, takeAttempts } from './attempts.ts'
-export type { Attempt, AttemptRule } from './attempts.ts'
+export { databaseLimits } from './attempts.ts'
 export type { MailMessage, SendMail } from './mails.ts'
 export { mailPageRoutes } from './mail-page-routes.ts'
 export { meRoutes, person } from './me-routes.ts'
@@ -59,10 +60,12 @@ export type { OpenedSession, Session } from './sessions.ts'
 export { finish, signInWithPassword } from './sign-in.ts'
 export type { SignedIn, SignInOutcome } from './sign-in.ts'
 export { TELEGRAM_PUBLIC_KEY } from './telegram-proof.ts'
-export { assignCustomer, getUser, isCustomerTaken, listUsers, setDisabled, updateProfile } from './users.ts'
+export { assignCustomer, getUser, isCustomerTaken, listUsers, updateProfile } from './users.ts'
 export type { User } from './users.ts'
 export { vendorSignInRoutes } from './vendor-sign-in-routes.ts'
 export { eraseUser } from './erasure.ts'
+export { changeUserAsStaff, createUserAsStaff } from './users-by-staff.ts'
+export type { ManagedUser } from './users-by-staff.ts'
 export { impersonationRoutes } from './impersonation-routes.ts'
 export { startImpersonation } from './impersonation.ts'
 export type { Impersonation } from './impersonation.ts'

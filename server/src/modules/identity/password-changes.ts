@@ -1,14 +1,13 @@
 import type { Db, Tx } from '#kernel/db'
-import { giveAttemptsBack, takeAttempts } from './attempts.ts'
 import { queueMail } from './mails.ts'
 import { InvalidCredentials, ProofInvalid } from './people-errors.ts'
 import { identityUnlinked } from './people-events.ts'
 import type { PeopleKit } from './people-kit.ts'
 import { deleteIdentities, findUserByEmail, updateUser, type UserRow } from './people-queries.ts'
 import { createProof, getProof, PROOFS, useProof, withdrawProofs } from './proofs.ts'
-import { links, takeMail } from './registration.ts'
+import { links, ofMailbox } from './registration.ts'
 import { endSessions } from './sessions.ts'
-import { takeOneOfAll } from './sign-in.ts'
+import { OF_ALL, takeOneOfAll } from './sign-in.ts'
 import { deleteTotp } from './totp-queries.ts'
 import { getUserRow, lockUser, plainEmail, publishChange, shown, type User } from './users.ts'
 
@@ -28,8 +27,7 @@ export async function askForReset(
 ): Promise<void> {
   takeOneOfAll(kit)
   const email = plainEmail(input.email)
-  await takeAttempts(db, kit.clock, [{ rule: OF_NETWORK, subject: input.network }])
-  await takeMail(db, kit, email)
+  await kit.limits.take([{ rule: OF_NETWORK, subject: input.network }, ofMailbox(email), OF_ALL])
   await db.transact(async (tx) => {
     const user = await findUserByEmail(tx, email)
     const { token } = await createProof(tx, kit.clock, {
@@ -100,9 +98,9 @@ export async function provePassword(
 ): Promise<void> {
   if (user.password_hash === null) return
   const attempts = [{ rule: OF_USER, subject: user.id }]
-  await takeAttempts(db, kit.clock, attempts)
+  await kit.limits.take(attempts)
   if (!(await kit.passwords.verify(password ?? '', user.password_hash))) throw wrongPassword()
-  await giveAttemptsBack(db, attempts)
+  await kit.limits.giveBack(attempts)
 }
 
 async function setPassword(

@@ -2,6 +2,7 @@ import type { Clock } from '#kernel/clock'
 import type { Events } from '#kernel/events'
 import type { JobQueue } from '#kernel/jobs'
 import type { SecretBox } from '#kernel/secrets'
+import type { Limits } from '#kernel/limits'
 import type { RateLimiter } from '#kernel/rate-limiter'
 import type { AccessTokens } from './access-tokens.ts'
 import type { Passwords } from './passwords.ts'
@@ -41,7 +42,9 @@ export interface PeopleKit {
   settings: PeopleSettings
   /** Sign-in at vendors, by their ids. */
   providers: ReadonlyMap<string, SignInProvider>
-  /** All sign-ins of this process together, beside the limits per person. */
+  /** Limits on what may be tried, of all processes together. */
+  limits: Limits
+  /** What this process has to do at all; asked before anything else, and costs nothing. */
   limiter: RateLimiter
   /** Where the world reaches this server; links in mails begin with it. Never taken from a request. */
   base_url: () => string

@@ -91,14 +91,34 @@ export async function redirectMerged(tx: Tx, from_id: string, into_id: string): 
     .execute()
 }
 
-/** Users newest first; one row more than the limit. */
+/**
+ * Users newest first, none merged away or erased; one row more than the limit. `beginning` is what the
+ * address or the name begins with, in lower case, or the whole id.
+ */
 export async function listUsers(
   sql: Sql,
-  page: { limit: number; before?: { created_at: Date; id: string } | undefined; email?: string | undefined },
+  page: {
+    limit: number
+    before?: { created_at: Date; id: string } | undefined
+    beginning?: string | undefined
+  },
 ): Promise<UserRow[]> {
-  const { before, email } = page
-  let query = sql.selectFrom('identity.users').select(USER).where('merged_into', 'is', null)
-  if (email !== undefined) query = query.where('email', '=', email)
+  const { before, beginning } = page
+  let query = sql
+    .selectFrom('identity.users')
+    .select(USER)
+    .where('merged_into', 'is', null)
+    .where('erased_at', 'is', null)
+  if (beginning !== undefined) {
+    const pattern = `${beginning.replaceAll(/[\\%_]/g, String.raw`\$&`)}%`
+    query = query.where((eb) =>
+      eb.or([
+        eb('id', '=', beginning),
+        eb('email', 'like', pattern),
+        eb(eb.fn<string>('lower', ['name']), 'like', pattern),
+      ]),
+    )
+  }
   if (before !== undefined) {
     query = query.where((eb) =>
       eb(eb.refTuple('created_at', 'id'), '<', eb.tuple(before.created_at, before.id)),

@@ -4,10 +4,10 @@ import type { Clock } from '#kernel/clock'
 import type { Db } from '#kernel/db'
 import type { Events } from '#kernel/events'
 import type { JobQueue } from '#kernel/jobs'
+import type { Limits } from '#kernel/limits'
 import { createRateLimiter } from '#kernel/rate-limiter'
 import type { SecretBox } from '#kernel/secrets'
 import { createAccessTokens } from './access-tokens.ts'
-import { forgetAttempts } from './attempts.ts'
 import { MAIL_QUEUE, type SendMail, sendQueuedMail } from './mails.ts'
 import { type BreachedList, createPasswords, type PasswordCost } from './passwords.ts'
 import type { PeopleKit, PeopleSettings } from './people-kit.ts'
@@ -22,6 +22,7 @@ export interface PeopleOptions {
   events: Events
   jobs: JobQueue
   box: SecretBox
+  limits: Limits
   mode: 'sandbox' | 'live'
   settings: PeopleSettings
   google?: GoogleSettings | undefined
@@ -39,7 +40,7 @@ const DAY_MS = 86_400_000
 
 /** Makes what everything about people works with, once per process. */
 export function createPeople(db: Db, options: PeopleOptions): PeopleKit {
-  const { clock, events, jobs, box, settings, base_url, breached_passwords_file } = options
+  const { clock, events, jobs, box, limits, settings, base_url, breached_passwords_file } = options
   const providers: SignInProvider[] = []
   if (options.google) providers.push(googleProvider(options.google))
   if (options.vk) providers.push(vkProvider(options.vk))
@@ -50,6 +51,7 @@ export function createPeople(db: Db, options: PeopleOptions): PeopleKit {
     box,
     settings,
     base_url,
+    limits,
     limiter: createRateLimiter(),
     passwords: createPasswords({
       ...(options.password_cost ? { cost: options.password_cost } : {}),
@@ -69,13 +71,13 @@ export function createPeople(db: Db, options: PeopleOptions): PeopleKit {
 
 /** Names the jobs about people. Without `send` mails are made and dropped. */
 export async function wirePeopleJobs(db: Db, kit: PeopleKit, send: SendMail | undefined): Promise<void> {
-  const { jobs, box, clock, tokens } = kit
+  const { jobs, box, clock, tokens, limits } = kit
   await jobs.work<{ sealed: string }>(MAIL_QUEUE, async ({ id, data }) => {
     if (send) await sendQueuedMail(box, send, { id, sealed: data.sealed })
   })
   await jobs.schedule('identity.forget', '*/10 * * * *', async (signal) => {
     await tokens.rotate()
-    await forgetAttempts(db, clock)
+    await limits.forget()
     await db.transact((tx) => deleteOldProofs(tx, new Date(clock.now_ms() - DAY_MS)))
     while (!signal.aborted && (await db.transact((tx) => endExpiredSessions(tx, clock.now(), 1000))) > 0);
     await db.transact((tx) => deleteOldRefreshTokens(tx, new Date(clock.now_ms() - 30 * DAY_MS)))

@@ -149,7 +149,7 @@ describe('a confirmed registration', () => {
   })
 })
 
-describe('a forgotten password (A59)', () => {
+describe('A59: a forgotten password', () => {
   const forgot = (email: string) => post('/v1/auth/password/forgot', { email })
   const reset = (token: string | undefined, password = 'a password that is new') =>
     post<{ status: string; code: string; device_token: string }>('/v1/auth/password/reset', {
@@ -293,7 +293,7 @@ describe('a changed password', () => {
   })
 })
 
-describe('a changed e-mail address (A59)', () => {
+describe('A59: a changed e-mail address', () => {
   const ask = (token: string, body: object) =>
     world.send<{ code: string }>('PUT', '/v1/me/email', { token, body })
 

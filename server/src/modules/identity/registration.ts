@@ -1,12 +1,12 @@
 import type { Db, Tx } from '#kernel/db'
 import { AlreadyExists, violatedConstraint } from '#kernel/errors'
-import { takeAttempts } from './attempts.ts'
+import type { Limited } from '#kernel/limits'
 import { queueMail } from './mails.ts'
 import type { Client, PeopleKit } from './people-kit.ts'
 import { findUserByEmail, updateUser } from './people-queries.ts'
 import { createProof, PROOFS, useProof } from './proofs.ts'
 import type { SessionMode } from './sessions.ts'
-import { enterInTx, finish, type SignInOutcome, takeOneOfAll } from './sign-in.ts'
+import { enterInTx, finish, OF_ALL, type SignInOutcome, takeOneOfAll } from './sign-in.ts'
 import { createUser, lockUser, plainEmail, publishChange, shown, type User } from './users.ts'
 
 /** The mailbox has to be opened first; said of known and unknown addresses alike. */
@@ -44,7 +44,7 @@ export async function register(
   const email = plainEmail(input.email)
   await kit.passwords.check(input.password, [email, input.name])
   const of_network = { rule: OF_NETWORK, subject: input.client.network }
-  await takeAttempts(db, kit.clock, [of_network, { rule: OF_ADDRESS, subject: email }])
+  await kit.limits.take([of_network, ofMailbox(email), OF_ALL])
   const password_hash = await kit.passwords.hash(input.password)
   const person = { email, password_hash, name: input.name ?? null, locale: input.locale ?? null }
   if (kit.settings.registration === 'immediate') return registerNow(db, kit, { ...input, ...person })
@@ -111,7 +111,7 @@ export async function sendConfirmationAgain(db: Db, kit: PeopleKit, user_id: str
   const user = await db.transact((tx) => lockUser(tx, user_id))
   if (user.email === null || user.email_verified_at !== null) return
   const { email, locale } = user
-  await takeAttempts(db, kit.clock, [{ rule: OF_ADDRESS, subject: email }])
+  await kit.limits.take([ofMailbox(email)])
   await db.transact((tx) => sendConfirmation(tx, kit, { user_id, email, locale }))
 }
 
@@ -141,9 +141,9 @@ export async function confirmEmail(db: Db, kit: PeopleKit, token: string): Promi
   })
 }
 
-/** Counts a mail to an address. Throws TooManyRequests. */
-export async function takeMail(db: Db, kit: PeopleKit, email: string): Promise<void> {
-  await takeAttempts(db, kit.clock, [{ rule: OF_ADDRESS, subject: email }])
+/** A mail to an address, as it is counted. */
+export function ofMailbox(email: string): Limited {
+  return { rule: OF_ADDRESS, subject: email }
 }
 
 /** The address of the page behind a link in a mail; the host is ours by the settings, never a request's. */

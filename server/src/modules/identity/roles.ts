@@ -1,3 +1,4 @@
+import type { Actor } from '#http/actor'
 import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { AlreadyExists, InvalidState, MissingScope, NotFound } from '#kernel/errors'
@@ -20,6 +21,12 @@ export interface Role {
 export interface Granter {
   id: string
   permissions: ReadonlySet<string>
+}
+
+/** What an actor may hand on: a key its scopes, a user his permissions. */
+export function granterOf(actor: Actor): Granter {
+  if (actor.kind === 'key') return { id: actor.id, permissions: actor.scopes }
+  return { id: actor.id, permissions: actor.kind === 'user' ? actor.permissions : new Set() }
 }
 
 export interface RoleFacts {

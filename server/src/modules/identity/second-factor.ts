@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { afterCommit, type Db, type Sql, type Tx } from '#kernel/db'
 import { InvalidState, OperationalError } from '#kernel/errors'
 import { type SecretBox, SecretUnreadable } from '#kernel/secrets'
-import { giveAttemptsBack, takeAttempts } from './attempts.ts'
 import { ProofInvalid } from './people-errors.ts'
 import type { Client, PeopleKit } from './people-kit.ts'
 import { countAttempt } from './proof-queries.ts'
@@ -180,9 +179,9 @@ async function withGuess<T>(
     { rule: OF_USER_AND_NETWORK, subject: `${user_id}\n${network}` },
     { rule: OF_USER, subject: user_id },
   ]
-  await takeAttempts(db, kit.clock, attempts)
+  await kit.limits.take(attempts)
   const answer = await work()
-  await giveAttemptsBack(db, attempts)
+  await kit.limits.giveBack(attempts)
   return answer
 }
 

@@ -14,7 +14,7 @@ const signIn = async ({ email, password }: Person, more: object = {}) =>
   (await world.send<Tokens>('POST', '/v1/auth/login', { body: { email, password, ...more } })).body
 const DAY = 86_400_000
 
-describe('a refresh token (A27)', () => {
+describe('A27: a refresh token', () => {
   test('is exchanged for new tokens of the same session', async () => {
     const person = await world.person()
     const next = await refresh(person.refresh_token)
@@ -80,7 +80,7 @@ describe('a refresh token (A27)', () => {
     },
   )
 
-  test('is no access token, and an access token is no refresh token (A28)', async () => {
+  test('A28: is no access token, and an access token is no refresh token', async () => {
     const person = await world.person()
     expect(await me(person.refresh_token)).toBe(401)
     expect((await refresh(person.access_token)).status).toBe(400)
@@ -117,7 +117,7 @@ describe('a refresh token (A27)', () => {
   })
 })
 
-describe('sessions (A29)', () => {
+describe('A29: sessions', () => {
   test('are listed per device and ended one by one', async () => {
     const person = await world.person({ device_id: 'phone' })
     const tablet = await signIn(person, { device_id: 'tablet' })

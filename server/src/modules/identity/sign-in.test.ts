@@ -17,7 +17,7 @@ const login = (body: object, ip?: string) =>
   })
 const QUARTER_MS = 15 * 60_000
 
-describe('brute force', () => {
+describe('A25: brute force', () => {
   test('on one account from many addresses is stopped after ten guesses in fifteen minutes', async () => {
     const { email } = await world.person()
     const answers = []
@@ -89,7 +89,7 @@ describe('brute force', () => {
     expect((await login({ email, password })).status).toBe(200)
   })
 
-  test('on many accounts from one address is stopped (A45), and IPv6 counts by its network', async () => {
+  test('A45: on many accounts from one address is stopped, and IPv6 counts by its network', async () => {
     const ips = (index: number): string =>
       `2001:db8:1:2:${((index * 7919) & 0xffff).toString(16)}::${index + 1}`
     const statuses = []
@@ -102,7 +102,7 @@ describe('brute force', () => {
     expect(other.status).toBe(401)
   })
 
-  test('a header that names another address changes nothing (A45)', async () => {
+  test('A45: a header that names another address changes nothing', async () => {
     const { email } = await world.person()
     const statuses = []
     for (let guess = 0; guess < 12; guess++) {
@@ -136,29 +136,18 @@ describe('brute force', () => {
   })
 })
 
-describe('a sign-in', () => {
-  test('takes the same time for an account that is there and one that is not', async () => {
-    const { email } = await world.person()
-    const samples = { known: [] as number[], unknown: [] as number[] }
-    const one = async (address: string): Promise<number> => {
-      const before = performance.now()
-      const { status } = await login({ email: address, password: 'a wrong password' })
-      expect(status).toBe(401)
-      return performance.now() - before
+describe('A25: a sign-in', () => {
+  test('takes the same time for an account that is there and one that is not, of a thousand', async () => {
+    // A machine with other work may spoil a round; a door that tells would be found by every one.
+    let [rank, distance_ms] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+    for (let round = 0; round < 3 && (rank >= 3.3 || distance_ms >= 5); round++) {
+      const { known, unknown } = await timings(500)
+      rank = Math.abs(rankDistance(known, unknown))
+      distance_ms = Math.abs(median(known) - median(unknown))
     }
-    for (let warm = 0; warm < 20; warm++) await one(`warm${warm}@mail.example`)
-    // In turns, so that whatever else this machine does falls on both alike.
-    for (let index = 0; index < 300; index++) {
-      // Ten guesses refill in a quarter of an hour: no sample is answered by the limit instead.
-      world.clock.advance(120_000)
-      const first = index % 2 === 0
-      if (first) samples.known.push(await one(email))
-      samples.unknown.push(await one(`${randomBytes(6).toString('hex')}@mail.example`))
-      if (!first) samples.known.push(await one(email))
-    }
-    expect(Math.abs(rankDistance(samples.known, samples.unknown))).toBeLessThan(3.3)
-    expect(Math.abs(median(samples.known) - median(samples.unknown))).toBeLessThan(5)
-  }, 60_000)
+    expect(rank).toBeLessThan(3.3)
+    expect(distance_ms).toBeLessThan(5)
+  }, 120_000)
 
   test('does the same statements for an account that is there and one that is not', async () => {
     const { email } = await world.person()
@@ -187,7 +176,7 @@ describe('a sign-in', () => {
   })
 })
 
-describe('passwords (A26)', () => {
+describe('A26: passwords', () => {
   test('two hundred sign-ins at once wait in line or are turned away; nobody waits without end', async () => {
     const passwords = createPasswords({
       cost: { memory_kib: 8192, passes: 1 },
@@ -309,4 +298,33 @@ async function statementsOf(work: () => Promise<unknown>): Promise<string[]> {
     prototype.query = query
   }
   return seen
+}
+
+/** How long wrong passwords take, for an account that is there and ones that are not; `count` of each. */
+async function timings(count: number): Promise<{ known: number[]; unknown: number[] }> {
+  const place = await startPeopleWorld()
+  try {
+    const { email } = await place.person()
+    const samples = { known: [] as number[], unknown: [] as number[] }
+    const one = async (address: string): Promise<number> => {
+      const body = { email: address, password: 'a wrong password' }
+      const before = performance.now()
+      const { status } = await place.send('POST', '/v1/auth/login', { body })
+      expect(status).toBe(401)
+      return performance.now() - before
+    }
+    for (let warm = 0; warm < 20; warm++) await one(`warm${warm}@mail.example`)
+    // In turns, so that whatever else this machine does falls on both alike.
+    for (let index = 0; index < count; index++) {
+      // Ten guesses refill in a quarter of an hour: no sample is answered by the limit instead.
+      place.clock.advance(120_000)
+      const first = index % 2 === 0
+      if (first) samples.known.push(await one(email))
+      samples.unknown.push(await one(`${randomBytes(6).toString('hex')}@mail.example`))
+      if (!first) samples.known.push(await one(email))
+    }
+    return samples
+  } finally {
+    await place.close()
+  }
 }

@@ -2,8 +2,8 @@ import { createHmac, randomBytes } from 'node:crypto'
 import { sameBytes } from '@kopilka/extension'
 import type { Db, Tx } from '#kernel/db'
 import { TooManyRequests } from '#kernel/errors'
+import type { Limited } from '#kernel/limits'
 import type { SecretBox } from '#kernel/secrets'
-import { type Attempt, giveAttemptsBack, takeAttempts } from './attempts.ts'
 import { InvalidCredentials } from './people-errors.ts'
 import type { Client, PeopleKit } from './people-kit.ts'
 import { findUserByEmail, lockUsers, updateUser, type UserRow } from './people-queries.ts'
@@ -40,6 +40,14 @@ const OF_NETWORK = { name: 'sign in, network', count: 60, period_ms: QUARTER_MS 
 const OF_ACCOUNT = { name: 'sign in, account', count: 10, period_ms: QUARTER_MS }
 /** Of a device or network that was let in before: a stranger's guesses do not hold its owner up. */
 const OF_KNOWN = { name: 'sign in, known', count: 10, period_ms: QUARTER_MS }
+/**
+ * Of all strangers to all accounts together. Who was let in before from this device or network is not
+ * counted, so that a flood does not keep out who belongs here.
+ */
+export const OF_ALL: Limited = {
+  rule: { name: 'sign in, all', count: 6_000, period_ms: 10 * 60_000 },
+  subject: '',
+}
 /** Of this process: about what its processors could check. */
 const ALL_PER_MINUTE = 1_200
 const KNOWN_NETWORK_MS = 30 * 86_400_000
@@ -62,15 +70,17 @@ export async function signInWithPassword(
     device_token?: string | undefined
   },
 ): Promise<SignInOutcome> {
-  takeOneOfAll(kit)
+  const { device_token = '' } = input
+  const device = readDeviceToken(kit.box, device_token, kit.clock.now_ms())
+  if (device === undefined) takeOneOfAll(kit)
   const email = plainEmail(input.email)
   const user = await findUserByEmail(db, email)
-  const attempts = await attemptsOf(db, kit, { ...input, email, user })
-  await takeAttempts(db, kit.clock, attempts)
+  const { attempts, is_stranger } = await attemptsOf(db, kit, { ...input, email, user, device })
+  await kit.limits.take(is_stranger ? [...attempts, OF_ALL] : attempts)
   const is_right = await kit.passwords.verify(input.password, user?.password_hash)
   if (!is_right || user === undefined)
     throw new InvalidCredentials('Nobody signs in with this address and password.')
-  await giveAttemptsBack(db, attempts)
+  await kit.limits.giveBack(attempts)
   const password_hash = await fresherHash(kit, user, input.password)
   return enter(db, kit, {
     user_id: user.id,
@@ -158,19 +168,19 @@ export function takeOneOfAll(kit: PeopleKit): void {
 /** Which counts an attempt falls under. The same statements are made whether the user exists or not. */
 async function attemptsOf(
   db: Db,
-  { clock, box }: PeopleKit,
-  input: { email: string; user: UserRow | undefined; client: Client; device_token?: string | undefined },
-): Promise<Attempt[]> {
-  const { email, user, client, device_token = '' } = input
+  { clock }: PeopleKit,
+  input: { email: string; user: UserRow | undefined; client: Client; device: Device | undefined },
+): Promise<{ attempts: Limited[]; is_stranger: boolean }> {
+  const { email, user, client, device } = input
   const since = new Date(clock.now_ms() - KNOWN_NETWORK_MS)
   const was_seen = await wasSeenFrom(db, { email, network: client.network, since })
-  const device = readDeviceToken(box, device_token, clock.now_ms())
   const of_network = { rule: OF_NETWORK, subject: client.network }
+  const known = (place: string) => [of_network, { rule: OF_KNOWN, subject: `${email}\n${place}` }]
   if (device !== undefined && device.user_id === user?.id) {
-    return [of_network, { rule: OF_KNOWN, subject: `${email}\ndevice ${device.id}` }]
+    return { attempts: known(`device ${device.id}`), is_stranger: false }
   }
-  if (was_seen) return [of_network, { rule: OF_KNOWN, subject: `${email}\nnetwork ${client.network}` }]
-  return [of_network, { rule: OF_ACCOUNT, subject: email }]
+  if (was_seen) return { attempts: known(`network ${client.network}`), is_stranger: false }
+  return { attempts: [of_network, { rule: OF_ACCOUNT, subject: email }], is_stranger: true }
 }
 
 /** The hash at today's cost, when the stored one was made at another. */
@@ -189,11 +199,12 @@ export function deviceTokenFor({ box, clock }: PeopleKit, user_id: string): stri
   return `${body}.${macOf(box.deriveKey('device tokens'), body)}`
 }
 
-function readDeviceToken(
-  box: SecretBox,
-  token: string,
-  now_ms: number,
-): { user_id: string; id: string } | undefined {
+interface Device {
+  user_id: string
+  id: string
+}
+
+function readDeviceToken(box: SecretBox, token: string, now_ms: number): Device | undefined {
   const [user_id = '', id = '', expires = '', mac = '', ...rest] = token.slice(0, 200).split('.')
   if (
     rest.length > 0 ||

@@ -97,6 +97,17 @@ export async function findStaff(sql: Sql, user_id: string): Promise<StaffRow | u
     .executeTakeFirst()
 }
 
+export async function findRolesOf(
+  sql: Sql,
+  user_ids: readonly string[],
+): Promise<{ user_id: string; role: string }[]> {
+  return sql
+    .selectFrom('identity.staff')
+    .select(['user_id', 'role'])
+    .where('user_id', 'in', [...user_ids])
+    .execute()
+}
+
 /** The staff in order of their ids; one more than the limit. */
 export async function listStaff(
   sql: Sql,

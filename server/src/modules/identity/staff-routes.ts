@@ -1,9 +1,8 @@
 import type { FastifyInstance } from 'fastify'
-import type { Actor } from '#http/actor'
 import { addRoute, type RouteKit } from '#http/routing'
 import { listAudit } from './audit.ts'
 import { PERMISSIONS, type Permission } from './staff-permissions.ts'
-import { createRole, deleteRole, getRole, type Granter, listRoles, updateRole } from './roles.ts'
+import { createRole, deleteRole, getRole, granterOf, listRoles, updateRole } from './roles.ts'
 import * as schemas from './staff-schemas.ts'
 import { appointStaff, dismissStaff, getStaff, listStaff } from './staff.ts'
 import { pageQuery } from '#http/wire'
@@ -177,12 +176,6 @@ function memberRoutes(app: FastifyInstance, kit: RouteKit): void {
     },
     write: (tx, { actor, params }) => dismissStaff(tx, clock, granterOf(actor), params.user_id),
   })
-}
-
-/** What an actor may hand on: a key its scopes, a user his permissions. */
-function granterOf(actor: Actor): Granter {
-  if (actor.kind === 'key') return { id: actor.id, permissions: actor.scopes }
-  return { id: actor.id, permissions: actor.kind === 'user' ? actor.permissions : new Set() }
 }
 
 function roleWire(role: Awaited<ReturnType<typeof getRole>>) {

@@ -138,7 +138,7 @@ describe('roles', () => {
   })
 })
 
-describe('nobody gives what he does not hold (A49)', () => {
+describe('A49: nobody gives what he does not hold', () => {
   test('an admin appoints no owner, raises nobody to one, and touches none', async () => {
     const [owner, admin, other] = [await user('owner'), await user('admin'), await user()]
     for (const target of [admin, other, owner]) {
@@ -335,7 +335,7 @@ describe('the audit log', () => {
     expect(await broken()).toEqual([])
   })
 
-  test('cannot be changed by the program’s own database role (A50)', async () => {
+  test('A50: cannot be changed by the program’s own database role', async () => {
     for (const statement of [
       "update identity.audit_log set action = 'x'",
       'delete from identity.audit_log',
@@ -354,7 +354,7 @@ const UNPROTECTED = ['log', 'head'].flatMap((name) => [
   `alter table identity.audit_${name} disable trigger user`,
 ])
 
-describe('tampering is found (A51)', () => {
+describe('A50, A51: tampering is found', () => {
   const tampering: readonly [string, string][] = [
     ['a changed action', "update identity.audit_log set action = 'x' where sequence = 2"],
     ['a changed actor', "update identity.audit_log set actor_id = 'usr_other' where sequence = 3"],

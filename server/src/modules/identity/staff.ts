@@ -92,12 +92,25 @@ export async function retireStaff(tx: Tx, clock: Clock, user_id: string): Promis
   await endRightsBeyond(tx, clock, user_id, new Set())
 }
 
+/** The roles of those of these users who are staff. */
+export async function rolesOfUsers(
+  sql: Sql,
+  user_ids: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  if (user_ids.length === 0) return new Map()
+  return new Map((await queries.findRolesOf(sql, user_ids)).map((row) => [row.user_id, row.role]))
+}
+
 /** The user who answers for an actor: himself, or whoever made the key. Null: a key the program made. */
 export async function personBehind(sql: Sql, actor_id: string): Promise<string | null> {
   return queries.findMaker(sql, actor_id)
 }
 
-async function refuseAbove(tx: Tx, granter: Granter, user_id: string): Promise<void> {
+/**
+ * Nobody changes, closes or forgets a member of staff who holds more than he does. Throws MissingScope.
+ */
+export async function refuseAbove(tx: Tx, granter: Granter, user_id: string): Promise<void> {
+  await queries.lockStaff(tx)
   const present = await queries.findStaff(tx, user_id)
   if (present) refuseBeyond(granter, (await getRole(tx, present.role)).permissions)
 }

@@ -30,7 +30,7 @@ const base = {
 }
 const refused = (verdict: TelegramVerdict): string => ('refused' in verdict ? verdict.refused : 'taken')
 
-describe('initData (A33)', () => {
+describe('A33: initData', () => {
   test('of the vectors is taken, escapes, plus signs and Cyrillic letters and all', () => {
     const verdict = checkInitData(VECTORS.init_data, base)
     expect(verdict).toEqual({
@@ -136,7 +136,7 @@ describe('initData (A33)', () => {
   })
 })
 
-describe('the Login Widget', () => {
+describe('A33: the Login Widget', () => {
   test('of the vectors is taken, and is checked with another key than initData', () => {
     expect(refused(checkLoginWidget(VECTORS.widget, base))).toBe('taken')
     const as_init_data = new URLSearchParams(VECTORS.widget).toString()

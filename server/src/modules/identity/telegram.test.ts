@@ -42,7 +42,7 @@ const users = async (): Promise<number> => {
   return Number(rows[0]?.count)
 }
 
-describe('a Mini App', () => {
+describe('A33: a Mini App', () => {
   test('signs up at the first time and in at the second, with a customer a bot would find', async () => {
     const user = someone()
     const first = await enter({ init_data: initData(user) })
@@ -177,7 +177,7 @@ const redeem = (code: string, user: TelegramUser, token = bot_key) =>
     },
   )
 
-describe('a code for the bot’s start (A35)', () => {
+describe('A35: a code for the bot’s start', () => {
   const linkCode = async (token: string): Promise<StartCode> =>
     (await world.send<StartCode>('POST', '/v1/me/identities/telegram/start_codes', { token })).body
 

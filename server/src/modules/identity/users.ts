@@ -61,17 +61,20 @@ export async function getUser(sql: Sql, id: string): Promise<User> {
   return shown(await getUserRow(sql, id))
 }
 
-/** Users newest first, without those merged away. Throws InvalidRequest for a foreign cursor. */
+/**
+ * Users newest first, without those merged away or erased. `beginning`: of the address or the name, in any
+ * letter case, or the whole id. Throws InvalidRequest for a foreign cursor.
+ */
 export async function listUsers(
   sql: Sql,
   cursors: Cursors,
-  filter: { email?: string | undefined },
+  filter: { beginning?: string | undefined },
   page: { limit: number; cursor?: string | undefined },
 ): Promise<Page<User>> {
   const [created_at, id] = page.cursor === undefined ? [] : cursors.open('users', page.cursor)
   const before = created_at === undefined ? undefined : { created_at: new Date(created_at), id: String(id) }
-  const email = filter.email === undefined ? undefined : plainEmail(filter.email)
-  const rows = await queries.listUsers(sql, { limit: page.limit, before, email })
+  const beginning = filter.beginning?.trim().toLowerCase()
+  const rows = await queries.listUsers(sql, { limit: page.limit, before, beginning })
   return toPage(rows, page.limit, cursors, 'users', (row) => [row.created_at.toISOString(), row.id], shown)
 }
 

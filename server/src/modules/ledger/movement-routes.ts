@@ -122,11 +122,17 @@ function correctionRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: customer,
     body: schemas.newAdjustment,
     answer: schemas.adjustment,
-    errors: { 402: ['insufficient_funds'] },
+    errors: { 402: ['insufficient_funds'], 403: ['approval_required'] },
     audit: { action: 'adjustment.made' },
     write: async (tx, { params, body, actor, idempotency_key }) => {
       const owner = await resolveCustomer(tx, params.id)
-      await kit.refuseAlone?.(tx, { kind: 'adjustment', measure: body.unit, amount: body.amount })
+      await kit.refuseAlone?.(tx, {
+        kind: 'adjustment',
+        measure: body.unit,
+        amount: body.amount,
+        actor_id: actor.id,
+        customer_id: owner.id,
+      })
       return adjust(tx, kit.clock, { ...body, customer_id: owner.id, actor_id: actor.id, idempotency_key })
     },
   })
@@ -164,15 +170,21 @@ function betweenCustomersRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: customer,
     body: schemas.newMerge,
     answer: schemas.merged,
-    errors: { 409: ['invalid_state'] },
+    errors: { 403: ['approval_required'], 409: ['invalid_state'] },
     audit: { action: 'customer.merged', subject: (_call, done) => done.customer_id },
-    write: async (tx, { params, body }) => {
+    write: async (tx, { params, body, actor }) => {
       const from = await resolveCustomer(tx, params.id)
       const into = await resolveCustomer(tx, body.into_customer_id)
       const wallets = await mergeWallets(tx, kit.clock, {
         from_customer_id: from.id,
         to_customer_id: into.id,
       })
+      // A customer given to another gives him all he has: by hand that is a correction by another name.
+      for (const { unit, amount, scheduled } of actor.kind === 'user' ? wallets : []) {
+        const moved = { kind: 'adjustment', measure: unit, amount: amount + scheduled } as const
+        if (moved.amount === 0n) continue
+        await kit.refuseAlone?.(tx, { ...moved, actor_id: actor.id, customer_id: into.id })
+      }
       const survivor = await mergeCustomer(tx, kit.clock, { from_id: from.id, into_id: into.id })
       return { customer_id: survivor.id, wallets: wallets.map(({ unit }) => ({ unit })) }
     },

@@ -136,13 +136,20 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: customer,
     body: schemas.newGrant,
     answer: schemas.grant,
+    errors: { 403: ['approval_required'] },
     audit: { action: 'grant.made', is_for_people_only: true },
     write: async (tx, { params, body, actor, idempotency_key }) => {
+      const owner = await resolveCustomer(tx, params.id)
       // Units given by hand are a correction by another name.
       if (actor.kind === 'user') {
-        await kit.refuseAlone?.(tx, { kind: 'adjustment', measure: body.unit, amount: body.amount })
+        await kit.refuseAlone?.(tx, {
+          kind: 'adjustment',
+          measure: body.unit,
+          amount: body.amount,
+          actor_id: actor.id,
+          customer_id: owner.id,
+        })
       }
-      const owner = await resolveCustomer(tx, params.id)
       const made = await grantOnce(tx, kit.clock, {
         ...body,
         customer_id: owner.id,

@@ -1,3 +1,4 @@
+import { abuseLimits } from '#kernel/abuse-limits'
 import type { Db, Tx } from '#kernel/db'
 import { InvalidState, NotFound, OperationalError } from '#kernel/errors'
 import { resolveCustomer } from '#modules/customers'
@@ -36,9 +37,9 @@ const ATTEMPTS_MAX = 20
  * Places an order with this id and takes it to the gateway: prices and terms are frozen, the payment's intent
  * is written in the same transaction, then the vendor is asked. Called again with the same id it goes on
  * where it stopped, so one order never has two open payments at vendors.
- * Throws NotFound, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused; OperationalError when the
- * vendor does not answer: an order that was written then stands, and its payment is `unknown` until the
- * vendor tells.
+ * Throws NotFound, TooManyRequests, NotOnSale, InvalidRequest, GatewayNotAvailable, PaymentRefused;
+ * OperationalError when the vendor does not answer: an order that was written then stands, and its payment is
+ * `unknown` until the vendor tells.
  */
 export async function placeOrder(
   db: Db,
@@ -46,6 +47,10 @@ export async function placeOrder(
   order_id: string,
   input: NewOrder,
 ): Promise<PlacedOrder> {
+  if (!(await queries.findOrder(db, order_id))) {
+    const { id: account } = await resolveCustomer(db, input.customer_id)
+    await kit.limits.take(abuseLimits('checkout', { account, network: input.network }))
+  }
   const down = await downGateways(kit.payments, input.gateway)
   const country = await db.transact(async (tx) => {
     if (!(await queries.findOrder(tx, order_id))) await intendOrder(tx, kit, order_id, input, down)

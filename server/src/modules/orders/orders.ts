@@ -2,6 +2,7 @@ import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
+import type { Limits } from '#kernel/limits'
 import { getSaleTerms, type SaleTerms } from '#modules/catalog'
 import { resolveCustomer, type Customer } from '#modules/customers'
 import {
@@ -28,6 +29,8 @@ export interface OrdersKit {
   clock: Clock
   payments: PaymentsKit
   fiscal: FiscalSettings
+  /** How often somebody may begin to buy. */
+  limits: Limits
   /** Whether a return address is one of the owner's: an open redirect helps nobody but thieves. */
   isReturnUrlAllowed: (url: string) => boolean
 }
@@ -49,6 +52,8 @@ export interface NewOrder {
   payment_method_id?: string | undefined
   locale?: string | undefined
   metadata?: object | undefined
+  /** The network of a person who buys for himself (`addressKey`): limits are counted by it too. */
+  network?: string | undefined
 }
 
 export interface PlacedOrder {

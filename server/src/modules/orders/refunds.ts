@@ -27,7 +27,8 @@ export interface NewOrderRefund {
   reason: string
   requested_by: string
   /**
-   * Refuses what one person may not give back alone; `amount` is all of this payment that is given back then.
+   * Refuses what one person may not give back alone: of this payment together with what was given back
+   * before, and of this customer's payments together with what the same person gave back lately.
    */
   refuseAlone?: RefuseAlone | undefined
 }
@@ -56,9 +57,15 @@ export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefun
       )
     }
     if (input.refuseAlone && !(await isIntended(tx, input.refund_id))) {
-      const given_back = payment.captured_amount - left + amount
-      const act = { kind: 'refund', measure: payment.currency, amount: given_back } as const
-      await input.refuseAlone(tx, { ...act, resource_id: input.refund_id })
+      await input.refuseAlone(tx, {
+        kind: 'refund',
+        measure: payment.currency,
+        amount,
+        amount_of_all: payment.captured_amount - left + amount,
+        actor_id: input.requested_by,
+        customer_id: payment.customer_id,
+        resource_id: input.refund_id,
+      })
     }
     await intendRefund(tx, kit.payments, {
       refund_id: input.refund_id,

@@ -197,7 +197,7 @@ async function recordNothing(
 async function requestPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise<CreatedPayment> {
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const context = kit.gateways.context(gateway.id)
-  const receipt = carriedReceipt(payment.receipt)
+  const receipt = payment.is_fiscal ? carriedReceipt(payment.receipt) : undefined
   const common = {
     payment_id: payment.id,
     payment_number: payment.number,

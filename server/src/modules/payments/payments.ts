@@ -83,7 +83,8 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     locale: input.locale,
     telegram_id: input.telegram_id ?? null,
     email: input.email ?? null,
-    receipt: receipt ?? null,
+    // Kept where the law wants none, too: another gateway may take over, where it does.
+    receipt: receipt ?? input.receipt ?? null,
     is_fiscal: receipt !== undefined,
     expires_at: input.expires_at,
     created_at: now,
@@ -167,7 +168,7 @@ export async function capturePayment(
   const { gateway, config } = kit.gateways.get(payment.gateway)
   const capture = gateway.capturePayment?.bind(gateway)
   if (!capture) throw new InvalidState(`The gateway ${gateway.id} has no two-stage payments.`)
-  const whole = carriedReceipt(payment.receipt)
+  const whole = payment.is_fiscal ? carriedReceipt(payment.receipt) : undefined
   const part = whole === undefined ? {} : { receipt: plainReceipt(receiptShare(whole, amount)) }
   const reference = { ...referenceOf(payment), amount, ...part }
   const word = await callGateway(() => capture(config, reference, kit.gateways.context(gateway.id)))

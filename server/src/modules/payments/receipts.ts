@@ -56,7 +56,7 @@ export async function refundReceipt(
   payment: PaymentRow,
   amount: bigint,
 ): Promise<FrozenReceipt | null> {
-  if (payment.receipt === null) return null
+  if (!payment.is_fiscal || payment.receipt === null) return null
   const receipt = await shareOfRefund(sql, payment, amount)
   return receiptContact(receipt.contact) === undefined ? null : receipt
 }

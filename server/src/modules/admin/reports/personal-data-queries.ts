@@ -83,6 +83,7 @@ export const PERSONAL_PARTS: readonly Part[] = [
     by: 'customer_ids',
     without: ['external_id', 'customer_external_id'],
   },
+  { table: 'admin.lone_acts', where: 'customer_id = any($)', by: 'customer_ids' },
   { table: 'usage.meter_events', where: 'customer_id = any($)', by: 'customer_ids' },
   { table: 'usage.sessions', where: 'customer_id = any($)', by: 'customer_ids' },
 ]

@@ -1,0 +1,349 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { BUILT_IN_ROLES } from '../src/modules/identity/index.ts'
+import { BODIES, type Matrix, memberPaths, startMatrix } from './matrix-world.ts'
+import type { Caller } from './people-lab.ts'
+import { absentPath, isOpen, nameOf, type Route } from './route-table.ts'
+
+/** What belongs to somebody: whose it is, and what of it who may see. The guard's part is in the matrix. */
+let matrix: Matrix
+let routes: Route[] = []
+const person = (name: string): Caller => matrix.people[name] as Caller
+const EVERYTHING: Caller = { scopes: ['*'] }
+
+beforeAll(async () => {
+  matrix = await startMatrix()
+  ;({ routes } = matrix.table)
+}, 120_000)
+afterAll(() => matrix?.close())
+
+const writes = (): Route[] => routes.filter((route) => route.method !== 'GET' && route.body !== undefined)
+const whoMay = (route: Route): Caller => (route.who.key === undefined ? person('owner') : EVERYTHING)
+
+describe('in an organization', () => {
+  /** The least role that may use a route of an organization, by the route. */
+  const NEEDS: Readonly<Record<string, 'viewer' | 'member' | 'admin' | 'owner'>> = {
+    'GET /v1/organizations/:id': 'viewer',
+    'GET /v1/organizations/:id/members': 'viewer',
+    'GET /v1/organizations/:id/wallets': 'viewer',
+    'POST /v1/organizations/:id/spends': 'member',
+    'PATCH /v1/organizations/:id': 'admin',
+    'PATCH /v1/organizations/:id/members/:member_id': 'admin',
+    'DELETE /v1/organizations/:id/members/:member_id': 'admin',
+    'PUT /v1/organizations/:id/members/:member_id/limits/:unit': 'admin',
+    'DELETE /v1/organizations/:id/members/:member_id/limits/:unit': 'admin',
+    'POST /v1/organizations/:id/invitations': 'admin',
+    'GET /v1/organizations/:id/invitations': 'admin',
+    'DELETE /v1/organizations/:id/invitations/:invitation_id': 'admin',
+    'POST /v1/organizations/:id/close': 'owner',
+  }
+  const RANKS = ['stranger', 'viewer', 'member', 'admin', 'owner']
+  const ofOrganizations = () => routes.filter((route) => route.url.startsWith('/v1/organizations/:id'))
+
+  test('every route says which role it takes', () => {
+    expect(ofOrganizations().map(nameOf).toSorted()).toEqual(Object.keys(NEEDS).toSorted())
+  })
+
+  test.each([
+    ['stranger', 'other'],
+    ['viewer', 'org_viewer'],
+    ['member', 'org_member'],
+    ['admin', 'org_admin'],
+  ])('a %s reaches what his role is for and nothing else', async (role, name) => {
+    const found: string[] = []
+    // A viewer may leave; that is his own place.
+    const own = role === 'viewer' ? ['DELETE /v1/organizations/:id/members/:member_id'] : []
+    const before = await matrix.world.digest()
+    for (const route of ofOrganizations().filter((one) => !own.includes(nameOf(one)))) {
+      const needed = NEEDS[nameOf(route)] ?? 'owner'
+      const may = RANKS.indexOf(role) >= RANKS.indexOf(needed)
+      // What he may change is judged where nothing is there to be changed.
+      const is_read = route.method === 'GET'
+      if (may && !is_read) continue
+      const answer = await matrix.call(route, person(name), matrix.existingPath(route.url) ?? '')
+      const want = may ? 200 : role === 'stranger' ? 404 : 403
+      if (answer.statusCode !== want) found.push(`${nameOf(route)}: ${answer.statusCode}, not ${want}`)
+    }
+    expect(found).toEqual([])
+    expect(await matrix.world.digest()).toBe(before)
+  })
+
+  test('A24: a viewer reads the same members of answers as the owner, and no invitation', async () => {
+    for (const url of ['', '/members', '/wallets']) {
+      const path = matrix.existingPath(`/v1/organizations/:id${url}`) ?? ''
+      const [seen, owned] = [
+        await matrix.lab.call(person('org_viewer'), 'GET', path),
+        await matrix.lab.call(person('user'), 'GET', path),
+      ]
+      expect([url, seen.statusCode, seen.json()]).toEqual([url, 200, owned.json()])
+    }
+  })
+})
+
+describe('A21: absent is 404 on every route with an id', () => {
+  /** Makes what is not there, or names by its path no object of ours. */
+  const MAKES = new Set(['PUT /v1/meters/:code', 'PUT /v1/approval_limits/:kind/:measure'])
+
+  test('for whoever may ask, with a body that is well-formed', async () => {
+    const found: string[] = []
+    for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
+      if (MAKES.has(nameOf(route))) continue
+      const answer = await matrix.call(route, whoMay(route), absentPath(route.url))
+      if (answer.statusCode !== 404) {
+        found.push(`${nameOf(route)}: ${answer.statusCode} ${answer.body.slice(0, 200)}`)
+      }
+    }
+    expect(found).toEqual([])
+  })
+})
+
+describe('A21: what a body names', () => {
+  /** Members that name nothing of anybody: chosen by the caller, or of the catalog, which is everybody's. */
+  const FREE = new Set([
+    'device_id',
+    'event_id',
+    'session_id',
+    'external_id',
+    'telegram_id',
+    'product_id',
+    'package_id',
+  ])
+  const units = { unit: 'minute', amount: 1 }
+  /** Every other member that ends in `_id`, in a request that would be right but for the thing it names. */
+  const NAMED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+    'POST /v1/organizations owner_user_id': { name: 'x' },
+    'POST /v1/organizations/:id/spends user_id': units,
+    'POST /v1/spends customer_id': units,
+    'POST /v1/holds customer_id': units,
+    'POST /v1/transfers from_customer_id': { ...units, to_customer_id: 'external_id:somebody' },
+    'POST /v1/transfers to_customer_id': { ...units, from_customer_id: 'external_id:somebody' },
+    'POST /v1/customers/:id/merge into_customer_id': {},
+    'POST /v1/orders customer_id': { lines: [{ price_id: 'PRICE', quantity: 1 }], gateway: 'sandbox' },
+    'POST /v1/orders payment_method_id': {
+      customer_id: 'external_id:somebody',
+      lines: [{ price_id: 'PRICE', quantity: 1 }],
+      gateway: 'sandbox',
+    },
+    'POST /v1/meter_events customer_id': { meter: 'speech', duration_ms: 1000, event_id: 'e1' },
+    'POST /v1/meter_events/quote customer_id': { meter: 'speech', duration_ms: 1000, event_id: 'e1' },
+    'POST /v1/approvals/refunds payment_id': { amount: 1, reason: 'x' },
+    'POST /v1/approvals/adjustments customer_id': { ...units, reason: 'x' },
+  }
+  const named = (): string[] =>
+    routes
+      .filter((route) => !isOpen(route))
+      .flatMap((route) =>
+        Object.keys(route.body ?? {})
+          .filter((member) => member.endsWith('_id') && !FREE.has(member))
+          .map((member) => `${nameOf(route)} ${member}`),
+      )
+
+  test('is known for every route', () => {
+    expect(named().toSorted()).toEqual(Object.keys(NAMED).toSorted())
+  })
+
+  test('and is not there, is refused, and nothing is changed', async () => {
+    await matrix.world.call('POST', '/v1/customers', { external_id: 'somebody' })
+    const price_id = await matrix.world.price('minutes_30')
+    const before = await matrix.world.digest()
+    for (const [what, rest] of Object.entries(NAMED)) {
+      const [method = '', url = '', member = ''] = what.split(' ')
+      const text = JSON.stringify({ ...rest, [member]: `${member.slice(0, 3)}_absent` })
+      const body = JSON.parse(text.replaceAll('PRICE', price_id)) as Record<string, unknown>
+      if (url === '/v1/orders') body['return_url'] = 'https://shop.example/back'
+      const path = matrix.existingPath(url) ?? url
+      const answer = await matrix.lab.call(EVERYTHING, method as 'POST', path, body)
+      expect([what, answer.statusCode, answer.json<{ code: string }>().code]).toEqual([
+        what,
+        404,
+        'not_found',
+      ])
+    }
+    expect(await matrix.world.digest()).toBe(before)
+  })
+
+  test('and is somebody else’s kept payment method, is as if it were absent', async () => {
+    const { world, lab } = matrix
+    const [mine, his] = [await world.customer(), await world.customer()]
+    await world.app.db.pool.query(
+      `insert into payments.saved_methods (id, customer_id, gateway, external_id, title, kind, is_test,
+         consented_at, created_at)
+       values ('pm_of_another', $1, 'sandbox', 'token', 'card', 'card', true, now(), now())`,
+      [his],
+    )
+    const lines = [{ price_id: await world.price('minutes_30'), quantity: 1 }]
+    const order = (payment_method_id: string) =>
+      lab.call(EVERYTHING, 'POST', '/v1/orders', {
+        customer_id: mine,
+        gateway: 'sandbox',
+        lines,
+        return_url: 'https://shop.example/back',
+        payment_method_id,
+      })
+    const [foreign, absent] = [await order('pm_of_another'), await order('pm_absent')]
+    expect([foreign.statusCode, foreign.json<{ code: string }>().code]).toEqual([404, 'not_found'])
+    expect(absent.statusCode).toBe(404)
+  })
+
+  test('and is another user, is refused to a user', async () => {
+    const { lab, people } = matrix
+    const other = people['other']
+    const id = matrix.existingPath('/v1/organizations/:id')
+    const before = await matrix.world.digest()
+    for (const [path, body] of [
+      ['/v1/organizations', { name: 'His', owner_user_id: other }],
+      [`${id}/spends`, { ...units, user_id: other }],
+    ] as const) {
+      const answer = await lab.call(person('org_member'), 'POST', path, body)
+      expect([400, 403, 404], path).toContain(answer.statusCode)
+    }
+    expect(await matrix.world.digest()).toBe(before)
+  })
+})
+
+describe('A15, A23: a body holds what the route takes and nothing else', () => {
+  /** What an attacker would like to be believed. */
+  const WANTED = {
+    customer_id: 'external_id:somebody',
+    user_id: 'usr_0',
+    organization_id: 'org_0',
+    wallet_id: 1,
+    owner_id: 'usr_0',
+    id: 'usr_0',
+    role: 'owner',
+    permissions: ['*'],
+    scopes: ['*'],
+    is_admin: true,
+    is_disabled: false,
+    email_verified_at: '2026-01-01T00:00:00Z',
+    balance: 1_000_000,
+    price: 1,
+    total: 1,
+    discount: 100,
+    status: 'succeeded',
+    created_at: '2026-01-01T00:00:00Z',
+  }
+
+  test('on every route that takes one, whoever calls', async () => {
+    const found: string[] = []
+    let tried = 0
+    for (const route of writes()) {
+      for (const [member, value] of Object.entries(WANTED)) {
+        if (member in (route.body ?? {})) continue
+        const body = { ...BODIES[nameOf(route)], [member]: value }
+        const as = isOpen(route) ? '' : whoMay(route)
+        const answer = await matrix.lab.call(as, route.method, absentPath(route.url), body)
+        tried++
+        // Refused for this very member, before anything was looked for.
+        if (answer.statusCode !== 400 || !answer.body.includes(`/${member}`)) {
+          found.push(`${nameOf(route)} ${member}: ${answer.statusCode} ${answer.body.slice(0, 160)}`)
+        }
+      }
+    }
+    expect(found).toEqual([])
+    expect(tried).toBeGreaterThan(1_000)
+  })
+})
+
+describe('A24: what is in an answer', () => {
+  /** Reading routes of things that exist, with everybody who may. */
+  const readers = (route: Route): [string, Caller][] => {
+    const staff = Object.keys(BUILT_IN_ROLES).filter(
+      (role) => route.who.staff !== undefined && BUILT_IN_ROLES[role]?.includes(route.who.staff as never),
+    )
+    const key: [string, Caller][] =
+      route.who.key === undefined
+        ? []
+        : [['key', { scopes: [route.who.key === 'any' ? '*' : route.who.key] }]]
+    return [...key, ...staff.map((role): [string, Caller] => [role, person(role)])]
+  }
+
+  test('has the same members for everybody who may read it', async () => {
+    let compared = 0
+    // What a key is told of itself needs a key of the database, which this matrix does not call with.
+    const shared = (one: Route): boolean =>
+      one.method === 'GET' && !isOpen(one) && one.who.user !== true && one.who.key !== 'any'
+    for (const route of routes.filter(shared)) {
+      const path = route.url.includes(':') ? matrix.existingPath(route.url) : route.url
+      if (path === undefined) continue
+      const shapes = new Map<string, string[]>()
+      for (const [name, as] of readers(route)) {
+        const answer = await matrix.lab.call(as, 'GET', path)
+        expect([nameOf(route), name, answer.statusCode]).toEqual([nameOf(route), name, 200])
+        if (!String(answer.headers['content-type']).includes('json')) continue
+        shapes.set(name, memberPaths(answer.json()).toSorted())
+      }
+      const [first = [], ...others] = shapes.values()
+      for (const shape of others) expect([nameOf(route), shape]).toEqual([nameOf(route), first])
+      compared += others.length
+    }
+    expect(compared).toBeGreaterThan(100)
+  })
+
+  test('is never a password, a digest or a sealed secret, whoever reads', async () => {
+    const forbidden = /password_hash|digest|sealed|cookie|private|(^|\.)hash$|salt|otp_secret|chain/
+    const found: string[] = []
+    let read = 0
+    for (const route of routes.filter((one) => one.method === 'GET')) {
+      const path = route.url.includes(':') ? matrix.existingPath(route.url) : route.url
+      if (path === undefined) continue
+      for (const as of [EVERYTHING, person('owner'), person('user')]) {
+        const answer = await matrix.lab.call(as, 'GET', path)
+        if (answer.statusCode !== 200 || !String(answer.headers['content-type']).includes('json')) continue
+        read++
+        const bad = memberPaths(answer.json()).filter((member) => forbidden.test(member))
+        found.push(...bad.map((member) => `${nameOf(route)} ${member}`))
+      }
+    }
+    expect(found).toEqual([])
+    expect(read).toBeGreaterThan(60)
+  })
+
+  test('about a person is this, by who asks', async () => {
+    const { lab, people } = matrix
+    const membersOf = async (as: Caller, path: string): Promise<string[]> =>
+      Object.keys((await lab.call(as, 'GET', path)).json<object>()).toSorted()
+    const of_himself = [
+      'created_at',
+      'customer_id',
+      'email',
+      'email_verified_at',
+      'has_password',
+      'id',
+      'impersonator_id',
+      'is_disabled',
+      'locale',
+      'name',
+      'needs_second_factor',
+      'permissions',
+      'second_factor',
+      'session_id',
+    ]
+    expect(await membersOf(person('user'), '/v1/me')).toEqual(of_himself)
+    const of_staff = [
+      'created_at',
+      'customer_id',
+      'email',
+      'id',
+      'is_email_verified',
+      'locale',
+      'name',
+      'role',
+      'status',
+    ]
+    const path = `/admin/users/${people['user']}`
+    for (const role of ['support', 'read_only', 'owner']) {
+      expect([role, await membersOf(person(role), path)]).toEqual([role, of_staff])
+    }
+    const profile = ['created_at', 'email', 'id', 'is_email_verified', 'locale', 'name', 'requested_locale']
+    expect(await membersOf(person('user'), '/auth/profile')).toEqual(profile)
+    // A catalog shows buyers less than those who make it.
+    const shown = await lab.call('', 'GET', '/v1/catalog')
+    expect(
+      memberPaths(shown.json()).filter((member) => /metadata|is_active|created_at|version/.test(member)),
+    ).toEqual([])
+  })
+})
+
+test('nothing of all this was a mistake of ours', () => {
+  expect(matrix.lab.failures).toEqual([])
+})
