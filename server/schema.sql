@@ -1578,10 +1578,12 @@ create table orders.fulfilments (
   order_id text not null,
   payment_id text not null,
   created_at timestamp with time zone not null,
-  constraint fulfilments_pkey PRIMARY KEY (order_id),
-  constraint fulfilments_payment_id_key UNIQUE (payment_id),
+  is_repeat boolean not null default false,
+  constraint fulfilments_pkey PRIMARY KEY (payment_id),
   constraint fulfilments_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders.orders(id)
 );
+CREATE INDEX fulfilments_by_order ON orders.fulfilments USING btree (order_id);
+CREATE UNIQUE INDEX fulfilments_order ON orders.fulfilments USING btree (order_id) WHERE (NOT is_repeat);
 
 create table orders.lines (
   id text not null,
@@ -1734,6 +1736,9 @@ create table payments.payments (
   succeeded_at timestamp with time zone,
   finished_at timestamp with time zone,
   updated_at timestamp with time zone not null,
+  repeats_payment_id text,
+  repeat_kind text,
+  subscription_period_seconds integer,
   constraint payments_pkey PRIMARY KEY (id),
   constraint payments_number_key UNIQUE (number),
   constraint payments_amount_check CHECK ((amount > 0)),
@@ -1741,13 +1746,18 @@ create table payments.payments (
   constraint payments_check1 CHECK (((refunded_amount >= 0) AND (refunded_amount <= captured_amount))),
   constraint payments_check2 CHECK ((((status = 'mismatch'::text) = (mismatch_reason IS NOT NULL)) OR (status <> 'mismatch'::text))),
   constraint payments_check3 CHECK (((status <> ALL (ARRAY['succeeded'::text, 'partially_refunded'::text, 'refunded'::text])) OR (captured_amount > 0))),
-  constraint payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'requires_action'::text, 'authorized'::text, 'unknown'::text, 'expired'::text, 'failed'::text, 'canceled'::text, 'mismatch'::text, 'succeeded'::text, 'partially_refunded'::text, 'refunded'::text])))
+  constraint payments_repeat CHECK (((repeats_payment_id IS NULL) = (repeat_kind IS NULL))),
+  constraint payments_repeat_kind_check CHECK ((repeat_kind = ANY (ARRAY['paid_again'::text, 'renewal'::text]))),
+  constraint payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'requires_action'::text, 'authorized'::text, 'unknown'::text, 'expired'::text, 'failed'::text, 'canceled'::text, 'mismatch'::text, 'succeeded'::text, 'partially_refunded'::text, 'refunded'::text]))),
+  constraint payments_subscription_period_seconds_check CHECK ((subscription_period_seconds > 0)),
+  constraint payments_repeats_payment_id_fkey FOREIGN KEY (repeats_payment_id) REFERENCES payments.payments(id)
 ) with (fillfactor=70);
 CREATE INDEX payments_created ON payments.payments USING btree (created_at DESC, id DESC);
 CREATE INDEX payments_customer ON payments.payments USING btree (customer_id, created_at DESC, id DESC);
 CREATE INDEX payments_due ON payments.payments USING btree (next_check_at) WHERE (next_check_at IS NOT NULL);
 CREATE UNIQUE INDEX payments_external ON payments.payments USING btree (gateway, external_id) WHERE (external_id IS NOT NULL);
 CREATE INDEX payments_order ON payments.payments USING btree (order_id);
+CREATE INDEX payments_repeats ON payments.payments USING btree (repeats_payment_id) WHERE (repeats_payment_id IS NOT NULL);
 CREATE INDEX payments_review ON payments.payments USING btree (updated_at) WHERE (status = 'mismatch'::text);
 
 create table payments.refunds (
@@ -1797,6 +1807,45 @@ create table payments.saved_methods (
 );
 CREATE INDEX saved_methods_customer ON payments.saved_methods USING btree (customer_id) WHERE (removed_at IS NULL);
 CREATE UNIQUE INDEX saved_methods_external ON payments.saved_methods USING btree (gateway, external_id, customer_id);
+
+create table payments.vendor_periods (
+  gateway text not null,
+  external_id text not null,
+  period_id text not null,
+  created_at timestamp with time zone not null,
+  constraint vendor_periods_pkey PRIMARY KEY (gateway, external_id, period_id)
+);
+
+create table payments.vendor_subscriptions (
+  id text not null,
+  customer_id text not null,
+  gateway text not null,
+  external_id text not null,
+  product_code text,
+  payment_id text,
+  is_test boolean not null,
+  status text not null,
+  will_renew boolean not null,
+  is_trial boolean not null default false,
+  amount bigint,
+  currency text,
+  started_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  facts jsonb not null default '{}'::jsonb,
+  told_at timestamp with time zone not null,
+  next_check_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint vendor_subscriptions_pkey PRIMARY KEY (id),
+  constraint vendor_subscriptions_gateway_external_id_key UNIQUE (gateway, external_id),
+  constraint vendor_subscriptions_amount_check CHECK ((amount >= 0)),
+  constraint vendor_subscriptions_check CHECK (((status = 'active'::text) <= will_renew)),
+  constraint vendor_subscriptions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'canceled'::text, 'expired'::text]))),
+  constraint vendor_subscriptions_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments.payments(id)
+) with (fillfactor=80);
+CREATE INDEX vendor_subscriptions_created ON payments.vendor_subscriptions USING btree (created_at DESC, id DESC);
+CREATE INDEX vendor_subscriptions_customer ON payments.vendor_subscriptions USING btree (customer_id, created_at DESC, id DESC);
+CREATE INDEX vendor_subscriptions_due ON payments.vendor_subscriptions USING btree (next_check_at) WHERE (next_check_at IS NOT NULL);
 
 -- ----------------------------------------------------------------------------------------------------
 create schema usage;

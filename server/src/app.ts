@@ -36,10 +36,17 @@ import {
   type LedgerKit,
 } from '#modules/ledger'
 import { forgetOldEvents, notificationRoutes, type NotificationsKit } from '#modules/notifications'
-import { expireOrders, orderRoutes, type FiscalSettings, type OrdersKit } from '#modules/orders'
+import {
+  expireOrders,
+  orderRoutes,
+  type FiscalSettings,
+  type OrdersKit,
+  type PaidAgainPolicy,
+} from '#modules/orders'
 import {
   checkPayments,
   checkRefunds,
+  checkVendorSubscriptions,
   createGateways,
   drainInbox,
   isPayable,
@@ -86,6 +93,8 @@ export interface AppSettings {
   spend_lanes?: number | undefined
   spend_batch_max?: number | undefined
   fiscal: FiscalSettings
+  /** What is done with a link that was paid once more. */
+  paid_again?: PaidAgainPolicy | undefined
   people?: PeopleAppSettings | undefined
   version: string
   log: Log
@@ -229,7 +238,8 @@ async function paymentsKit(
 
 function ordersKit(settings: AppSettings, payments: PaymentsKit): OrdersKit {
   const isReturnUrlAllowed = returnUrlCheck(settings)
-  return { clock: payments.clock, payments, fiscal: settings.fiscal, isReturnUrlAllowed }
+  const { fiscal, paid_again = 'refund_second' } = settings
+  return { clock: payments.clock, payments, fiscal, paid_again, isReturnUrlAllowed }
 }
 
 function openHttp(
@@ -281,7 +291,7 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   personalDataRoutes(http, kit)
   screphRoutes(http, kit, { ...parts, people: parts.people.routes })
   botGenericRoutes(http, kit, parts.people.routes)
-  rustorePointsRoutes(http, kit, parts.people.routes)
+  rustorePointsRoutes(http, kit, { ...parts, people: parts.people.routes })
   screphAdminRoutes(http, kit)
 }
 
@@ -345,6 +355,9 @@ async function wireJobs(
   })
   await jobs.every('refunds.check', 2, async () => {
     await checkRefunds(db, payments)
+  })
+  await jobs.every('vendor_subscriptions.check', 60, async () => {
+    await checkVendorSubscriptions(db, payments)
   })
   await jobs.every('holds.expire', 2, async () => {
     await sweepHolds(ledger)

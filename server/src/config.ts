@@ -159,6 +159,11 @@ const SETTINGS = {
     whole(1, 6).optional(),
     'Tax system on fiscal receipts, 1 to 6.',
   ),
+  paid_again: setting(
+    'KOPILKA_PAID_AGAIN',
+    z.enum(['grant_again', 'refund_second', 'keep_for_person']).default('refund_second'),
+    'What happens when one payment link is paid twice: grant once more, give the second money back, or wait.',
+  ),
   ...PEOPLE_SETTINGS,
 } as const
 

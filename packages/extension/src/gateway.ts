@@ -55,6 +55,13 @@ export interface Gateway<Config = unknown> {
   refund?(config: Config, input: RefundInput, context: GatewayContext): Promise<VendorRefund>
   /** False when a refund must be of the whole payment. Default true. */
   may_refund_partially?: boolean
+  /**
+   * True where one `createPayment` may be charged more than once (a link that stays open, a subscription the
+   * vendor renews): every `external_id` is then a payment of its own. Default false.
+   */
+  may_be_paid_again?: boolean
+  /** Periods after which the vendor charges again by itself, in seconds; absent where it cannot. */
+  subscription_periods_seconds?: readonly number[]
   getRefund?(
     config: Config,
     reference: RefundReference,
@@ -91,6 +98,15 @@ export interface Gateway<Config = unknown> {
     range: { from: Date; to: Date; cursor?: string },
     context: GatewayContext,
   ): Promise<ListPage<VendorRefund>>
+  /**
+   * The vendor's word on what was bought in its own app, without a payment made by us before; `undefined` when
+   * it knows none. Whose it is and what it costs is compared by the core.
+   */
+  getPurchase?(
+    config: Config,
+    reference: PurchaseReference,
+    context: GatewayContext,
+  ): Promise<VendorPurchase | undefined>
   /** The vendor's word on a subscription it keeps itself; `undefined` when it knows none. */
   getSubscription?(
     config: Config,
@@ -218,6 +234,8 @@ export interface RefundInput {
   is_full: boolean
   receipt?: Receipt
   telegram_id?: string
+  /** A charge of a subscription: who gets his money back is not charged again. */
+  is_subscription?: boolean
 }
 
 /** A payment as the vendor tells it, in our words. Absent fields are not told by this vendor. */
@@ -240,6 +258,32 @@ export interface VendorPayment {
   paid_at?: Date
   created_at?: Date
   saved_method?: SavedMethod
+  /**
+   * With `may_be_paid_again`: true for a charge the vendor made by itself for a later period, false for one
+   * the buyer made; absent when the vendor does not tell.
+   */
+  is_renewal?: boolean
+}
+
+/** What an app says it bought. */
+export interface PurchaseReference {
+  /** In the vendor's word, as its SDK gives it to the app. */
+  purchase_id: string
+  /** Whom the app may have bought it for, in our words; a vendor that lists by buyer is asked by these. */
+  account_ids: readonly string[]
+}
+
+/** A purchase of a vendor's own app as the vendor tells it. */
+export interface VendorPurchase {
+  payment: VendorPayment
+  /** Of a subscription: the id it is known by too. */
+  purchase_id: string
+  /** The vendor's name of what was bought; the catalog knows which product it is. */
+  product_code: string
+  /** The app's own number of the purchase. */
+  order_code?: string
+  /** Whom the app bought it for, in the app's word. */
+  account_id?: string
 }
 
 export interface SavedMethod {
@@ -278,6 +322,8 @@ export interface VendorDispute {
 /** How a vendor's own subscription is named to the vendor. */
 export interface SubscriptionReference {
   external_id: string
+  /** The vendor's id of the payment that began it, where the vendor asks by it. */
+  payment_external_id?: string
   /** The vendor's product, where the vendor asks by it. */
   product_code?: string
   /** The payer, where the vendor asks by him. */
@@ -302,6 +348,11 @@ export interface VendorSubscription {
   payment_id?: string
   order_id?: string
   is_test?: boolean
+  /**
+   * Names the period that is paid now: another with each charge, `first` before the first renewal. Only where
+   * the charges are not told as payments of their own; each name is then granted for once.
+   */
+  period_id?: string
 }
 
 /** A receipt in the words of 54-FZ; a gateway turns it into its vendor's form. */
@@ -377,13 +428,24 @@ export interface DisputeEvent extends EventBase {
   dispute: VendorDispute
 }
 
+export interface SubscriptionEvent extends EventBase {
+  kind: 'subscription'
+  external_id: string
+  /** The vendor's product, where the vendor asks by it. */
+  product_code?: string
+  /** What it said, for people. */
+  data: Readonly<Record<string, unknown>>
+  /** With trust `signed` the object itself may be given and is then believed; else it is read again. */
+  subscription?: VendorSubscription
+}
+
 /** What a notification says happened, in our words. */
 export type VendorEvent =
   | PaymentEvent
   | RefundEvent
   | DisputeEvent
   /** A vendor's own subscription changed (RuStore, Stars, Paddle); kept as the vendor tells it. */
-  | (EventBase & { kind: 'subscription'; external_id: string; data: Readonly<Record<string, unknown>> })
+  | SubscriptionEvent
 
 export interface ListPage<T> {
   items: readonly T[]

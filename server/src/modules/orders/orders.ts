@@ -21,10 +21,14 @@ const OPEN_MS = 24 * 3_600_000
 /** The largest total; card schemes and JSON both end far above it. */
 const TOTAL_MAX = 100_000_000_000n
 
+/** What is done with a link that was paid once more: see decision 14. */
+export type PaidAgainPolicy = 'grant_again' | 'refund_second' | 'keep_for_person'
+
 export interface OrdersKit {
   clock: Clock
   payments: PaymentsKit
   fiscal: FiscalSettings
+  paid_again: PaidAgainPolicy
   /** Whether a return address is one of the owner's: an open redirect helps nobody but thieves. */
   isReturnUrlAllowed: (url: string) => boolean
 }
@@ -41,6 +45,8 @@ export interface NewOrder {
   payment_method_id?: string | undefined
   locale?: string | undefined
   metadata?: object | undefined
+  /** The vendor charges again after this long by itself and every charge grants the lines once more. */
+  subscription_period_seconds?: number | undefined
 }
 
 export interface PlacedOrder {
@@ -143,6 +149,9 @@ async function intendOrder(tx: Tx, kit: OrdersKit, order_id: string, input: NewO
     expires_at,
     ...(receipt === undefined ? {} : { receipt }),
     ...(input.method === undefined ? {} : { method: input.method }),
+    ...(input.subscription_period_seconds === undefined
+      ? {}
+      : { subscription_period_seconds: input.subscription_period_seconds }),
     ...(input.payment_method_id === undefined ? {} : { saved_method_id: input.payment_method_id }),
     ...(customer.telegram_id === null ? {} : { telegram_id: customer.telegram_id }),
     ...(customer.email === null ? {} : { email: customer.email }),

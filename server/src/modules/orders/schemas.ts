@@ -36,6 +36,12 @@ export const newOrder = z.strictObject({
   method: z.string().max(50).optional().describe('The way to pay in the gateway’s own word, e.g. sbp.'),
   save_payment_method: z.boolean().default(false).describe('The buyer agreed to keep the method.'),
   payment_method_id: z.string().max(100).optional().describe('Charge this kept method without the buyer.'),
+  subscription_period_seconds: z
+    .int()
+    .min(1)
+    .max(31_622_400)
+    .optional()
+    .describe('The gateway charges again after this long by itself; each charge grants the lines once more.'),
   locale: z
     .string()
     .regex(/^[a-z]{2}(-[A-Z]{2})?$/)

@@ -8,6 +8,10 @@ export interface PaymentPayload {
   amount: string
   currency: string
   is_test: boolean
+  /** The payment whose link or subscription this charge was made with, for a charge that repeats one. */
+  repeats_payment_id: string | null
+  /** `paid_again`: the buyer paid the same link once more. `renewal`: the vendor charged the next period. */
+  repeat_kind: 'paid_again' | 'renewal' | null
   /** When the money was taken, ISO 8601. */
   occurred_at: string
 }
@@ -22,6 +26,32 @@ export interface RefundPayload {
   /** True when the vendor or the payer's bank forced it: units are taken back whatever was spent. */
   is_forced: boolean
   is_full: boolean
+  occurred_at: string
+}
+
+export interface VendorSubscriptionPayload {
+  vendor_subscription_id: string
+  customer_id: string
+  gateway: string
+  external_id: string
+  product_code: string | null
+  status: 'active' | 'canceled' | 'expired'
+  will_renew: boolean
+  expires_at: string | null
+  is_test: boolean
+  occurred_at: string
+}
+
+export interface VendorPeriodPayload {
+  vendor_subscription_id: string
+  period_id: string
+  customer_id: string
+  gateway: string
+  external_id: string
+  product_code: string
+  amount: string
+  currency: string
+  is_test: boolean
   occurred_at: string
 }
 
@@ -69,4 +99,12 @@ export const disputeWon = eventType<RefundPayload>(
 export const disputeLost = eventType<RefundPayload>(
   'dispute.lost',
   'The money of a contested payment went back to the payer.',
+)
+export const vendorSubscriptionChanged = eventType<VendorSubscriptionPayload>(
+  'vendor_subscription.changed',
+  'A subscription the vendor keeps itself began, was renewed or canceled, or ended.',
+)
+export const vendorPeriodPaid = eventType<VendorPeriodPayload>(
+  'vendor_subscription.period_paid',
+  'A period of a subscription was paid at the vendor, which tells no payment of it.',
 )

@@ -10,10 +10,11 @@ import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
-import { PaymentRefused, ReceiptContactNeeded } from './errors.ts'
+import { PaymentRefused } from './errors.ts'
 import { paymentFailed } from './events.ts'
-import { asGatewayError, callGateway, type ReadyGateway } from './gateways.ts'
+import { asGatewayError, callGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
+import { checkAbilities } from './payment-abilities.ts'
 import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { CANCELABLE, CAPTURABLE, isFinal } from './payment-status.ts'
@@ -41,11 +42,13 @@ export interface NewPayment {
   email?: string
   receipt?: Receipt
   expires_at: Date
+  /** The vendor charges again after this long, by itself. */
+  subscription_period_seconds?: number
 }
 
 /**
  * Writes the intent of a payment; nothing is asked of the vendor yet. Part of the order's transaction.
- * Throws GatewayNotAvailable, {@link ReceiptContactNeeded}, and NotFound for a saved method that is not his.
+ * Throws GatewayNotAvailable, ReceiptContactNeeded, and NotFound for a saved method that is not his.
  */
 export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment): Promise<string> {
   const ready = kit.gateways.get(input.gateway)
@@ -79,6 +82,7 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     email: input.email ?? null,
     receipt: input.receipt ?? null,
     expires_at: input.expires_at,
+    subscription_period_seconds: input.subscription_period_seconds ?? null,
     created_at: now,
     // Should this process die before the vendor is asked, the janitor finds the intent.
     next_check_at: new Date(now.getTime() + 45_000),
@@ -314,6 +318,9 @@ async function askVendor(db: Db, kit: PaymentsKit, payment: PaymentRow): Promise
         ...(payment.method === null ? {} : { method: payment.method }),
         ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
         ...(payment.email === null ? {} : { email: payment.email }),
+        ...(payment.subscription_period_seconds === null
+          ? {}
+          : { subscription_period_seconds: payment.subscription_period_seconds }),
       },
       context,
     )
@@ -343,34 +350,6 @@ async function recordWord(
     await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word }])
     return getPayment(tx, payment.id)
   })
-}
-
-function checkAbilities({ gateway, config }: ReadyGateway, input: NewPayment): void {
-  if (!gateway.currencies.includes(input.currency)) {
-    throw new InvalidRequest([
-      { pointer: '/gateway', detail: `${gateway.id} does not take ${input.currency}` },
-    ])
-  }
-  if (input.capture === 'manual' && !gateway.capturePayment) {
-    throw new InvalidRequest([{ pointer: '/capture', detail: `${gateway.id} has no two-stage payments` }])
-  }
-  if (input.saved_method_id !== undefined && !gateway.chargeSavedMethod) {
-    throw new InvalidRequest([
-      { pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` },
-    ])
-  }
-  const needs_contact = gateway.needs?.receipt_contact
-  const is_needed = typeof needs_contact === 'function' ? needs_contact(config) : needs_contact === true
-  if (is_needed && input.receipt === undefined) {
-    throw new ReceiptContactNeeded(
-      `Send receipt_contact with an e-mail or phone: ${gateway.id} registers receipts.`,
-    )
-  }
-  if (gateway.needs?.telegram_id === true && input.telegram_id === undefined) {
-    throw new InvalidRequest([
-      { pointer: '/customer_id', detail: `${gateway.id} needs a customer with a Telegram id` },
-    ])
-  }
 }
 
 function checkStatus(payment: PaymentRow, allowed: readonly string[], done: string): void {

@@ -13,6 +13,7 @@ import { listRefunds } from './refund-queries.ts'
 import { getRefund } from './refunds.ts'
 import { listSavedMethods, removeSavedMethod } from './saved-methods.ts'
 import * as schemas from './schemas.ts'
+import { vendorSubscriptionRoutes } from './vendor-subscription-routes.ts'
 
 const id = z.object({ id: z.string().max(100) })
 const READ = { key: 'payments:read', staff: 'payments:read' } as const
@@ -30,6 +31,7 @@ export function paymentRoutes(
   disputeRoute(app, kit)
   twoStageRoutes(app, kit, payments)
   savedMethodRoutes(app, kit)
+  vendorSubscriptionRoutes(app, kit, payments)
   webhookRoute(app, kit, payments, store, { url: '/webhooks/payments/:gateway', is_hidden: false })
 }
 
