@@ -113,12 +113,9 @@ async function recordForeignRefund(
   word: VendorRefund,
 ): Promise<string> {
   const left = payment.captured_amount - payment.refunded_amount
-  if (
-    !isSettled(payment.status) ||
-    word.currency !== payment.currency ||
-    word.amount > left ||
-    word.amount <= 0n
-  ) {
+  // A payment that was set aside took money too, and may get it back in the vendor's cabinet.
+  const has_money = isSettled(payment.status) || (payment.status === 'mismatch' && left > 0n)
+  if (!has_money || word.currency !== payment.currency || word.amount > left || word.amount <= 0n) {
     kit.notice('a refund made at the vendor does not fit its payment', {
       payment_id: payment.id,
       external_id: word.external_id,

@@ -160,8 +160,12 @@ export async function setRenewal(
   await db.transact((tx) => queries.setSubscriptionCheck(tx, id, asked_at))
   const word = await callGateway(() => call(config, reference, kit.gateways.context(gateway.id)))
   if (!word) throw new InvalidState(`${gateway.title} knows no such subscription now.`)
-  const told = { gateway: row.gateway, word, told_at: kit.clock.now() }
-  await db.transact((tx) => recordSubscriptionWord(tx, kit, told))
+  await db.transact(async (tx) => {
+    // The answer to what we asked outweighs everything told before, whatever the vendor's clock says.
+    const standing = await getVendorSubscription(tx, id)
+    const told_at = new Date(Math.max(kit.clock.now_ms(), standing.told_at.getTime()))
+    await recordSubscriptionWord(tx, kit, { gateway: row.gateway, word, told_at })
+  })
   return getVendorSubscription(db, id)
 }
 
