@@ -1,5 +1,5 @@
--- What one link or one vendor's subscription takes more than once: charges that are payments of their own,
--- fulfilments by them, and the subscriptions vendors keep themselves.
+-- What one link or one vendor's subscription takes more than once: charges that are payments of their own, and
+-- the subscriptions vendors keep themselves.
 alter table payments.payments
   -- The payment whose link or subscription this charge was made with.
   add column repeats_payment_id text references payments.payments (id),
@@ -8,14 +8,6 @@ alter table payments.payments
   add column subscription_period_seconds int check (subscription_period_seconds > 0),
   add constraint payments_repeat check ((repeats_payment_id is null) = (repeat_kind is null));
 create index payments_repeats on payments.payments (repeats_payment_id) where repeats_payment_id is not null;
-
--- An order is fulfilled once, and once more by each charge that repeats its payment.
-alter table orders.fulfilments add column is_repeat boolean not null default false;
-alter table orders.fulfilments drop constraint fulfilments_pkey;
-alter table orders.fulfilments drop constraint fulfilments_payment_id_key;
-alter table orders.fulfilments add primary key (payment_id);
-create unique index fulfilments_order on orders.fulfilments (order_id) where not is_repeat;
-create index fulfilments_by_order on orders.fulfilments (order_id);
 
 create table payments.vendor_subscriptions (
   id text primary key,
@@ -51,8 +43,8 @@ create index vendor_subscriptions_created on payments.vendor_subscriptions (crea
 create index vendor_subscriptions_due on payments.vendor_subscriptions (next_check_at)
   where next_check_at is not null;
 
--- What was bought in a vendor's own app and given here. The row is what makes each period of each purchase one
--- grant, whichever way it is told: as a purchase, as a subscription or as a notification.
+-- What was bought in a vendor's own app and given here. The row is what makes each period of each purchase
+-- one grant, whichever way it is told: as a purchase, as a subscription or as a notification.
 create table payments.vendor_periods (
   gateway text not null,
   -- The purchase or subscription at the vendor.

@@ -1,6 +1,7 @@
 import { startTelegramEmulator } from '@kopilka/emulators/telegram'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import type { AppSettings } from '../src/app.ts'
+import { checkVendorSubscriptions, reconcile, type Reconciliation } from '../src/modules/payments/index.ts'
 import { startWorld, type World } from './world.ts'
 
 /** Made up here, valid nowhere. */
@@ -36,6 +37,10 @@ export interface StarsLab {
   payments(order_id: string): Promise<Payment[]>
   balance(customer_id: string): Promise<number>
   charges(): StarPayment[]
+  /** The last hour of ours compared with Telegram's ledger. */
+  reconcile(): Promise<Reconciliation>
+  /** What the janitor of subscriptions does every minute. */
+  checkSubscriptions(): Promise<number>
   close(): Promise<void>
 }
 
@@ -150,6 +155,12 @@ export async function startStarsLab(
       (await world.call<{ balance: number }>('GET', `/v1/customers/${customer_id}/wallets/minute`)).body
         .balance,
     charges: () => telegram.control.objects({ collection: 'payments', limit: 1000 }).items as StarPayment[],
+    reconcile: () => {
+      const now = Date.now()
+      const range = { from: new Date(now - 3_600_000), to: new Date(now + 3_600_000) }
+      return reconcile(world.app.db, world.app.payments, { gateway: 'telegram-stars', ...range })
+    },
+    checkSubscriptions: () => checkVendorSubscriptions(world.app.db, world.app.payments),
     close: async () => {
       await world.close()
       await telegram.close()

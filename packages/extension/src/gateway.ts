@@ -1,4 +1,11 @@
 import type { z } from 'zod'
+import type {
+  PurchaseReference,
+  SubscriptionReference,
+  VendorPurchase,
+  VendorSubscription,
+} from './vendor-sales.ts'
+import type { WebhookRequest } from './webhook.ts'
 
 /**
  * The contract of a payment gateway: one file, stateless, configuration and input in, a value out.
@@ -99,8 +106,8 @@ export interface Gateway<Config = unknown> {
     context: GatewayContext,
   ): Promise<ListPage<VendorRefund>>
   /**
-   * The vendor's word on what was bought in its own app, without a payment made by us before; `undefined` when
-   * it knows none. Whose it is and what it costs is compared by the core.
+   * The vendor's word on what was bought in its own app, without a payment made by us before; `undefined`
+   * when it knows none. Whose it is and what it costs is compared by the core.
    */
   getPurchase?(
     config: Config,
@@ -265,27 +272,6 @@ export interface VendorPayment {
   is_renewal?: boolean
 }
 
-/** What an app says it bought. */
-export interface PurchaseReference {
-  /** In the vendor's word, as its SDK gives it to the app. */
-  purchase_id: string
-  /** Whom the app may have bought it for, in our words; a vendor that lists by buyer is asked by these. */
-  account_ids: readonly string[]
-}
-
-/** A purchase of a vendor's own app as the vendor tells it. */
-export interface VendorPurchase {
-  payment: VendorPayment
-  /** Of a subscription: the id it is known by too. */
-  purchase_id: string
-  /** The vendor's name of what was bought; the catalog knows which product it is. */
-  product_code: string
-  /** The app's own number of the purchase. */
-  order_code?: string
-  /** Whom the app bought it for, in the app's word. */
-  account_id?: string
-}
-
 export interface SavedMethod {
   external_id: string
   customer_external_id?: string
@@ -319,42 +305,6 @@ export interface VendorDispute {
   is_test?: boolean
 }
 
-/** How a vendor's own subscription is named to the vendor. */
-export interface SubscriptionReference {
-  external_id: string
-  /** The vendor's id of the payment that began it, where the vendor asks by it. */
-  payment_external_id?: string
-  /** The vendor's product, where the vendor asks by it. */
-  product_code?: string
-  /** The payer, where the vendor asks by him. */
-  telegram_id?: string
-}
-
-/** A subscription the vendor keeps and renews itself, as it tells it. */
-export interface VendorSubscription {
-  external_id: string
-  product_code?: string
-  /** True while the buyer may use what was paid for, by the vendor's rules and the call's moment. */
-  is_active: boolean
-  will_renew: boolean
-  is_trial?: boolean
-  started_at?: Date
-  expires_at?: Date
-  /** Of one period, in the currency's minor unit. */
-  amount?: bigint
-  currency?: string
-  /** Whom the app bought it for, in the app's word; bind it to a customer before anything is given. */
-  account_id?: string
-  payment_id?: string
-  order_id?: string
-  is_test?: boolean
-  /**
-   * Names the period that is paid now: another with each charge, `first` before the first renewal. Only where
-   * the charges are not told as payments of their own; each name is then granted for once.
-   */
-  period_id?: string
-}
-
 /** A receipt in the words of 54-FZ; a gateway turns it into its vendor's form. */
 export interface Receipt {
   contact: { email?: string; phone?: string }
@@ -372,18 +322,6 @@ export interface ReceiptItem {
   vat: 'none' | '0' | '5' | '7' | '10' | '20' | '22' | '5/105' | '7/107' | '10/110' | '20/120' | '22/122'
   payment_subject: string
   payment_mode: string
-}
-
-/** A notification as it arrived. `raw_body` is untouched: signatures are checked on these bytes. */
-export interface WebhookRequest {
-  method: string
-  path: string
-  /** Lower-case names; several values are kept as an array. */
-  headers: Readonly<Record<string, string | string[] | undefined>>
-  query: Readonly<Record<string, string | string[] | undefined>>
-  raw_body: Buffer
-  /** The peer's address as the trusted proxy chain gives it, IPv4-mapped IPv6 unmapped. */
-  remote_address: string
 }
 
 export type WebhookResult =

@@ -11,7 +11,6 @@ export type {
   ListPage,
   PaymentEvent,
   PaymentReference,
-  PurchaseReference,
   Receipt,
   ReceiptItem,
   RefundEvent,
@@ -19,17 +18,19 @@ export type {
   RefundReference,
   SavedMethod,
   SubscriptionEvent,
-  SubscriptionReference,
   VendorDispute,
   VendorEvent,
   VendorPayment,
   VendorPaymentStatus,
-  VendorPurchase,
   VendorRefund,
-  VendorSubscription,
-  WebhookRequest,
   WebhookResult,
 } from './gateway.ts'
+export type {
+  PurchaseReference,
+  SubscriptionReference,
+  VendorPurchase,
+  VendorSubscription,
+} from './vendor-sales.ts'
 export { formatDecimal, parseDecimal } from './decimal.ts'
 export { sameBytes } from './compare.ts'
 export { addressCheck, isAddressEntry } from './addresses.ts'
@@ -42,3 +43,4 @@ export { savedCard } from './saved-card.ts'
 export { phoneDigits, receiptTotal } from './receipt.ts'
 export { clipText, hideSecrets } from './text.ts'
 export { readJsonBody, singleHeader } from './webhook.ts'
+export type { WebhookRequest } from './webhook.ts'

@@ -79,8 +79,8 @@ function verifyPurchaseRoute(app: FastifyInstance, kit: RouteKit, { orders }: Pa
     tag: TAG,
     summary: 'Verify a purchase with the store and give what was bought, once',
     description:
-      'The app sets appUserId of the SDK to the person’s id, or sends invoiceId: the store finds no purchase ' +
-      'by its purchaseId alone.',
+      'The app sets appUserId of the SDK to the person’s id, or sends invoiceId: the store finds no ' +
+      'purchase by its purchaseId alone.',
     body: z.strictObject({
       purchaseId: vendorId,
       orderId: vendorId,

@@ -6,10 +6,11 @@ beforeAll(async () => {
   lab = await startRustoreLab()
 }, 60_000)
 afterAll(() => lab?.close())
-afterEach(async () => {
+const booksAreClean = async (): Promise<void> => {
   const { body } = await lab.world.call('GET', '/v1/verification')
   expect(body['findings']).toEqual([])
-})
+}
+afterEach(() => booksAreClean())
 
 const VERIFY = '/api/payments/verify'
 const paymentsOf = async (customer_id: string) =>
@@ -103,7 +104,7 @@ describe('a purchase made in the app', () => {
     ])
   })
 
-  it('of a product the catalog does not know, unpaid, given back, or of the live store gives nothing', async () => {
+  it('of an unknown product, unpaid, given back, or of the live store gives nothing', async () => {
     const anna = await lab.user()
     const unknown = await lab.buy({ app_user_id: anna.id, product_code: 'nothing' })
     const unpaid = await lab.buy({ app_user_id: anna.id, is_paid: false })

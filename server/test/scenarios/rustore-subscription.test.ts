@@ -9,10 +9,11 @@ beforeAll(async () => {
   lab = await startRustoreLab()
 }, 60_000)
 afterAll(() => lab?.close())
-afterEach(async () => {
+const booksAreClean = async (): Promise<void> => {
   const { body } = await lab.world.call('GET', '/v1/verification')
   expect(body['findings']).toEqual([])
-})
+}
+afterEach(() => booksAreClean())
 
 const verify = (user: AppUser, subscriptionToken: string, more: object = {}) =>
   user.call('POST', VERIFY, { subscriptionToken, ...more })
@@ -99,8 +100,10 @@ describe('a subscription bought in the app', () => {
 
   it('that names its buyer is given by the notification alone', async () => {
     const anna = await lab.user()
-    await lab.buy({ ...CLUB, app_user_id: anna.id })
+    const { purchase_id } = await lab.buy({ ...CLUB, app_user_id: anna.id })
     await points(anna, 50)
+    const status = await anna.call('GET', '/api/subscriptions/status')
+    expect(status.body).toMatchObject({ subscriptions: [{ subscriptionToken: purchase_id }] })
   })
 
   it('is given once when its purchase is verified as a payment too, in either order', async () => {

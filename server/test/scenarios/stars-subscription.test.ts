@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkVendorSubscriptions } from '../../src/modules/payments/index.ts'
 import { PERIOD_SECONDS, startStarsLab, type StarsLab } from '../stars-lab.ts'
 
 const LOT = 1800
@@ -100,7 +99,7 @@ describe('a subscription in stars', () => {
       [one?.id],
     )
     expect((await subscriptionsOf(customer_id))[0]).toMatchObject({ status: 'expired', will_renew: false })
-    await checkVendorSubscriptions(lab.world.app.db, lab.world.app.payments)
+    await lab.checkSubscriptions()
     const { rows } = await pool.query<{ type: string }>(
       `select type from notifications.webhook_events where body like '%"status":"expired"%'
         and body like '%' || $1 || '%'`,

@@ -3,7 +3,7 @@ import * as queries from './queries.ts'
 import { saleTerms, type SaleTerms } from './sale-terms.ts'
 
 /** Where a product's metadata name it to a gateway: `rustore_product_id`, `telegram_stars_product_id`. */
-export function vendorCodeName(gateway: string): string {
+function vendorCodeName(gateway: string): string {
   return `${gateway.replaceAll('-', '_')}_product_id`
 }
 
@@ -15,8 +15,8 @@ export function vendorCodeOf(gateway: string, product: Pick<queries.ProductRow, 
 
 /**
  * The terms of what a vendor sold under a code of its own, at the price that was asked when it was paid; of a
- * product no longer sold too, for the money was taken. Undefined when no product has this code, or none of its
- * prices is in the currency.
+ * product no longer sold too, for the money was taken. Undefined when no product has this code, or none of
+ * its prices is in the currency.
  */
 export async function findVendorTerms(
   sql: Sql,

@@ -12,7 +12,8 @@ const DAY_MS = 86_400_000
  * Gives what was paid for: reaction to `payment.succeeded`, within its transaction. One order is fulfilled
  * once, by one payment, and once more by each renewal of the vendor's subscription that pays for it. A link
  * that was paid again goes by the owner's policy; every other second payment, and one of an order that was
- * canceled, is set aside for a person and grants nothing. Set-based: a burst of payments is one set of grants.
+ * canceled, is set aside for a person and grants nothing. Set-based: a burst of payments is one set of
+ * grants.
  */
 export async function fulfilOrders(
   tx: Tx,
@@ -83,8 +84,8 @@ async function setAside(tx: Tx, kit: OrdersKit, payment: PaymentPayload, reason:
 }
 
 /**
- * Name of a grant in the ledger: the order's line and the position in what it grants; the payment too, when it
- * is not the one the order was first fulfilled by.
+ * Name of a grant in the ledger: the order's line and the position in what it grants; the payment too, when
+ * it is not the one the order was first fulfilled by.
  */
 export function grantSourceId(line_id: string, position: number, repeat_payment_id?: string): string {
   const name = `${line_id}:${position}`

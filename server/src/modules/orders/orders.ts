@@ -21,7 +21,7 @@ const OPEN_MS = 24 * 3_600_000
 /** The largest total; card schemes and JSON both end far above it. */
 const TOTAL_MAX = 100_000_000_000n
 
-/** What is done with a link that was paid once more: see decision 14. */
+/** What is done with a link that was paid once more; docs/decisions says why the default is what it is. */
 export type PaidAgainPolicy = 'grant_again' | 'refund_second' | 'keep_for_person'
 
 export interface OrdersKit {

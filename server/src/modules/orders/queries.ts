@@ -104,9 +104,8 @@ export async function markFulfilled(
     update orders.orders o
        set status = 'fulfilled', payment_id = rows.payment_id, fulfilled_at = ${fulfilled_at},
            updated_at = ${fulfilled_at}
-      from rows where o.id = rows.order_id and not rows.is_repeat and o.status = any('{open,expired}')`.execute(
-    tx,
-  )
+      from rows
+     where o.id = rows.order_id and not rows.is_repeat and o.status = any('{open,expired}')`.execute(tx)
 }
 
 /** The fulfilment a payment brought about; none when it was set aside. */

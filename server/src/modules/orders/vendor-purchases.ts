@@ -41,7 +41,8 @@ const DAY_MS = 86_400_000
 /**
  * Gives what somebody bought in a vendor's app, by the vendor's word alone: it is read there, compared with
  * what the app says and with our price, and paid and granted in one transaction, once. A purchase belongs to
- * whom the app named to the vendor, else to who claims it first. What waits for our yes (two stages) is taken.
+ * whom the app named to the vendor, else to who claims it first. What waits for our yes (two stages) is
+ * taken.
  * Throws {@link NotFound} for a purchase that is unknown or somebody else's, {@link PurchaseDiffers},
  * {@link PurchaseNotPaid}, {@link ProductUnknown}, OperationalError, GatewayNotAvailable.
  */

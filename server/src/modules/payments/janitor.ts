@@ -60,7 +60,7 @@ async function checkPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Prom
   await planNext(db, kit, payment.id)
 }
 
-/** Vendors of apps reserve first whatever was asked: what is to be charged at once is taken as soon as seen. */
+/** Vendors of apps reserve first, whatever was asked: what is to be charged at once is taken when seen. */
 async function takeHold(db: Db, kit: PaymentsKit, payment_id: string): Promise<void> {
   const payment = await getPayment(db, payment_id)
   const can_capture = kit.gateways.find(payment.gateway)?.gateway.capturePayment !== undefined

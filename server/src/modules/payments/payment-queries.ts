@@ -47,6 +47,7 @@ export async function insertPayment(
     .execute()
 }
 
+/** Absent is undefined; the door's `getPayment` throws. */
 export async function findPayment(sql: Sql, id: string): Promise<PaymentRow | undefined> {
   const row = await sql.selectFrom('payments.payments').selectAll().where('id', '=', id).executeTakeFirst()
   return row

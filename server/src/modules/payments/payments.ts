@@ -11,7 +11,7 @@ import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { PaymentRefused } from './errors.ts'
-import { paymentFailed } from './events.ts'
+import { paymentFailed, paymentMismatched } from './events.ts'
 import { asGatewayError, callGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import { checkAbilities } from './payment-abilities.ts'
@@ -246,6 +246,10 @@ export async function setMismatch(
       updated_at: kit.clock.now().toISOString(),
     },
   ])
+  await kit.events.publish(tx, paymentMismatched, {
+    ...toPayload({ ...payment, status: 'mismatch' }),
+    reason,
+  })
 }
 
 /** The payment as a gateway is asked about it. */

@@ -103,7 +103,7 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
 }
 
 /**
- * Writes the intent to give back all of a payment that nobody decides about, to be carried out by the janitor.
+ * Writes the intent to give back all of a payment that nobody decides about; the janitor carries it out.
  * False when its gateway cannot refund, or not now: the payment then waits for a person.
  */
 export async function intendWholeRefund(

@@ -92,8 +92,8 @@ function renamed(word: VendorPayment, payment: PaymentRow): VendorPayment {
 }
 
 /**
- * A charge as a payment: asked for as the first was, nothing of it known yet. What the vendor does not tell is
- * taken for a renewal where it renews by itself.
+ * A charge as a payment: asked for as the first was, nothing of it known yet. What the vendor does not tell
+ * is taken for a renewal where it renews by itself.
  */
 function repeatOf(first: PaymentRow, word: VendorPayment, now: Date): PaymentRow {
   const is_renewal = word.is_renewal ?? first.subscription_period_seconds !== null

@@ -41,8 +41,8 @@ export interface RecordedSubscription {
 
 /**
  * Keeps what a vendor says of a subscription. It belongs to one customer for good: to whoever's payment began
- * it, else to whom the app named to the vendor, else to who claimed it first. An older word changes nothing. A
- * paid period that no payment of ours stands for is told to the modules above, once.
+ * it, else to whom the app named to the vendor, else to who claimed it first. An older word changes nothing.
+ * A paid period that no payment of ours stands for is told to the modules above, once.
  */
 export async function recordSubscriptionWord(
   tx: Tx,
@@ -71,8 +71,8 @@ export async function recordSubscriptionWord(
 }
 
 /**
- * A period is granted for once, whoever tells it. The first one of a subscription that a payment of ours began
- * is paid by that payment.
+ * A period is granted for once, whoever tells it. The first one of a subscription that a payment of ours
+ * began is paid by that payment.
  */
 async function publishPeriod(
   tx: Tx,
@@ -102,8 +102,8 @@ async function publishPeriod(
 }
 
 /**
- * Asks the vendor about a subscription a customer says is his, and keeps it. Product codes are tried in order,
- * for vendors that ask by them. Throws {@link NotFound} when the vendor knows none or it is somebody else's:
+ * Asks the vendor about a subscription a customer says is his, and keeps it. Product codes are tried in
+ * order, for vendors that ask by them. Throws {@link NotFound} when the vendor knows none or it is somebody else's:
  * the two are not told apart; OperationalError; GatewayNotAvailable.
  */
 export async function claimSubscription(
@@ -175,8 +175,8 @@ export function presentStatus(row: VendorSubscriptionRow, now: Date): VendorSubs
 }
 
 /**
- * Asks vendors about subscriptions whose period ended without a word, and ends those that are over. Answers how
- * many it looked at.
+ * Asks vendors about subscriptions whose period ended without a word, and ends those that are over. Answers
+ * how many it looked at.
  */
 export async function checkVendorSubscriptions(db: Db, kit: PaymentsKit, limit = 50): Promise<number> {
   const now = kit.clock.now()

@@ -87,8 +87,8 @@ export default defineGateway<Config>({
     if (charge_id === undefined || !Number.isSafeInteger(user_id))
       return refusedRefund(input, 'payment_not_found')
     const body = { user_id, telegram_payment_charge_id: charge_id }
-    // Before the money goes back, so that a lost answer is asked again from here. Its refusal is no matter: the
-    // charge may be of a period that is over.
+    // Before the money goes back, so that a lost answer is asked again from here. Its refusal is no matter:
+    // the charge may be of a period that is over.
     if (input.is_subscription) await callBot(shop, 'editUserStarSubscription', { ...body, is_canceled: true })
     const { refusal } = await callBot(shop, 'refundStarPayment', body)
     if (refusal !== undefined && !refusal.includes('CHARGE_ALREADY_REFUNDED'))
