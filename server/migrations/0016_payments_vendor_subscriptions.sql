@@ -43,6 +43,9 @@ create index vendor_subscriptions_created on payments.vendor_subscriptions (crea
 create index vendor_subscriptions_due on payments.vendor_subscriptions (next_check_at)
   where next_check_at is not null;
 
+create index vendor_subscriptions_payment on payments.vendor_subscriptions (payment_id)
+  where payment_id is not null;
+
 -- What was bought in a vendor's own app and given here. The row is what makes each period of each purchase
 -- one grant, whichever way it is told: as a purchase, as a subscription or as a notification.
 create table payments.vendor_periods (

@@ -71,6 +71,16 @@ describe('a subscription in stars', () => {
     expect(await lab.balance(customer_id)).toBe(LOT)
   }, 60_000)
 
+  it('ends its renewal when a charge of it is given back', async () => {
+    const { customer_id, order } = await subscribed()
+    const refund = await lab.world.call('POST', `/v1/payments/${order.payment_id}/refunds`, {})
+    expect(refund.body).toMatchObject({ status: 'succeeded', amount: 130 })
+    expect((await subscriptionsOf(customer_id))[0]).toMatchObject({ will_renew: false, status: 'canceled' })
+    expect(await lab.balance(customer_id)).toBe(0)
+    const [payment] = await lab.payments(order.id)
+    expect(lab.charges().find(({ id }) => id === payment?.external_id)?.is_canceled).toBe(true)
+  })
+
   it('is nobody else’s, and refused where the gateway has none or the period is unknown', async () => {
     const { customer_id } = await lab.buyer()
     expect(await subscriptionsOf(customer_id)).toEqual([])

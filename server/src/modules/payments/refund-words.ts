@@ -10,6 +10,7 @@ import * as queries from './refund-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
 import { refundPayload } from './refunds.ts'
 import { nextRefundCheck } from './schedule.ts'
+import { noteCanceled } from './vendor-subscriptions.ts'
 
 /**
  * Records the vendor's answer about a refund of ours. Forward only; a repeat changes nothing. A refused
@@ -50,6 +51,10 @@ export async function settleRefund(
   const settled = { ...refund, status: word.status, finished_at: is_done ? now : null }
   if (word.status === 'succeeded') {
     await movePayment(tx, kit, payment, refund.amount)
+    // The gateway ended the renewal with the refund; of a link paid again that was another subscription.
+    if (payment.subscription_period_seconds !== null && payment.repeat_kind !== 'paid_again') {
+      await noteCanceled(tx, kit, payment.repeats_payment_id ?? payment.id)
+    }
     await kit.events.publish(tx, refundSucceeded, refundPayload(settled, payment, false))
   } else if (word.status === 'failed') {
     const reason = word.failure_reason ?? 'refused'

@@ -33,6 +33,18 @@ export async function lockSubscription(
     .executeTakeFirst()
 }
 
+export async function lockSubscriptionOf(
+  tx: Tx,
+  payment_id: string,
+): Promise<VendorSubscriptionRow | undefined> {
+  return tx
+    .selectFrom('payments.vendor_subscriptions')
+    .selectAll()
+    .where('payment_id', '=', payment_id)
+    .forNoKeyUpdate()
+    .executeTakeFirst()
+}
+
 export async function findSubscription(
   sql: Sql,
   key: { gateway: string; external_id: string },

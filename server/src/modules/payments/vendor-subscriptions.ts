@@ -169,6 +169,16 @@ export async function setRenewal(
   return getVendorSubscription(db, id)
 }
 
+/** The subscription that a payment began renews no more: the vendor was told so together with a refund. */
+export async function noteCanceled(tx: Tx, kit: PaymentsKit, payment_id: string): Promise<void> {
+  const row = await queries.lockSubscriptionOf(tx, payment_id)
+  if (!row?.will_renew) return
+  const now = kit.clock.now()
+  const ended: VendorSubscriptionRow = { ...row, status: 'canceled', will_renew: false, updated_at: now }
+  await queries.updateSubscription(tx, ended)
+  await kit.events.publish(tx, vendorSubscriptionChanged, payloadOf(ended))
+}
+
 /** Whether a subscription is over is a matter of the moment: a vendor need not say so. Pure. */
 export function presentStatus(row: VendorSubscriptionRow, now: Date): VendorSubscriptionStatus {
   return row.expires_at !== null && row.expires_at <= now ? 'expired' : row.status
