@@ -12,6 +12,7 @@ export const PERIOD_SECONDS = 2_592_000
 
 export interface StarPayment {
   id: string
+  user_id: number
   refunded_at?: number
   is_canceled?: boolean
 }
