@@ -1846,6 +1846,7 @@ create table payments.vendor_subscriptions (
 CREATE INDEX vendor_subscriptions_created ON payments.vendor_subscriptions USING btree (created_at DESC, id DESC);
 CREATE INDEX vendor_subscriptions_customer ON payments.vendor_subscriptions USING btree (customer_id, created_at DESC, id DESC);
 CREATE INDEX vendor_subscriptions_due ON payments.vendor_subscriptions USING btree (next_check_at) WHERE (next_check_at IS NOT NULL);
+CREATE INDEX vendor_subscriptions_payment ON payments.vendor_subscriptions USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
 -- ----------------------------------------------------------------------------------------------------
 create schema usage;

@@ -1,5 +1,5 @@
--- What one link or one vendor's subscription takes more than once: charges that are payments of their own, and
--- the subscriptions vendors keep themselves.
+-- What one link or one vendor's subscription takes more than once: charges that are payments of their own,
+-- and the subscriptions vendors keep themselves.
 alter table payments.payments
   -- The payment whose link or subscription this charge was made with.
   add column repeats_payment_id text references payments.payments (id),

@@ -103,8 +103,8 @@ async function publishPeriod(
 
 /**
  * Asks the vendor about a subscription a customer says is his, and keeps it. Product codes are tried in
- * order, for vendors that ask by them. Throws {@link NotFound} when the vendor knows none or it is somebody else's:
- * the two are not told apart; OperationalError; GatewayNotAvailable.
+ * order, for vendors that ask by them. Throws {@link NotFound} when the vendor knows none or it is somebody
+ * else's, which is not told apart; OperationalError; GatewayNotAvailable.
  */
 export async function claimSubscription(
   db: Db,
