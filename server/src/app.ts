@@ -49,11 +49,13 @@ import {
   settlePrepayments,
   type FiscalSettings,
   type OrdersKit,
+  type PaidAgainPolicy,
 } from '#modules/orders'
 import {
   addGatewayMetrics,
   checkPayments,
   checkRefunds,
+  checkVendorSubscriptions,
   createGateways,
   drainInbox,
   forgetMethods,
@@ -111,6 +113,8 @@ export interface AppSettings {
   spend_lanes?: number | undefined
   spend_batch_max?: number | undefined
   fiscal: FiscalSettings
+  /** What is done with a link that was paid once more. */
+  paid_again?: PaidAgainPolicy | undefined
   people?: PeopleAppSettings | undefined
   version: string
   log: Log
@@ -280,7 +284,8 @@ async function paymentsKit(
 
 function ordersKit(settings: AppSettings, payments: PaymentsKit, limits: Limits): OrdersKit {
   const isReturnUrlAllowed = returnUrlCheck(settings)
-  return { clock: payments.clock, payments, limits, fiscal: settings.fiscal, isReturnUrlAllowed }
+  const { fiscal, paid_again = 'refund_second' } = settings
+  return { clock: payments.clock, payments, limits, fiscal, paid_again, isReturnUrlAllowed }
 }
 
 function openHttp(
@@ -334,7 +339,7 @@ function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
   botGenericRoutes(http, kit, parts.people.routes)
   mutualCheckRoutes(http, kit, parts)
   botGenericAdminRoutes(http, kit, parts.people.routes)
-  rustorePointsRoutes(http, kit, parts.people.routes)
+  rustorePointsRoutes(http, kit, { ...parts, people: parts.people.routes })
   screphAdminRoutes(http, kit)
 }
 
@@ -413,6 +418,9 @@ async function wireJobs(
   })
   await jobs.every('receipts.offset', 15, async () => {
     await settlePrepayments(db, orders)
+  })
+  await jobs.every('vendor_subscriptions.check', 60, async () => {
+    await checkVendorSubscriptions(db, payments)
   })
   await jobs.every('holds.expire', 2, async () => {
     await sweepHolds(ledger)

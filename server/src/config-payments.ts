@@ -21,6 +21,12 @@ export const PAYMENT_SETTINGS = {
       'Which gateways may be chosen for an order that names none, and who first: rules by semicolons, of ' +
       'which the first that fits counts, e.g. RUB=yookassa,robokassa; any/DE=paypal,stripe; any=stripe.',
   },
+  paid_again: {
+    env: 'KOPILKA_PAID_AGAIN',
+    schema: z.enum(['grant_again', 'refund_second', 'keep_for_person']).default('refund_second'),
+    about:
+      'What happens when one payment link is paid twice: grant once more, give the second money back, or wait.',
+  },
 } as const
 
 /** One item of a setting's list as people read it. */

@@ -4,8 +4,14 @@ import { followLink, followUnlink, followUser, giveCustomers, mergeCustomer } fr
 import { identityEvents } from '#modules/identity'
 import { mergeWallets } from '#modules/ledger'
 import { recordWebhookEvents, type NotificationsKit } from '#modules/notifications'
-import { fulfilOrders, restoreAfterRefund, revokeForRefund, type OrdersKit } from '#modules/orders'
-import { paymentEvents } from '#modules/payments'
+import {
+  fulfilOrders,
+  fulfilVendorPeriods,
+  restoreAfterRefund,
+  revokeForRefund,
+  type OrdersKit,
+} from '#modules/orders'
+import { moveVendorSubscriptions, paymentEvents } from '#modules/payments'
 
 /**
  * Who reacts to which event: every flow that crosses modules, on one page.
@@ -26,11 +32,16 @@ export function wireReactions(
     for (const { from_customer_id, into_customer_id } of merges) {
       if (from_customer_id === null || from_customer_id === into_customer_id) continue
       await mergeWallets(tx, clock, { from_customer_id, to_customer_id: into_customer_id })
+      await moveVendorSubscriptions(tx, clock, { from_customer_id, to_customer_id: into_customer_id })
       await mergeCustomer(tx, clock, { from_id: from_customer_id, into_id: into_customer_id })
     }
   })
   // Paid and granted are one fact.
   events.within(paymentEvents.paymentSucceeded, (tx, payments) => fulfilOrders(tx, kits.orders, payments))
+  // What a vendor's subscription charged without a payment of ours becomes one, and grants.
+  events.within(paymentEvents.vendorPeriodPaid, (tx, periods) =>
+    fulfilVendorPeriods(tx, kits.orders, periods),
+  )
   // What a refund is for is taken back before the vendor is asked, so it cannot be spent meanwhile.
   events.within(paymentEvents.refundRequested, (tx, refunds) => revokeForRefund(tx, kits.orders, refunds))
   // A contested payment takes its units away until it is won.

@@ -6,6 +6,13 @@ import type {
   ReceiptReference,
   VendorReceipt,
 } from './receipt-contract.ts'
+import type {
+  PurchaseReference,
+  SubscriptionReference,
+  VendorPurchase,
+  VendorSubscription,
+} from './vendor-sales.ts'
+import type { WebhookRequest } from './webhook.ts'
 
 /**
  * The contract of a payment gateway: one file, stateless, configuration and input in, a value out.
@@ -65,6 +72,13 @@ export interface Gateway<Config = unknown> {
   refund?(config: Config, input: RefundInput, context: GatewayContext): Promise<VendorRefund>
   /** False when a refund must be of the whole payment. Default true. */
   may_refund_partially?: boolean
+  /**
+   * True where one `createPayment` may be charged more than once (a link that stays open, a subscription the
+   * vendor renews): every `external_id` is then a payment of its own. Default false.
+   */
+  may_be_paid_again?: boolean
+  /** Periods after which the vendor charges again by itself, in seconds; absent where it cannot. */
+  subscription_periods_seconds?: readonly number[]
   getRefund?(
     config: Config,
     reference: RefundReference,
@@ -103,6 +117,15 @@ export interface Gateway<Config = unknown> {
     range: { from: Date; to: Date; cursor?: string },
     context: GatewayContext,
   ): Promise<ListPage<VendorRefund>>
+  /**
+   * The vendor's word on what was bought in its own app, without a payment made by us before; `undefined`
+   * when it knows none. Whose it is and what it costs is compared by the core.
+   */
+  getPurchase?(
+    config: Config,
+    reference: PurchaseReference,
+    context: GatewayContext,
+  ): Promise<VendorPurchase | undefined>
   /** The vendor's word on a subscription it keeps itself; `undefined` when it knows none. */
   getSubscription?(
     config: Config,
@@ -231,6 +254,8 @@ export interface RefundInput {
   is_full: boolean
   receipt?: Receipt
   telegram_id?: string
+  /** A charge of a subscription: who gets his money back is not charged again. */
+  is_subscription?: boolean
 }
 
 /** A payment as the vendor tells it, in our words. Absent fields are not told by this vendor. */
@@ -255,6 +280,11 @@ export interface VendorPayment {
   paid_at?: Date
   created_at?: Date
   saved_method?: SavedMethod
+  /**
+   * With `may_be_paid_again`: true for a charge the vendor made by itself for a later period, false for one
+   * the buyer made; absent when the vendor does not tell.
+   */
+  is_renewal?: boolean
 }
 
 export interface SavedMethod {
@@ -288,47 +318,6 @@ export interface VendorDispute {
   currency: string
   reason: string
   is_test?: boolean
-}
-
-/** How a vendor's own subscription is named to the vendor. */
-export interface SubscriptionReference {
-  external_id: string
-  /** The vendor's product, where the vendor asks by it. */
-  product_code?: string
-  /** The payer, where the vendor asks by him. */
-  telegram_id?: string
-}
-
-/** A subscription the vendor keeps and renews itself, as it tells it. */
-export interface VendorSubscription {
-  external_id: string
-  product_code?: string
-  /** True while the buyer may use what was paid for, by the vendor's rules and the call's moment. */
-  is_active: boolean
-  will_renew: boolean
-  is_trial?: boolean
-  started_at?: Date
-  expires_at?: Date
-  /** Of one period, in the currency's minor unit. */
-  amount?: bigint
-  currency?: string
-  /** Whom the app bought it for, in the app's word; bind it to a customer before anything is given. */
-  account_id?: string
-  payment_id?: string
-  order_id?: string
-  is_test?: boolean
-}
-
-/** A notification as it arrived. `raw_body` is untouched: signatures are checked on these bytes. */
-export interface WebhookRequest {
-  method: string
-  path: string
-  /** Lower-case names; several values are kept as an array. */
-  headers: Readonly<Record<string, string | string[] | undefined>>
-  query: Readonly<Record<string, string | string[] | undefined>>
-  raw_body: Buffer
-  /** The peer's address as the trusted proxy chain gives it, IPv4-mapped IPv6 unmapped. */
-  remote_address: string
 }
 
 export type WebhookResult =
@@ -373,13 +362,24 @@ export interface DisputeEvent extends EventBase {
   dispute: VendorDispute
 }
 
+export interface SubscriptionEvent extends EventBase {
+  kind: 'subscription'
+  external_id: string
+  /** The vendor's product, where the vendor asks by it. */
+  product_code?: string
+  /** What it said, for people. */
+  data: Readonly<Record<string, unknown>>
+  /** With trust `signed` the object itself may be given and is then believed; else it is read again. */
+  subscription?: VendorSubscription
+}
+
 /** What a notification says happened, in our words. */
 export type VendorEvent =
   | PaymentEvent
   | RefundEvent
   | DisputeEvent
   /** A vendor's own subscription changed (RuStore, Stars, Paddle); kept as the vendor tells it. */
-  | (EventBase & { kind: 'subscription'; external_id: string; data: Readonly<Record<string, unknown>> })
+  | SubscriptionEvent
 
 export interface ListPage<T> {
   items: readonly T[]

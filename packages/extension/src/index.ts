@@ -15,14 +15,12 @@ export type {
   RefundInput,
   RefundReference,
   SavedMethod,
-  SubscriptionReference,
+  SubscriptionEvent,
   VendorDispute,
   VendorEvent,
   VendorPayment,
   VendorPaymentStatus,
   VendorRefund,
-  VendorSubscription,
-  WebhookRequest,
   WebhookResult,
 } from './gateway.ts'
 export type {
@@ -34,6 +32,12 @@ export type {
   ReceiptReference,
   VendorReceipt,
 } from './receipt-contract.ts'
+export type {
+  PurchaseReference,
+  SubscriptionReference,
+  VendorPurchase,
+  VendorSubscription,
+} from './vendor-sales.ts'
 export { formatDecimal, parseDecimal } from './decimal.ts'
 export { sameBytes } from './compare.ts'
 export { addressCheck, isAddressEntry } from './addresses.ts'
@@ -46,3 +50,4 @@ export { savedCard } from './saved-card.ts'
 export { VAT_RATES, receiptContact, phoneDigits, receiptTotal } from './receipt.ts'
 export { clipText, hideSecrets } from './text.ts'
 export { readJsonBody, singleHeader } from './webhook.ts'
+export type { WebhookRequest } from './webhook.ts'

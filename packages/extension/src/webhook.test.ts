@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { WebhookRequest } from './gateway.ts'
+import type { WebhookRequest } from './webhook.ts'
 import { readJsonBody, singleHeader } from './webhook.ts'
 
 describe('webhook bodies', () => {

@@ -1,4 +1,14 @@
-import type { WebhookRequest } from './gateway.ts'
+/** A notification as it arrived. `raw_body` is untouched: signatures are checked on these bytes. */
+export interface WebhookRequest {
+  method: string
+  path: string
+  /** Lower-case names; several values are kept as an array. */
+  headers: Readonly<Record<string, string | string[] | undefined>>
+  query: Readonly<Record<string, string | string[] | undefined>>
+  raw_body: Buffer
+  /** The peer's address as the trusted proxy chain gives it, IPv4-mapped IPv6 unmapped. */
+  remote_address: string
+}
 
 const BODY_MAX_BYTES = 262_144
 

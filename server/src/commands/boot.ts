@@ -102,6 +102,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     spend_lanes: config.spend_lanes,
     spend_batch_max: config.spend_batch_max,
     fiscal: config.fiscal,
+    paid_again: config.paid_again,
     people: peopleSettings(config),
     version: VERSION,
     log,

@@ -3,6 +3,8 @@ import { z } from 'zod'
 import { productErrors } from '#http/problem'
 import { addRoute, type RouteKit } from '#http/routing'
 import { storable, timestamp } from '#http/wire'
+import type { OrdersKit } from '#modules/orders'
+import { webhookRoute, type PaymentsKit, type StoreEvents } from '#modules/payments'
 import {
   BY_BODY,
   clientOf,
@@ -17,6 +19,8 @@ import {
   type SignInOutcome,
   type User,
 } from '#modules/identity'
+import { rustorePurchaseRoutes } from './rustore-purchases.ts'
+import { rustoreShopRoutes } from './rustore-shop.ts'
 
 const TAG = 'rustore-points'
 const ME = { user: true } as const
@@ -47,20 +51,32 @@ const entered = z.union([
   z.object({ status: z.literal('confirmation_sent'), email: z.string() }),
 ])
 
+/** What the app's paths need besides the server. */
+export interface RustorePointsKit {
+  people: PeopleRouteKit
+  orders: OrdersKit
+  payments: PaymentsKit
+  store: StoreEvents
+}
+
 /**
- * The mobile app's own paths of people. Its spelling is camelCase and its errors are `{error, code}`: a
- * sentence for people and a code for programs.
+ * The mobile app's own paths. Its spelling is camelCase and its errors are `{error, code}`: a sentence for
+ * people and a code for programs.
  */
-export function rustorePointsRoutes(app: FastifyInstance, kit: RouteKit, parts: PeopleRouteKit): void {
+export function rustorePointsRoutes(app: FastifyInstance, kit: RouteKit, parts: RustorePointsKit): void {
   void app.register((scope, _options, done) => {
     productErrors(scope, ({ title, detail, code, status }) => ({
       status,
       body: { error: detail ?? title, code },
     }))
-    entryRoutes(scope, kit, parts)
-    profileRoutes(scope, kit, parts)
+    entryRoutes(scope, kit, parts.people)
+    profileRoutes(scope, kit, parts.people)
+    rustoreShopRoutes(scope, kit, parts)
+    rustorePurchaseRoutes(scope, kit, parts)
     done()
   })
+  // The address given to the store's console.
+  webhookRoute(app, kit, parts.payments, parts.store, { url: '/api/webhooks/:gateway', is_hidden: true })
 }
 
 function entryRoutes(app: FastifyInstance, kit: RouteKit, { people }: PeopleRouteKit): void {

@@ -541,6 +541,7 @@ export interface NotificationsWebhookEvents {
 
 export interface OrdersFulfilments {
   created_at: Date;
+  is_repeat: Generated<boolean>;
   order_id: string;
   payment_id: string;
 }
@@ -683,9 +684,12 @@ export interface PaymentsPayments {
   order_id: string;
   receipt: Json | null;
   refunded_amount: Generated<bigint>;
+  repeat_kind: "paid_again" | "renewal" | null;
+  repeats_payment_id: string | null;
   return_url: string;
   saved_method_id: string | null;
   status: "pending" | "requires_action" | "authorized" | "unknown" | "expired" | "failed" | "canceled" | "mismatch" | "succeeded" | "partially_refunded" | "refunded";
+  subscription_period_seconds: number | null;
   succeeded_at: Date | null;
   telegram_id: bigint | null;
   updated_at: Date;
@@ -746,6 +750,35 @@ export interface PaymentsSavedMethods {
   next_forget_at: Date | null;
   removed_at: Date | null;
   title: string;
+}
+
+export interface PaymentsVendorPeriods {
+  created_at: Date;
+  external_id: string;
+  gateway: string;
+  period_id: string;
+}
+
+export interface PaymentsVendorSubscriptions {
+  amount: bigint | null;
+  created_at: Date;
+  currency: string | null;
+  customer_id: string;
+  expires_at: Date | null;
+  external_id: string;
+  facts: Generated<Json>;
+  gateway: string;
+  id: string;
+  is_test: boolean;
+  is_trial: Generated<boolean>;
+  next_check_at: Date | null;
+  payment_id: string | null;
+  product_code: string | null;
+  started_at: Date | null;
+  status: "active" | "canceled" | "expired";
+  told_at: Date;
+  updated_at: Date;
+  will_renew: boolean;
 }
 
 export interface UsageMeterEvents {
@@ -873,6 +906,8 @@ export interface DB {
   "payments.reconciliations": PaymentsReconciliations;
   "payments.refunds": PaymentsRefunds;
   "payments.saved_methods": PaymentsSavedMethods;
+  "payments.vendor_periods": PaymentsVendorPeriods;
+  "payments.vendor_subscriptions": PaymentsVendorSubscriptions;
   "usage.meter_events": UsageMeterEvents;
   "usage.meters": UsageMeters;
   "usage.rate_cards": UsageRateCards;

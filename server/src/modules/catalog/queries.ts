@@ -118,6 +118,47 @@ export async function findProductByKey(sql: Sql, key: string): Promise<ProductRo
   return (await products(sql).where('product.key', '=', key).executeTakeFirst()) as ProductRow | undefined
 }
 
+/**
+ * The product a vendor knows by this code: the one whose metadata say so, else the one whose key is the same.
+ */
+export async function findProductByVendorCode(
+  sql: Sql,
+  name: string,
+  code: string,
+): Promise<ProductRow | undefined> {
+  const row = await products(sql)
+    .where((eb) =>
+      eb.or([
+        eb('product.key', '=', code),
+        eb('product.metadata', '@>', raw<never>`${JSON.stringify({ [name]: code })}::jsonb`),
+      ]),
+    )
+    .orderBy(raw`coalesce(product.metadata ->> ${name} = ${code}, false)`, 'desc')
+    .orderBy('product.id')
+    .executeTakeFirst()
+  return row as ProductRow | undefined
+}
+
+/** The newest price of a product that was asked at a moment, else the newest there is. */
+export async function findPriceAt(
+  sql: Sql,
+  product_id: string,
+  currency: string,
+  at: Date,
+): Promise<PriceRow | undefined> {
+  const row = await sql
+    .selectFrom('catalog.prices')
+    .select(PRICE)
+    .where('product_id', '=', product_id)
+    .where('currency', '=', currency)
+    .orderBy(raw`created_at <= ${at} and (deactivated_at is null or deactivated_at > ${at})`, 'desc')
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  return row as PriceRow | undefined
+}
+
 interface After {
   created_at: Date
   id: string

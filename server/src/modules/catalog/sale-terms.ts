@@ -67,7 +67,7 @@ export async function listSaleTerms(
   return new Map(
     sales.map((sale) => [
       sale.price.id,
-      terms(sale, grants.get(sale.product.product_version_id) ?? [], locale),
+      saleTerms(sale, grants.get(sale.product.product_version_id) ?? [], locale),
     ]),
   )
 }
@@ -90,7 +90,8 @@ function whyNotOnSale({ price, product }: Sale, at: Date): NotOnSaleReason | und
   return undefined
 }
 
-function terms(
+/** The terms of a price with what its product grants, frozen. Pure. */
+export function saleTerms(
   { price, product }: Sale,
   grants: readonly ProductGrant[],
   locale: string | undefined,

@@ -25,12 +25,16 @@ const OPEN_MS = 24 * 3_600_000
 /** The largest total; card schemes and JSON both end far above it. */
 const TOTAL_MAX = 100_000_000_000n
 
+/** What is done with a link that was paid once more; docs/decisions says why the default is what it is. */
+export type PaidAgainPolicy = 'grant_again' | 'refund_second' | 'keep_for_person'
+
 export interface OrdersKit {
   clock: Clock
   payments: PaymentsKit
   fiscal: FiscalSettings
   /** How often somebody may begin to buy. */
   limits: Limits
+  paid_again: PaidAgainPolicy
   /** Whether a return address is one of the owner's: an open redirect helps nobody but thieves. */
   isReturnUrlAllowed: (url: string) => boolean
 }
@@ -54,6 +58,8 @@ export interface NewOrder {
   metadata?: object | undefined
   /** The network of a person who buys for himself (`addressKey`): limits are counted by it too. */
   network?: string | undefined
+  /** The vendor charges again after this long by itself and every charge grants the lines once more. */
+  subscription_period_seconds?: number | undefined
 }
 
 export interface PlacedOrder {
@@ -144,6 +150,9 @@ export async function intendOrder(
     ...(input.consent_text === undefined ? {} : { consent_text: input.consent_text }),
     ...(receipt === undefined ? {} : { receipt }),
     ...(input.method === undefined ? {} : { method: input.method }),
+    ...(input.subscription_period_seconds === undefined
+      ? {}
+      : { subscription_period_seconds: input.subscription_period_seconds }),
     ...(input.payment_method_id === undefined ? {} : { saved_method_id: input.payment_method_id }),
     ...(customer.telegram_id === null ? {} : { telegram_id: customer.telegram_id }),
     ...(customer.email === null ? {} : { email: customer.email }),

@@ -92,23 +92,41 @@ export async function lockOrders(tx: Tx, ids: readonly string[]): Promise<OrderR
   return rows
 }
 
-/** Marks orders as fulfilled by their payments; the fulfilment rows refuse a second time by themselves. */
+/**
+ * Marks orders as fulfilled by their payments; the fulfilment rows refuse a second time by themselves. A
+ * repeat leaves the order as its first payment made it.
+ */
 export async function markFulfilled(
   tx: Tx,
-  fulfilled: readonly { order_id: string; payment_id: string }[],
+  fulfilled: readonly { order_id: string; payment_id: string; is_repeat: boolean }[],
   fulfilled_at: Date,
 ): Promise<void> {
   if (fulfilled.length === 0) return
   const order_ids = fulfilled.map((row) => row.order_id)
   const payment_ids = fulfilled.map((row) => row.payment_id)
+  const are_repeats = fulfilled.map((row) => row.is_repeat)
   await raw`
-    with rows as (select * from unnest(${order_ids}::text[], ${payment_ids}::text[]) u(order_id, payment_id)),
-    done as (insert into orders.fulfilments (order_id, payment_id, created_at)
-             select order_id, payment_id, ${fulfilled_at} from rows)
+    with rows as (select * from unnest(${order_ids}::text[], ${payment_ids}::text[], ${are_repeats}::bool[])
+                    u(order_id, payment_id, is_repeat)),
+    done as (insert into orders.fulfilments (order_id, payment_id, is_repeat, created_at)
+             select order_id, payment_id, is_repeat, ${fulfilled_at} from rows)
     update orders.orders o
        set status = 'fulfilled', payment_id = rows.payment_id, fulfilled_at = ${fulfilled_at},
            updated_at = ${fulfilled_at}
-      from rows where o.id = rows.order_id and o.status = any('{open,expired}')`.execute(tx)
+      from rows
+     where o.id = rows.order_id and not rows.is_repeat and o.status = any('{open,expired}')`.execute(tx)
+}
+
+/** The fulfilment a payment brought about; none when it was set aside. */
+export async function findFulfilment(
+  sql: Sql,
+  payment_id: string,
+): Promise<{ order_id: string; is_repeat: boolean } | undefined> {
+  return sql
+    .selectFrom('orders.fulfilments')
+    .select(['order_id', 'is_repeat'])
+    .where('payment_id', '=', payment_id)
+    .executeTakeFirst()
 }
 
 /** The latest attempt to collect an order. The caller holds its row. */
@@ -118,20 +136,6 @@ export async function setPayment(
   change: { payment_id: string; gateway: string; updated_at: Date },
 ): Promise<void> {
   await tx.updateTable('orders.orders').set(change).where('id', '=', id).execute()
-}
-
-/** Which payment each order was fulfilled by; orders that were not are missing. */
-export async function fulfillingPayments(
-  sql: Sql,
-  order_ids: readonly string[],
-): Promise<Map<string, string>> {
-  if (order_ids.length === 0) return new Map()
-  const rows = await sql
-    .selectFrom('orders.fulfilments')
-    .select(['order_id', 'payment_id'])
-    .where('order_id', '=', raw<string>`any(${[...order_ids]}::text[])`)
-    .execute()
-  return new Map(rows.map((row) => [row.order_id, row.payment_id]))
 }
 
 export async function setOrderStatus(

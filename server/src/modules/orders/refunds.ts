@@ -16,7 +16,7 @@ import {
 import { grantSourceId } from './fulfilment.ts'
 import type { OrdersKit } from './orders.ts'
 import * as queries from './queries.ts'
-import type { LineRow, Revocation } from './queries.ts'
+import type { Revocation } from './queries.ts'
 import { quoteRefund, splitRefund, type QuotedGrant } from './refund-quote.ts'
 
 export interface NewOrderRefund {
@@ -43,8 +43,7 @@ export interface NewOrderRefund {
 export async function refundPayment(db: Db, kit: OrdersKit, input: NewOrderRefund): Promise<RefundRow> {
   await db.transact(async (tx) => {
     const payment = await lockForRefund(tx, input.payment_id)
-    const lines = await linesBoughtBy(tx, payment.order_id, payment.id)
-    const quoted = await quoteOf(tx, lines, kit.clock.now())
+    const quoted = quoteRefund(await grantsOfPayment(tx, payment.id), kit.clock.now())
     const left = await refundableAmount(tx, payment)
     const amount = input.amount ?? defaultAmount(payment, quoted, left)
     if (amount === 0n) {
@@ -90,11 +89,6 @@ async function isIntended(sql: Sql, refund_id: string): Promise<boolean> {
   }
 }
 
-/** What each grant bought by a payment is still worth in money; shown before anybody decides. */
-export async function quoteOf(sql: Sql, lines: readonly LineRow[], now: Date): Promise<QuotedGrant[]> {
-  return quoteRefund(await grantsOfLines(sql, lines), now)
-}
-
 /**
  * Takes back what a refund is for: reaction to `refund.requested`. A bonus goes first and whole; then as many
  * paid units as the money bought, from what is left of exactly those grants. What is missing is written off
@@ -106,8 +100,7 @@ export async function revokeForRefund(
   refunds: readonly RefundPayload[],
 ): Promise<void> {
   for (const refund of refunds) {
-    const lines = await linesBoughtBy(tx, refund.order_id, refund.payment_id)
-    const grants = await grantsOfLines(tx, lines)
+    const grants = await grantsOfPayment(tx, refund.payment_id)
     const revocations: Revocation[] = []
     for (const { grant, units } of unitsToRevoke(grants, refund, kit.clock.now())) {
       const wanted = least(units, grant.granted)
@@ -192,19 +185,18 @@ function unitsToRevoke(
 }
 
 /**
- * What a payment bought: the order's lines when it is the one that fulfilled the order, otherwise nothing. A
- * second payment of an order may be given back without the units of the first.
+ * What this very payment bought. One that was set aside bought nothing: the units of the payment that did
+ * fulfil the order are not its to give back.
  */
-async function linesBoughtBy(sql: Sql, order_id: string, payment_id: string): Promise<LineRow[]> {
-  const fulfilled_by = await queries.fulfillingPayments(sql, [order_id])
-  return fulfilled_by.get(order_id) === payment_id ? queries.linesOfOrders(sql, [order_id]) : []
-}
-
-async function grantsOfLines(sql: Sql, lines: readonly LineRow[]): Promise<GrantState[]> {
+async function grantsOfPayment(sql: Sql, payment_id: string): Promise<GrantState[]> {
+  const fulfilment = await queries.findFulfilment(sql, payment_id)
+  if (!fulfilment) return []
+  const repeat = fulfilment.is_repeat ? payment_id : undefined
+  const lines = await queries.linesOfOrders(sql, [fulfilment.order_id])
   const sources = lines.flatMap((line) =>
     line.grants.map((grant, position) => ({
       source: grant.source,
-      source_id: grantSourceId(line.id, position),
+      source_id: grantSourceId(line.id, position, repeat),
     })),
   )
   return findGrantsBySource(sql, sources)

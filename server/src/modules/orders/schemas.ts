@@ -49,6 +49,12 @@ export const newOrder = z.strictObject({
     .optional()
     .describe('What the buyer read when he agreed to keep the method; kept with it.'),
   payment_method_id: z.string().max(100).optional().describe('Charge this kept method without the buyer.'),
+  subscription_period_seconds: z
+    .int()
+    .min(1)
+    .max(31_622_400)
+    .optional()
+    .describe('The gateway charges again after this long by itself; each charge grants the lines once more.'),
   locale: z
     .string()
     .regex(/^[a-z]{2}(-[A-Z]{2})?$/)

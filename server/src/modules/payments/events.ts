@@ -8,6 +8,10 @@ export interface PaymentPayload {
   amount: string
   currency: string
   is_test: boolean
+  /** The payment whose link or subscription this charge was made with, for a charge that repeats one. */
+  repeats_payment_id: string | null
+  /** `paid_again`: the buyer paid the same link once more. `renewal`: the vendor charged the next period. */
+  repeat_kind: 'paid_again' | 'renewal' | null
   /** When the money was taken, ISO 8601. */
   occurred_at: string
 }
@@ -22,6 +26,32 @@ export interface RefundPayload {
   /** True when the vendor or the payer's bank forced it: units are taken back whatever was spent. */
   is_forced: boolean
   is_full: boolean
+  occurred_at: string
+}
+
+export interface VendorSubscriptionPayload {
+  vendor_subscription_id: string
+  customer_id: string
+  gateway: string
+  external_id: string
+  product_code: string | null
+  status: 'active' | 'canceled' | 'expired'
+  will_renew: boolean
+  expires_at: string | null
+  is_test: boolean
+  occurred_at: string
+}
+
+export interface VendorPeriodPayload {
+  vendor_subscription_id: string
+  period_id: string
+  customer_id: string
+  gateway: string
+  external_id: string
+  product_code: string
+  amount: string
+  currency: string
+  is_test: boolean
   occurred_at: string
 }
 
@@ -104,4 +134,11 @@ export const receiptRegistered = eventType<ReceiptPayload>(
 export const receiptFailed = eventType<ReceiptPayload & { reason: string }>(
   'receipt.failed',
   'A fiscal receipt was refused, or no vendor registers it; a person has to act.',
+export const vendorSubscriptionChanged = eventType<VendorSubscriptionPayload>(
+  'vendor_subscription.changed',
+  'A subscription the vendor keeps itself began, was renewed or canceled, or ended.',
+)
+export const vendorPeriodPaid = eventType<VendorPeriodPayload>(
+  'vendor_subscription.period_paid',
+  'A period of a subscription was paid at the vendor, which tells no payment of it.',
 )

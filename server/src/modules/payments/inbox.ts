@@ -5,7 +5,7 @@ import {
   type WebhookRequest,
 } from '@kopilka/extension'
 import type { Db, Tx } from '#kernel/db'
-import { NotFound } from '#kernel/errors'
+import { NotFound, OperationalError } from '#kernel/errors'
 import { recordDispute } from './disputes.ts'
 import * as queries from './inbox-queries.ts'
 import type { InboxRow, NewInboxEvent } from './inbox-queries.ts'
@@ -16,6 +16,8 @@ import { referenceOf } from './payments.ts'
 import { recordRefundWord } from './refund-words.ts'
 import { reviveEvent } from './revive-event.ts'
 import { nextInboxAttempt } from './schedule.ts'
+import { findSubscription } from './vendor-subscription-queries.ts'
+import { askVendor, recordSubscriptionWord } from './vendor-subscriptions.ts'
 
 /**
  * Long enough for every vendor read of a batch (35 s each, in parallel); a dead worker's events wait this
@@ -95,6 +97,8 @@ interface Resolved {
   event: VendorEvent
   /** The object as the vendor tells it; absent when the event carries another kind. */
   payment?: VendorPayment | undefined
+  /** When the vendor was asked; absent for what its notification proved. */
+  told_at?: Date
   outcome?: string
   error?: string
 }
@@ -167,13 +171,21 @@ async function recordAll(tx: Tx, kit: PaymentsKit, resolved: readonly Resolved[]
   }
   const recorded = await recordPaymentWords(tx, kit, words)
   words.forEach((word, index) => outcomes.set(word.inbox_id, recorded[index] ?? 'recorded'))
-  for (const { row, event, outcome, error } of resolved) {
+  for (const { row, event, outcome, error, told_at } of resolved) {
     if (error !== undefined || outcomes.has(row.id)) continue
     if (outcome !== undefined) outcomes.set(row.id, outcome)
     else if (event.kind === 'refund' && event.refund) {
       outcomes.set(row.id, await recordRefundWord(tx, kit, row.gateway, event.refund))
     } else if (event.kind === 'dispute' && event.trust === 'signed') {
       outcomes.set(row.id, await recordDispute(tx, kit, row.gateway, event.dispute))
+    } else if (event.kind === 'subscription' && event.subscription) {
+      const told = {
+        gateway: row.gateway,
+        word: event.subscription,
+        told_at: told_at ?? event.occurred_at ?? now,
+        facts: event.data,
+      }
+      outcomes.set(row.id, (await recordSubscriptionWord(tx, kit, told)).outcome)
     } else outcomes.set(row.id, `no handler for ${event.kind}`)
   }
   await queries.closeEvents(
@@ -206,13 +218,13 @@ async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Reso
   const event = reviveEvent(row.event)
   const proved = provedOf(row, event)
   if (proved) return proved
-  if (event.kind !== 'payment' && event.kind !== 'refund' && event.kind !== 'dispute') return { row, event }
   try {
     if (event.kind === 'payment') return await readPayment(db, kit, row, event)
     if (event.kind === 'refund') return await readRefund(db, kit, row, event)
+    if (event.kind === 'subscription') return await readSubscription(db, kit, row, event)
     return await nameDisputed(db, kit, row, event)
   } catch (error) {
-    if (!(error instanceof GatewayUnavailable)) {
+    if (!(error instanceof GatewayUnavailable || error instanceof OperationalError)) {
       kit.notice('reading a payment from its vendor failed', {
         gateway: row.gateway,
         message: error instanceof Error ? error.message : String(error),
@@ -226,7 +238,9 @@ async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Reso
 function provedOf(row: InboxRow, event: VendorEvent): Resolved | undefined {
   if (event.trust !== 'signed') return undefined
   if (event.kind === 'payment' && event.payment) return { row, event, payment: event.payment }
-  return event.kind === 'refund' && event.refund ? { row, event } : undefined
+  const has_object =
+    (event.kind === 'refund' && event.refund) || (event.kind === 'subscription' && event.subscription)
+  return has_object ? { row, event } : undefined
 }
 
 async function readPayment(
@@ -276,6 +290,22 @@ async function readRefund(
     kit.gateways.context(row.gateway),
   )
   return refund ? { row, event: { ...event, refund } } : { row, event, outcome: 'unknown_to_vendor' }
+}
+
+async function readSubscription(
+  db: Db,
+  kit: PaymentsKit,
+  row: InboxRow,
+  event: Extract<VendorEvent, { kind: 'subscription' }>,
+): Promise<Resolved> {
+  const { external_id } = event
+  const known = await findSubscription(db, { gateway: row.gateway, external_id })
+  const product_code = event.product_code ?? known?.product_code ?? undefined
+  const told_at = kit.clock.now()
+  const reference = { external_id, ...(product_code === undefined ? {} : { product_code }) }
+  const subscription = await askVendor(kit, row.gateway, reference)
+  if (!subscription) return { row, event, outcome: 'unknown_to_vendor' }
+  return { row, event: { ...event, subscription }, told_at }
 }
 
 /**

@@ -7,6 +7,7 @@ export {
   isPayable,
   getPayment,
   hastenPayment,
+  capturePayment,
   setMismatch,
   cancelPayment,
 } from './payments.ts'
@@ -16,9 +17,17 @@ export { chooseGateway, downGateways, rankGateways, refuseDown, wishOf } from '.
 export { parseOrderRules, sayRule, type OrderRule } from './gateway-order.ts'
 export { forgetMethods, getSavedMethod } from './saved-methods.ts'
 export type { NewPayment } from './payments.ts'
-export { findPaymentsOfOrder } from './payment-queries.ts'
+export { findPayment, findPaymentsOfOrder } from './payment-queries.ts'
+export { recordPaymentWords } from './payment-words.ts'
 export type { PaymentRow } from './payment-queries.ts'
-export { intendRefund, carryOutRefund, getRefund, lockForRefund, refundableAmount } from './refunds.ts'
+export {
+  intendRefund,
+  intendWholeRefund,
+  carryOutRefund,
+  getRefund,
+  lockForRefund,
+  refundableAmount,
+} from './refunds.ts'
 export type { RefundRow } from './refund-queries.ts'
 export { refund as refundSchema, refundWire, payment as paymentSchema, paymentWire } from './schemas.ts'
 export { drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
@@ -31,7 +40,7 @@ export type { FrozenItem, FrozenReceipt } from './receipt-share.ts'
 export { prepaymentVat, renderedVat } from './receipt-vat.ts'
 export { checkPayments, checkRefunds } from './janitor.ts'
 export * as paymentEvents from './events.ts'
-export type { PaymentPayload, RefundPayload } from './events.ts'
+export type { PaymentPayload, RefundPayload, VendorPeriodPayload } from './events.ts'
 export { sandboxRoutes } from './sandbox-routes.ts'
 export { paymentRoutes, webhookRoute } from './routes.ts'
 export { paymentInvariants } from './invariants.ts'
@@ -40,3 +49,15 @@ export { forgetPayments } from './personal-data.ts'
 export type { Difference, Reconciliation } from './reconciliation.ts'
 export { reconcileDay, runReconciliation } from './reconciliation-runs.ts'
 export { addGatewayMetrics } from './gateway-metrics.ts'
+export {
+  checkVendorSubscriptions,
+  claimSubscription,
+  listSubscriptions,
+  moveVendorSubscriptions,
+  presentStatus,
+  setRenewal,
+} from './vendor-subscriptions.ts'
+export type { VendorSubscriptionRow } from './vendor-subscriptions.ts'
+export { adoptPayment, periodExternalId } from './vendor-purchases.ts'
+export type { AdoptedPayment } from './vendor-purchases.ts'
+export { customerOfAccount } from './vendor-accounts.ts'

@@ -5,7 +5,7 @@ import type { PaymentsKit } from './kit.ts'
 import { claimDuePayments, lockPayment, setNextCheck, type PaymentRow } from './payment-queries.ts'
 import { isFinal } from './payment-status.ts'
 import { startPayment } from './payment-start.ts'
-import { failPayment, refreshPayment } from './payments.ts'
+import { capturePayment, failPayment, getPayment, refreshPayment } from './payments.ts'
 import { claimDueRefunds } from './refund-queries.ts'
 import { carryOutRefund, refreshRefund } from './refunds.ts'
 import { CHECKING_MAX_MS, nextPaymentCheck } from './schedule.ts'
@@ -52,12 +52,21 @@ async function checkPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Prom
   try {
     if (payment.external_id === null && payment.checkout_url === null) await recoverIntent(db, kit, payment)
     else await refreshPayment(db, kit, payment)
+    await takeHold(db, kit, payment.id)
   } catch (error) {
     if (!isWorldFailure(error)) {
       kit.notice('a payment could not be checked', { payment_id: payment.id, message: String(error) })
     }
   }
   await planNext(db, kit, payment.id)
+}
+
+/** Vendors of apps reserve first, whatever was asked: what is to be charged at once is taken when seen. */
+async function takeHold(db: Db, kit: PaymentsKit, payment_id: string): Promise<void> {
+  const payment = await getPayment(db, payment_id)
+  const can_capture = kit.gateways.find(payment.gateway)?.gateway.capturePayment !== undefined
+  if (payment.status === 'authorized' && payment.may_capture_now && can_capture)
+    await capturePayment(db, kit, payment_id, {})
 }
 
 /**

@@ -3,7 +3,10 @@ import type { Database, Sql, Tx } from '#kernel/db'
 import { wireJson } from '#kernel/json'
 import type { PaymentStatus } from './payment-status.ts'
 
-export type PaymentRow = Omit<Selectable<Database['payments.payments']>, 'status'> & { status: PaymentStatus }
+export type PaymentRow = Omit<Selectable<Database['payments.payments']>, 'status' | 'repeat_kind'> & {
+  status: PaymentStatus
+  repeat_kind: 'paid_again' | 'renewal' | null
+}
 
 export async function insertPayment(
   tx: Tx,
@@ -31,7 +34,9 @@ export async function insertPayment(
     | 'expires_at'
     | 'created_at'
     | 'next_check_at'
-  >,
+    | 'subscription_period_seconds'
+  > &
+    Partial<Pick<PaymentRow, 'external_id' | 'repeats_payment_id' | 'repeat_kind'>>,
 ): Promise<void> {
   await tx
     .insertInto('payments.payments')
@@ -44,6 +49,7 @@ export async function insertPayment(
     .execute()
 }
 
+/** Absent is undefined; the door's `getPayment` throws. */
 export async function findPayment(sql: Sql, id: string): Promise<PaymentRow | undefined> {
   const row = await sql.selectFrom('payments.payments').selectAll().where('id', '=', id).executeTakeFirst()
   return row

@@ -227,6 +227,9 @@ async function requestPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Pr
       ...(payment.method === null ? {} : { method: payment.method }),
       ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
       ...(payment.email === null ? {} : { email: payment.email }),
+      ...(payment.subscription_period_seconds === null
+        ? {}
+        : { subscription_period_seconds: payment.subscription_period_seconds }),
     },
     context,
   )

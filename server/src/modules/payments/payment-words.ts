@@ -9,16 +9,10 @@ import {
 } from './events.ts'
 import { judgePayment, type MismatchReason, type Verdict } from './judge-payment.ts'
 import type { PaymentsKit } from './kit.ts'
-import {
-  findPaymentIds,
-  lockPayments,
-  setFee,
-  updatePayments,
-  type PaymentChange,
-  type PaymentRow,
-} from './payment-queries.ts'
+import { setFee, updatePayments, type PaymentChange, type PaymentRow } from './payment-queries.ts'
 import { isFinal, isSettled } from './payment-status.ts'
 import { writePaymentReceipts } from './receipts.ts'
+import { insertRepeats, lockPaymentsOf } from './repeat-payments.ts'
 import { saveMethods } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
@@ -38,33 +32,28 @@ export async function recordPaymentWords(
   kit: PaymentsKit,
   words: readonly PaymentWord[],
 ): Promise<string[]> {
-  const refs = words.map(({ gateway, word }) => ({
-    gateway,
-    payment_id: word.payment_id,
-    payment_number: word.payment_number,
-    external_id: word.external_id,
-  }))
-  const ids = await findPaymentIds(tx, refs)
-  const known = [...new Set(ids.filter((id) => id !== undefined))].toSorted()
-  const payments = new Map((await lockPayments(tx, known)).map((payment) => [payment.id, payment]))
-  const changed = new Map<string, { payment: PaymentRow; word: VendorPayment; verdict: Verdict }>()
+  const locked = await lockPaymentsOf(tx, kit, words)
+  const changed = new Map<string, { payment: PaymentRow; word: VendorPayment }>()
+  const repeats: PaymentRow[] = []
   const fees: { id: string; fee: bigint; fee_currency: string }[] = []
-  const outcomes = words.map(({ gateway, word }, index) => {
-    const payment = payments.get(ids[index] ?? '')
-    if (!payment) {
+  const outcomes = words.map((told) => {
+    const { gateway } = told
+    const found = locked.of(told)
+    if (!found) {
       kit.notice('a notification names a payment that is not ours', {
         gateway,
-        external_id: word.external_id,
+        external_id: told.word.external_id,
       })
       return 'not_ours'
     }
+    const { payment, word, is_new } = found
     const verdict = judgePayment(payment, word, { gateway })
     if (verdict.kind === 'nothing') {
       // Some vendors know their fee only after the payment.
       if (!isSettled(payment.status) || word.fee === undefined || payment.fee !== null) return 'nothing_new'
       const { fee, fee_currency = payment.currency } = word
       fees.push({ id: payment.id, fee, fee_currency })
-      payments.set(payment.id, { ...payment, fee, fee_currency })
+      locked.keep({ ...payment, fee, fee_currency })
       return 'fee'
     }
     if (verdict.kind === 'refuse') {
@@ -72,10 +61,12 @@ export async function recordPaymentWords(
       return `refused: ${verdict.reason}`
     }
     const moved = applyVerdict(payment, word, verdict, kit.clock.now())
-    payments.set(payment.id, moved)
-    changed.set(payment.id, { payment: moved, word, verdict })
+    locked.keep(moved)
+    if (is_new) repeats.push(payment)
+    changed.set(payment.id, { payment: moved, word })
     return verdict.kind === 'mismatch' ? `mismatch: ${verdict.reason}` : verdict.status
   })
+  await insertRepeats(tx, repeats)
   const changes = [...changed.values()]
   await updatePayments(
     tx,
@@ -101,6 +92,7 @@ function applyVerdict(
 ): PaymentRow {
   const status = verdict.kind === 'mismatch' ? 'mismatch' : verdict.status
   const has_refundable = verdict.kind === 'mismatch' && isRefundable(payment, word, verdict.reason)
+  const is_to_take = status === 'authorized' && payment.may_capture_now
   const is_failure = status === 'failed' || status === 'canceled'
   return {
     ...payment,
@@ -115,7 +107,11 @@ function applyVerdict(
     authorized_at: status === 'authorized' ? now : payment.authorized_at,
     succeeded_at: status === 'succeeded' ? (word.paid_at ?? now) : payment.succeeded_at,
     finished_at: isFinal(status) ? now : payment.finished_at,
-    next_check_at: isFinal(status) ? null : nextPaymentCheck(status, payment.created_at, now),
+    next_check_at: isFinal(status)
+      ? null
+      : is_to_take
+        ? now
+        : nextPaymentCheck(status, payment.created_at, now),
     updated_at: now,
   }
 }
@@ -196,6 +192,8 @@ export function toPayload(payment: PaymentRow): PaymentPayload {
     amount: String(payment.status === 'succeeded' ? payment.captured_amount : payment.amount),
     currency: payment.currency,
     is_test: payment.is_test,
+    repeats_payment_id: payment.repeats_payment_id,
+    repeat_kind: payment.repeat_kind,
     occurred_at: (payment.succeeded_at ?? payment.updated_at).toISOString(),
   }
 }

@@ -3,9 +3,10 @@ import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
-import { paymentFailed } from './events.ts'
-import { callGateway, type ReadyGateway } from './gateways.ts'
+import { paymentFailed, paymentMismatched } from './events.ts'
+import { callGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
+import { checkAbilities } from './payment-abilities.ts'
 import * as queries from './payment-queries.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { CANCELABLE, CAPTURABLE } from './payment-status.ts'
@@ -44,6 +45,8 @@ export interface NewPayment {
   email?: string
   receipt?: FrozenReceipt
   expires_at: Date
+  /** The vendor charges again after this long, by itself. */
+  subscription_period_seconds?: number
 }
 
 /**
@@ -87,6 +90,7 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     receipt: receipt ?? input.receipt ?? null,
     is_fiscal: receipt !== undefined,
     expires_at: input.expires_at,
+    subscription_period_seconds: input.subscription_period_seconds ?? null,
     created_at: now,
     // Should this process die before the vendor is asked, the janitor finds the intent.
     next_check_at: new Date(now.getTime() + 45_000),
@@ -233,6 +237,10 @@ export async function setMismatch(
       updated_at: kit.clock.now().toISOString(),
     },
   ])
+  await kit.events.publish(tx, paymentMismatched, {
+    ...toPayload({ ...payment, status: 'mismatch' }),
+    reason,
+  })
 }
 
 /** The payment as a gateway is asked about it. */
@@ -275,27 +283,6 @@ async function recordWord(
     await recordPaymentWords(tx, kit, [{ gateway: payment.gateway, word }])
     return getPayment(tx, payment.id)
   })
-}
-
-function checkAbilities({ gateway }: ReadyGateway, input: NewPayment): void {
-  if (!gateway.currencies.includes(input.currency)) {
-    throw new InvalidRequest([
-      { pointer: '/gateway', detail: `${gateway.id} does not take ${input.currency}` },
-    ])
-  }
-  if (input.capture === 'manual' && !gateway.capturePayment) {
-    throw new InvalidRequest([{ pointer: '/capture', detail: `${gateway.id} has no two-stage payments` }])
-  }
-  if (input.saved_method_id !== undefined && !gateway.chargeSavedMethod) {
-    throw new InvalidRequest([
-      { pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` },
-    ])
-  }
-  if (gateway.needs?.telegram_id === true && input.telegram_id === undefined) {
-    throw new InvalidRequest([
-      { pointer: '/customer_id', detail: `${gateway.id} needs a customer with a Telegram id` },
-    ])
-  }
 }
 
 function checkStatus(payment: PaymentRow, allowed: readonly string[], done: string): void {

@@ -40,4 +40,9 @@ export async function forgetPayers(tx: Tx, customer_ids: readonly string[], now:
     }))
     .where('customer_id', 'in', [...customer_ids])
     .execute()
+  await tx
+    .updateTable('payments.vendor_subscriptions')
+    .set({ facts: '{}', updated_at: now })
+    .where('customer_id', 'in', [...customer_ids])
+    .execute()
 }

@@ -52,7 +52,7 @@ export function comparePayments(ours: readonly OwnPayment[], theirs: readonly Ve
   const by_id = new Map(ours.map((own) => [own.id, own]))
   const seen = new Set<string>()
   const found = theirs.flatMap((word): Difference[] => {
-    const own = by_external.get(word.external_id) ?? by_id.get(word.payment_id ?? '')
+    const own = by_external.get(word.external_id) ?? unlessOther(by_id.get(word.payment_id ?? ''), word)
     if (own) seen.add(own.id)
     return own ? differencesOf(own, word) : missingHere(word)
   })
@@ -125,6 +125,11 @@ export function compareRefunds(ours: readonly OwnRefund[], theirs: readonly Vend
       proposed: 'Look it up at the vendor: the customer may wait for this money.',
     }))
   return [...found, ...missing]
+}
+
+/** A payment known by another id at the vendor is not this one: a link may have been paid twice. */
+function unlessOther(own: OwnPayment | undefined, word: VendorPayment): OwnPayment | undefined {
+  return own?.external_id == null || own.external_id === word.external_id ? own : undefined
 }
 
 function missingHere(word: VendorPayment): Difference[] {

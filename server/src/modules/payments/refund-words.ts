@@ -11,6 +11,7 @@ import * as queries from './refund-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
 import { refundPayload } from './refunds.ts'
 import { nextRefundCheck } from './schedule.ts'
+import { noteCanceled } from './vendor-subscriptions.ts'
 
 /**
  * Records the vendor's answer about a refund of ours. Forward only; a repeat changes nothing. A refused
@@ -52,6 +53,10 @@ export async function settleRefund(
   if (word.status === 'succeeded') {
     await movePayment(tx, kit, payment, refund.amount)
     await writeRefundReceipt(tx, kit, payment, refund)
+    // The gateway ended the renewal with the refund; of a link paid again that was another subscription.
+    if (payment.subscription_period_seconds !== null && payment.repeat_kind !== 'paid_again') {
+      await noteCanceled(tx, kit, payment.repeats_payment_id ?? payment.id)
+    }
     await kit.events.publish(tx, refundSucceeded, refundPayload(settled, payment, false))
   } else if (word.status === 'failed') {
     const reason = word.failure_reason ?? 'refused'
@@ -73,9 +78,7 @@ export async function recordRefundWord(
   if (word.refund_id !== undefined && (await queries.findRefund(tx, word.refund_id))) {
     return settleRefund(tx, kit, word.refund_id, word)
   }
-  const [payment_id] = await findPaymentIds(tx, [
-    { gateway, payment_id: word.payment_id, external_id: word.payment_external_id },
-  ])
+  const payment_id = await refundedPayment(tx, kit, gateway, word)
   const payment = payment_id === undefined ? undefined : await lockPayment(tx, payment_id)
   if (!payment || payment.gateway !== gateway) {
     kit.notice('a notification names a refund that is not ours', { gateway, external_id: word.external_id })
@@ -94,6 +97,20 @@ export async function recordRefundWord(
   return word.status === 'succeeded'
     ? recordForeignRefund(tx, kit, payment, word)
     : `foreign refund is ${word.status}`
+}
+
+/** Where one payment may be charged again, the charge says which of them went back, and not our id. */
+async function refundedPayment(
+  tx: Tx,
+  kit: PaymentsKit,
+  gateway: string,
+  word: VendorRefund,
+): Promise<string | undefined> {
+  const by_charge = { gateway, external_id: word.payment_external_id }
+  const by_id = { ...by_charge, payment_id: word.payment_id }
+  const mayRepeat = kit.gateways.find(gateway)?.gateway.may_be_paid_again === true
+  const [charged, named] = await findPaymentIds(tx, [by_charge, by_id])
+  return mayRepeat ? (charged ?? named) : named
 }
 
 async function recordForeignRefund(
@@ -214,7 +231,8 @@ async function movePayment(tx: Tx, kit: PaymentsKit, payment: PaymentRow, amount
 
 function differenceOf(payment: PaymentRow, refund: RefundRow, word: VendorRefund): string | undefined {
   if (word.refund_id !== undefined && word.refund_id !== refund.id) return 'wrong_refund'
-  if (word.payment_id !== undefined && word.payment_id !== payment.id) return 'wrong_payment'
+  const own_ids = [payment.id, payment.repeats_payment_id]
+  if (word.payment_id !== undefined && !own_ids.includes(word.payment_id)) return 'wrong_payment'
   if (
     word.payment_external_id !== undefined &&
     payment.external_id !== null &&

@@ -6,6 +6,7 @@ import {
 } from '@kopilka/extension'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidState, NotFound } from '#kernel/errors'
+import { newId } from '#kernel/ids'
 import { RefundTooLarge } from './errors.ts'
 import { refundRequested, type RefundPayload } from './events.ts'
 import { callGateway } from './gateways.ts'
@@ -30,6 +31,8 @@ export interface NewRefund {
   breakdown?: object
   /** True: units are taken back even when they were spent (the operator decided so). */
   is_forced?: boolean
+  /** True: nobody waits to carry it out; the janitor asks the vendor at once. */
+  is_automatic?: boolean
 }
 
 /** Longer than the slowest vendor call (35 s). */
@@ -96,13 +99,31 @@ export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): 
     receipt: await refundReceipt(tx, payment, input.amount),
     breakdown: input.breakdown ?? null,
     requested_by: input.requested_by,
-    next_check_at: new Date(now.getTime() + 45_000),
+    next_check_at: input.is_automatic ? now : new Date(now.getTime() + ASKING_MS),
     created_at: now,
     finished_at: null,
   })
   const refund = await getRefund(tx, input.refund_id)
   await kit.events.publish(tx, refundRequested, refundPayload(refund, payment, input.is_forced ?? false))
   return refund
+}
+
+/**
+ * Writes the intent to give back all of a payment that nobody decides about; the janitor carries it out.
+ * False when its gateway cannot refund, or not now: the payment then waits for a person.
+ */
+export async function intendWholeRefund(
+  tx: Tx,
+  kit: PaymentsKit,
+  input: Pick<NewRefund, 'payment_id' | 'reason' | 'requested_by'>,
+): Promise<boolean> {
+  const payment = await lockForRefund(tx, input.payment_id)
+  if (!kit.gateways.find(payment.gateway)?.gateway.refund) return false
+  const amount = await refundableAmount(tx, payment)
+  if (amount !== payment.captured_amount) return false
+  const refund_id = newId('re', kit.clock.now().getTime())
+  await intendRefund(tx, kit, { ...input, refund_id, amount, is_automatic: true })
+  return true
 }
 
 /**
@@ -134,6 +155,7 @@ export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string
         is_full: refund.is_full,
         ...(receipt === undefined ? {} : { receipt }),
         ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
+        ...(payment.subscription_period_seconds === null ? {} : { is_subscription: true }),
       },
       kit.gateways.context(gateway.id),
     )

@@ -1,8 +1,14 @@
 import type { VendorEvent } from '@kopilka/extension'
 
 const AMOUNTS: ReadonlySet<string> = new Set(['amount', 'refunded_amount', 'fee'])
-const OBJECTS: ReadonlySet<string> = new Set(['payment', 'refund', 'dispute', 'saved_method'])
-const MOMENTS: ReadonlySet<string> = new Set(['paid_at', 'created_at', 'occurred_at', 'expires_at'])
+const OBJECTS: ReadonlySet<string> = new Set(['payment', 'refund', 'dispute', 'saved_method', 'subscription'])
+const MOMENTS: ReadonlySet<string> = new Set([
+  'paid_at',
+  'created_at',
+  'occurred_at',
+  'expires_at',
+  'started_at',
+])
 
 /**
  * Reads an event back as it was before it was stored: amounts from digits, moments from ISO texts.

@@ -16,6 +16,7 @@ import { listSavedMethods, removeSavedMethod } from './saved-methods.ts'
 import { gatewayRoute } from './gateway-routes.ts'
 import { reconciliationRoutes } from './reconciliation-routes.ts'
 import * as schemas from './schemas.ts'
+import { vendorSubscriptionRoutes } from './vendor-subscription-routes.ts'
 
 const id = z.object({ id: z.string().max(100) })
 const READ = { key: 'payments:read', staff: 'payments:read' } as const
@@ -36,6 +37,7 @@ export function paymentRoutes(
   gatewayRoute(app, kit, payments)
   reconciliationRoutes(app, kit)
   receiptRoutes(app, kit, payments)
+  vendorSubscriptionRoutes(app, kit, payments)
   webhookRoute(app, kit, payments, store, { url: '/webhooks/payments/:gateway', is_hidden: false })
 }
 

@@ -27,6 +27,11 @@ export const payment = z
     capture: z.enum(['automatic', 'manual']),
     failure_reason: z.string().nullable(),
     mismatch_reason: z.string().nullable().describe('Why a person has to look; set when status is mismatch.'),
+    repeats_payment_id: z
+      .string()
+      .nullable()
+      .describe('The payment whose link or subscription this charge was made with.'),
+    repeat_kind: z.enum(['paid_again', 'renewal']).nullable(),
     expires_at: timestamp,
     created_at: timestamp,
     succeeded_at: timestamp.nullable(),
@@ -134,6 +139,8 @@ export function paymentWire(row: PaymentRow): z.output<typeof payment> {
     capture: row.may_capture_now ? 'automatic' : 'manual',
     failure_reason: row.failure_reason,
     mismatch_reason: row.mismatch_reason,
+    repeats_payment_id: row.repeats_payment_id,
+    repeat_kind: row.repeat_kind,
     expires_at: row.expires_at,
     created_at: row.created_at,
     succeeded_at: row.succeeded_at,

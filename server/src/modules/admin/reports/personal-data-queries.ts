@@ -71,6 +71,7 @@ export const PERSONAL_PARTS: readonly Part[] = [
   },
   { table: 'orders.refund_revocations', where: 'customer_id = any($)', by: 'customer_ids' },
   { table: 'payments.payments', where: 'customer_id = any($)', by: 'customer_ids' },
+  { table: 'payments.vendor_subscriptions', where: 'customer_id = any($)', by: 'customer_ids' },
   {
     table: 'payments.refunds',
     where: 'payment_id in (select id from payments.payments where customer_id = any($))',

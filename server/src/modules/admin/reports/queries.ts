@@ -80,6 +80,7 @@ export function purchaseGrantWithoutFulfilment(sql: Sql, limit: number): Promise
       from ledger.grants g
       left join orders.lines l on l.id = split_part(g.source_id, ':', 1)
       left join orders.fulfilments f on f.order_id = l.order_id
+       and (split_part(g.source_id, ':', 3) = '' or f.payment_id = split_part(g.source_id, ':', 3))
      where g.source in ('purchase', 'bonus') and f.order_id is null and g.source_id like 'line\\_%'
      limit ${limit}`,
   )
@@ -90,14 +91,16 @@ export function fulfilledLineWithoutGrant(sql: Sql, limit: number): Promise<stri
   return sentences(
     sql,
     raw<{ detail: string }>`
-    select format('line %s of fulfilled order %s granted %s of %s grants', l.id, l.order_id, count(g.id),
-      jsonb_array_length(l.grants)) as detail
+    select format('line %s of fulfilled order %s granted %s of %s grants by payment %s', l.id, l.order_id,
+      count(g.id),
+      jsonb_array_length(l.grants), f.payment_id) as detail
       from orders.fulfilments f
       join payments.payments p on p.id = f.payment_id and p.captured_amount = p.amount
       join orders.lines l on l.order_id = f.order_id
       cross join lateral generate_series(0, jsonb_array_length(l.grants) - 1) n
-      left join ledger.grants g on g.source_id = l.id || ':' || n
-     group by l.id having count(g.id) <> jsonb_array_length(l.grants)
+      left join ledger.grants g
+        on g.source_id = l.id || ':' || n || case when f.is_repeat then ':' || f.payment_id else '' end
+     group by l.id, f.payment_id having count(g.id) <> jsonb_array_length(l.grants)
      limit ${limit}`,
   )
 }
@@ -118,7 +121,7 @@ export async function moneyTablesDigest(sql: Sql): Promise<string> {
         p.refunded_amount)::text, '' order by p.id)), '') from payments.payments p
       union all select 'refunds:' || coalesce(md5(string_agg(r::text, '' order by r.id)), '') from
         payments.refunds r
-      union all select 'fulfilments:' || coalesce(md5(string_agg(f::text, '' order by f.order_id)), '') from
+      union all select 'fulfilments:' || coalesce(md5(string_agg(f::text, '' order by f.payment_id)), '') from
         orders.fulfilments f
     ) parts`.execute(sql)
   return rows[0]?.digest ?? ''

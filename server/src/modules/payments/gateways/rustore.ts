@@ -4,7 +4,7 @@ import { callApi, readToken } from './rustore/api.ts'
 import type { Shop } from './rustore/api.ts'
 import { configSchema } from './rustore/config.ts'
 import type { Config } from './rustore/config.ts'
-import { readInvoice, readSubscription, statusOf, toPayment } from './rustore/objects.ts'
+import { readInvoice, readPurchase, readSubscription, statusOf, toPayment } from './rustore/objects.ts'
 import { parseWebhook } from './rustore/webhook.ts'
 
 /**
@@ -65,6 +65,10 @@ export default defineGateway<Config>({
 
   async getRefund(config, reference, context) {
     return readRefund({ config, context }, reference)
+  },
+
+  async getPurchase(config, reference, context) {
+    return readPurchase({ config, context }, reference)
   },
 
   async getSubscription(config, reference, context) {
@@ -138,7 +142,8 @@ function refundFields({ refund_id, payment, amount, currency }: RefundReference)
   const { external_id = '' } = payment
   return {
     external_id: `invoice:${external_id}`,
-    refund_id,
+    // Asked because of a notification there is no refund of ours yet.
+    ...present({ refund_id: refund_id === '' ? undefined : refund_id }),
     payment_external_id: external_id,
     amount,
     currency,

@@ -387,13 +387,31 @@ describe('subscriptions', () => {
     await emulator.control.settled()
     expect(eventsOf()).toMatchObject([
       {
+        kind: 'payment',
+        payment_id: input.payment_id,
+        payment: { payment_id: input.payment_id, is_renewal: true },
+      },
+      {
         kind: 'subscription',
         type: 'subscription renewed',
         external_id: input.payment_id,
         data: { is_renewal: true },
+        subscription: { will_renew: true, payment_id: input.payment_id, amount: 250n },
       },
     ])
-    const reference = { external_id: first.external_id }
+    const charges = eventsOf().map((event) => (event.kind === 'payment' ? event.external_id : undefined))
+    expect(charges).not.toContain(first.external_id)
+    const reference = { external_id: input.payment_id, payment_external_id: first.external_id }
+    const telegram_id = String(ANNA)
+    expect(
+      await telegramStars.cancelSubscription!(configOf(), { ...reference, telegram_id: '5' }, context),
+    ).toBeUndefined()
+    expect(
+      await telegramStars.cancelSubscription!(configOf(), { ...reference, telegram_id }, context),
+    ).toMatchObject({ will_renew: false })
+    expect(
+      await telegramStars.resumeSubscription!(configOf(), { ...reference, telegram_id }, context),
+    ).toMatchObject({ will_renew: true })
     expect(await telegramStars.cancelSubscription!(configOf(), reference, context)).toMatchObject({
       will_renew: false,
     })

@@ -56,6 +56,8 @@ export default defineGateway<Config>({
   isTest: (config) => config.is_test,
   needs: { telegram_id: true },
   may_refund_partially: false,
+  may_be_paid_again: true,
+  subscription_periods_seconds: [PERIOD_SECONDS],
   parseWebhook,
 
   async createPayment(config, input, context) {
@@ -85,6 +87,9 @@ export default defineGateway<Config>({
     if (charge_id === undefined || !Number.isSafeInteger(user_id))
       return refusedRefund(input, 'payment_not_found')
     const body = { user_id, telegram_payment_charge_id: charge_id }
+    // Before the money goes back, so that a lost answer is asked again from here. Its refusal is no matter:
+    // the charge may be of a period that is over.
+    if (input.is_subscription) await callBot(shop, 'editUserStarSubscription', { ...body, is_canceled: true })
     const { refusal } = await callBot(shop, 'refundStarPayment', body)
     if (refusal !== undefined && !refusal.includes('CHARGE_ALREADY_REFUNDED'))
       return refusedRefund(input, refusal)
@@ -105,10 +110,7 @@ export default defineGateway<Config>({
     }
   },
 
-  /**
-   * `external_id` is the charge of the first payment. Telegram tells nobody when the buyer cancels
-   * himself.
-   */
+  /** By the charge of the first payment. Telegram tells nobody when the buyer cancels himself. */
   cancelSubscription: (config, reference, context) => editSubscription({ config, context }, reference, true),
   resumeSubscription: (config, reference, context) => editSubscription({ config, context }, reference, false),
 
@@ -217,22 +219,29 @@ async function editSubscription(
   reference: SubscriptionReference,
   is_canceled: boolean,
 ): Promise<VendorSubscription | undefined> {
-  const { external_id, telegram_id } = reference
-  const found = await findTransaction(shop, (line) => line.id === external_id, undefined)
+  const { external_id, telegram_id, payment_external_id: charge_id = external_id } = reference
+  const found =
+    telegram_id === undefined
+      ? await findTransaction(shop, (line) => line.id === charge_id, undefined)
+      : undefined
   const user_id = Number(telegram_id ?? found?.payment.source?.user?.id)
-  if (!found || !Number.isSafeInteger(user_id)) return undefined
-  const body = { user_id, telegram_payment_charge_id: external_id, is_canceled }
+  if (!Number.isSafeInteger(user_id)) return undefined
+  const body = { user_id, telegram_payment_charge_id: charge_id, is_canceled }
   const { refusal } = await callBot(shop, 'editUserStarSubscription', body)
+  if (refusal !== undefined && /CHARGE_NOT_FOUND|CHARGE_ID|USER_ID/.test(refusal)) return undefined
   if (refusal !== undefined) throw new GatewayMisconfigured(refusal)
-  const { amount, currency, paid_at, payment_id } = toPayment(shop.config, found)
-  const is_active = found.refund === undefined
+  const told = found && toPayment(shop.config, found)
   return {
     external_id,
-    is_active,
+    is_active: found?.refund === undefined,
     will_renew: !is_canceled,
-    amount,
-    currency,
-    ...present({ started_at: paid_at, payment_id }),
+    is_test: shop.config.is_test,
+    ...present({
+      amount: told?.amount,
+      currency: told?.currency,
+      started_at: told?.paid_at,
+      payment_id: told?.payment_id,
+    }),
   }
 }
 

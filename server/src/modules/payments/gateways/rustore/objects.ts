@@ -1,8 +1,10 @@
 import { GatewayUnavailable, present, readAnswer, readMoment } from '@kopilka/extension'
 import type {
+  PurchaseReference,
   SubscriptionReference,
   VendorPayment,
   VendorPaymentStatus,
+  VendorPurchase,
   VendorSubscription,
 } from '@kopilka/extension'
 import { z } from 'zod'
@@ -14,6 +16,9 @@ import type { Config } from './config.ts'
 export const INVOICE_ID = /^[1-9]\d{0,17}$/
 const PURCHASE_ID = /^[\w-]{1,64}$/
 const PRODUCT_CODE = /^[\w.-]{1,150}$/
+/** Purchases of one buyer that are looked through: 1000, the newest of which matter. */
+const PAGES_MAX = 10
+const ACCOUNT_ID = /^[\w.@:-]{1,200}$/
 const OUR_ID = /^[a-z]{2,8}_[0-9a-z]{1,40}$/
 
 const Kopecks = z.number().int().nonnegative()
@@ -34,6 +39,7 @@ export const Invoice = z.object({
     amountCreate: Kopecks,
     amountCurrent: Kopecks,
     currency: z.string().max(8),
+    itemCode: z.string().max(150).nullish(),
   }),
 })
 export type Invoice = z.infer<typeof Invoice>
@@ -108,6 +114,78 @@ export function toPayment(config: Config, invoice: Invoice): VendorPayment {
   }
 }
 
+const Purchases = z.object({
+  content: z.array(z.object({ invoiceId: Id, purchaseId: z.string().nullish() })).max(1000),
+  continuation: z.string().max(500).nullish(),
+})
+
+/**
+ * A purchase by its invoice number, or by the purchase id among those of the buyer: the store looks up by no
+ * other. Found among a buyer's own it is proved to be his.
+ */
+export async function readPurchase(
+  shop: Shop,
+  { purchase_id, account_ids }: PurchaseReference,
+): Promise<VendorPurchase | undefined> {
+  if (INVOICE_ID.test(purchase_id)) {
+    const invoice = await readInvoice(shop, purchase_id)
+    return invoice && toPurchase(shop.config, invoice)
+  }
+  if (!PURCHASE_ID.test(purchase_id)) return undefined
+  for (const account_id of account_ids.filter((id) => ACCOUNT_ID.test(id))) {
+    const invoice = await readInvoice(shop, await findInvoiceId(shop, account_id, purchase_id))
+    if (invoice) return { ...toPurchase(shop.config, invoice), account_id }
+  }
+  return undefined
+}
+
+async function findInvoiceId(
+  shop: Shop,
+  account_id: string,
+  purchase_id: string,
+): Promise<string | undefined> {
+  let continuation: string | undefined
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const query = new URLSearchParams({
+      appUserId: account_id,
+      limit: '100',
+      ...present({ continuation }),
+    })
+    const path = `/applications/${shop.config.app_id}/purchases?${query}`
+    const reply = await callApi(shop, { method: 'GET', path })
+    if (reply.refusal !== undefined) {
+      if (reply.is_unknown) return undefined
+      throw new GatewayUnavailable(reply.refusal)
+    }
+    const { content, continuation: next } = readAnswer(Purchases, reply.body)
+    const found = content.find(({ purchaseId }) => purchaseId === purchase_id)
+    if (found) return found.invoiceId
+    if (!next) return undefined
+    continuation = next
+  }
+  return undefined
+}
+
+function toPurchase(config: Config, invoice: Invoice): VendorPurchase {
+  const { orderId, itemCode } = invoice.order
+  return {
+    payment: toPayment(config, invoice),
+    purchase_id: invoice.purchaseId ?? invoice.invoiceId,
+    product_code: itemCode ?? '',
+    ...present({
+      order_code: orderId ?? undefined,
+      account_id: accountOf(invoice.developerPayload ?? ''),
+    }),
+  }
+}
+
+/** The app may name its user in a JSON payload. */
+function accountOf(payload: string): string | undefined {
+  const fields = payloadFields(payload)
+  const told = fields['account_id'] ?? fields['user_id']
+  return typeof told === 'string' && ACCOUNT_ID.test(told) ? told : undefined
+}
+
 /** Reads a subscription (v4). Usable means: its time is not over, and it is paid or a free trial. */
 export async function readSubscription(
   shop: Shop,
@@ -142,8 +220,16 @@ export async function readSubscription(
       amount: kopecksOfMicros(told.priceAmountMicros ?? undefined),
       currency: told.priceCurrencyCode ?? undefined,
       account_id: told.externalAccountId ?? undefined,
+      period_id: told.paymentState === 1 ? periodOf(told.orderId ?? undefined) : undefined,
     }),
   }
+}
+
+/** The order of the N-th renewal ends in `..N`; without an order the period has no name. */
+function periodOf(order_id: string | undefined): string | undefined {
+  if (order_id === undefined) return undefined
+  const renewal = /\.\.(\d{1,6})$/.exec(order_id)?.[1]
+  return renewal === undefined || Number(renewal) === 0 ? 'first' : `renewal-${Number(renewal)}`
 }
 
 /** A rouble is a million micros; a price that is no whole number of kopecks is not told. */

@@ -23,6 +23,7 @@ const InvoiceStatus = z.object({
 })
 const SubscriptionEvent = z.object({
   purchase_id: z.string().regex(/^[\w-]{1,64}$/),
+  product_code: z.string().max(150).optional(),
   subscription_event_type: z.string().max(40),
   event_time: z.string().optional(),
 })
@@ -47,38 +48,51 @@ export function parseWebhook(config: Config, request: WebhookRequest): WebhookRe
   if (is_sandbox !== config.sandbox) return { verdict: 'accepted', events: [] }
   // The envelope's id is not encrypted: the event's own bytes name it.
   const digest = createHash('sha256').update(text).digest('hex').slice(0, 40)
-  const event = toEvent(notification_type.replace(/_SANDBOX$/, ''), readJson(content.data.data), digest)
-  return event === undefined
-    ? refused('unreadable data')
-    : { verdict: 'accepted', events: event === 'nothing' ? [] : [event] }
+  const events = toEvents(notification_type.replace(/_SANDBOX$/, ''), readJson(content.data.data), digest)
+  return events === undefined ? refused('unreadable data') : { verdict: 'accepted', events }
 }
 
-function toEvent(type: string, data: unknown, digest: string): VendorEvent | 'nothing' | undefined {
+/** None for kinds we do not know; `undefined` when a kind we know cannot be read. */
+function toEvents(type: string, data: unknown, digest: string): VendorEvent[] | undefined {
   const base = { external_event_id: `${type.toLowerCase()}:${digest}`, trust: 'signed' } as const
   if (type === 'INVOICE_STATUS') {
     const { success, data: told } = InvoiceStatus.safeParse(data)
     if (!success) return undefined
     const occurred_at = readMoment(told.change_status_time)
     const word = told.status_new.toUpperCase()
-    return {
+    const payment: VendorEvent = {
       ...base,
       kind: 'payment',
       type: `${type} ${word}`,
       external_id: told.invoice_id,
       ...present({ occurred_at }),
     }
+    return word === 'REFUNDED' ? [payment, refundOf(payment, told.invoice_id)] : [payment]
   }
-  if (type !== 'SUBSCRIPTION_EVENT') return 'nothing'
+  if (type !== 'SUBSCRIPTION_EVENT') return []
   const { success, data: told } = SubscriptionEvent.safeParse(data)
   if (!success) return undefined
   const occurred_at = readMoment(told.event_time)
-  return {
+  const event: VendorEvent = {
     ...base,
     kind: 'subscription',
     type: `${type} ${told.subscription_event_type}`,
     external_id: told.purchase_id,
     data: { ...(data as Record<string, unknown>) },
-    ...present({ occurred_at }),
+    ...present({ occurred_at, product_code: told.product_code }),
+  }
+  return [event]
+}
+
+/** A refund made in the console is told by the invoice alone. */
+function refundOf({ external_event_id, trust, type }: VendorEvent, invoice_id: string): VendorEvent {
+  return {
+    external_event_id: `${external_event_id}:refund`,
+    trust,
+    type,
+    kind: 'refund',
+    external_id: `invoice:${invoice_id}`,
+    payment_external_id: invoice_id,
   }
 }
 

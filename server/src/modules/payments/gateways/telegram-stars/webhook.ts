@@ -123,10 +123,9 @@ function paidEvents(config: Config, message: Message, paid: Payment, context: Ga
   const payload = openPayload(config, paid.invoice_payload)
   if (!payload) return []
   const external_id = paid.telegram_payment_charge_id
-  const occurred_at = new Date(Number(`${message.date}000`))
-  const is_renewal = paid.is_recurring === true && paid.is_first_recurring !== true
-  const { payment_id, amount } = payload
-  if (!payload.is_subscription) {
+  const occurred_at = momentOf(message.date)
+  const { payment_id, amount, is_subscription } = payload
+  if (!is_subscription) {
     context.cache.set(paidKey(payload), { value: true, expires_at: context.now.getTime() + PAID_MEMORY_MS })
   }
   const is_as_asked = isAsAsked(payload, paid) && String(message.from?.id) === payload.telegram_id
@@ -135,43 +134,59 @@ function paidEvents(config: Config, message: Message, paid: Payment, context: Ga
     trust: is_as_asked ? 'signed' : 'hint',
     occurred_at,
   } as const
+  const word = {
+    external_id,
+    payment_id,
+    status: 'succeeded',
+    amount,
+    currency: 'XTR',
+    is_test: config.is_test,
+    paid_at: occurred_at,
+    ...(is_subscription ? { is_renewal: isRenewal(paid) } : {}),
+  } as const
   const payment: VendorEvent = {
     ...base,
     kind: 'payment',
     type: 'successful_payment',
     external_id,
     payment_id,
-    ...(is_as_asked
-      ? {
-          payment: {
-            external_id,
-            payment_id,
-            status: 'succeeded',
-            amount,
-            currency: 'XTR',
-            is_test: config.is_test,
-            paid_at: occurred_at,
-          },
-        }
-      : {}),
+    ...(is_as_asked ? { payment: word } : {}),
   }
-  if (!payload.is_subscription) return [payment]
-  const until = paid.subscription_expiration_date
-  const subscription: VendorEvent = {
-    ...base,
-    external_event_id: `subscription:${external_id}`,
+  if (!is_subscription || !is_as_asked) return [payment]
+  return [payment, { ...base, ...subscriptionEvent(config, payload, paid, context) }]
+}
+
+/** The payload, and so our payment id, is the same in every renewal; the charge is not. */
+function subscriptionEvent(config: Config, payload: Payload, paid: Payment, context: GatewayContext) {
+  const { payment_id, amount } = payload
+  const { subscription_expiration_date: until, telegram_payment_charge_id: charge_id } = paid
+  const is_renewal = isRenewal(paid)
+  const expires_at = until === undefined ? undefined : momentOf(until)
+  return {
+    external_event_id: `subscription:${charge_id}`,
     kind: 'subscription',
     type: is_renewal ? 'subscription renewed' : 'subscription started',
-    // The payload, and so our payment id, is the same in every renewal; the charge is not.
     external_id: payment_id,
-    data: {
-      ...paid,
-      is_renewal,
-      ...(until === undefined ? {} : { expires_at: new Date(Number(`${until}000`)).toISOString() }),
+    data: { ...paid, is_renewal },
+    subscription: {
+      external_id: payment_id,
+      payment_id,
+      is_active: expires_at === undefined || expires_at > context.now,
+      will_renew: true,
+      amount,
+      currency: 'XTR',
+      is_test: config.is_test,
+      ...present({ expires_at }),
     },
-  }
-  // A renewal is another payment than the one we created: it is the subscription's business.
-  return is_renewal ? [subscription] : [payment, subscription]
+  } as const
+}
+
+function isRenewal(paid: Payment): boolean {
+  return paid.is_recurring === true && paid.is_first_recurring !== true
+}
+
+function momentOf(unix_seconds: number): Date {
+  return new Date(Number(`${unix_seconds}000`))
 }
 
 function refundedEvents(
@@ -186,7 +201,7 @@ function refundedEvents(
     kind: 'refund',
     external_event_id: `refunded:${id}`,
     type: 'refunded_payment',
-    occurred_at: new Date(Number(`${message.date}000`)),
+    occurred_at: momentOf(message.date),
     external_id: `refund:${id}`,
     payment_external_id: id,
   } as const
