@@ -1593,10 +1593,12 @@ create table orders.fulfilments (
   order_id text not null,
   payment_id text not null,
   created_at timestamp with time zone not null,
-  constraint fulfilments_pkey PRIMARY KEY (order_id),
-  constraint fulfilments_payment_id_key UNIQUE (payment_id),
+  is_repeat boolean not null default false,
+  constraint fulfilments_pkey PRIMARY KEY (payment_id),
   constraint fulfilments_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders.orders(id)
 );
+CREATE INDEX fulfilments_by_order ON orders.fulfilments USING btree (order_id);
+CREATE UNIQUE INDEX fulfilments_order ON orders.fulfilments USING btree (order_id) WHERE (NOT is_repeat);
 
 create table orders.lines (
   id text not null,
@@ -1782,6 +1784,10 @@ create table payments.payments (
   open_asks integer not null default 0,
   fee_currency text,
   consent_text text,
+  repeats_payment_id text,
+  repeat_kind text,
+  subscription_period_seconds integer,
+  is_fiscal boolean not null default false,
   constraint payments_pkey PRIMARY KEY (id),
   constraint payments_number_key UNIQUE (number),
   constraint payments_amount_check CHECK ((amount > 0)),
@@ -1790,7 +1796,11 @@ create table payments.payments (
   constraint payments_check2 CHECK ((((status = 'mismatch'::text) = (mismatch_reason IS NOT NULL)) OR (status <> 'mismatch'::text))),
   constraint payments_check3 CHECK (((status <> ALL (ARRAY['succeeded'::text, 'partially_refunded'::text, 'refunded'::text])) OR (captured_amount > 0))),
   constraint payments_open_asks_check CHECK ((open_asks >= 0)),
-  constraint payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'requires_action'::text, 'authorized'::text, 'unknown'::text, 'expired'::text, 'failed'::text, 'canceled'::text, 'mismatch'::text, 'succeeded'::text, 'partially_refunded'::text, 'refunded'::text])))
+  constraint payments_repeat CHECK (((repeats_payment_id IS NULL) = (repeat_kind IS NULL))),
+  constraint payments_repeat_kind_check CHECK ((repeat_kind = ANY (ARRAY['paid_again'::text, 'renewal'::text]))),
+  constraint payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'requires_action'::text, 'authorized'::text, 'unknown'::text, 'expired'::text, 'failed'::text, 'canceled'::text, 'mismatch'::text, 'succeeded'::text, 'partially_refunded'::text, 'refunded'::text]))),
+  constraint payments_subscription_period_seconds_check CHECK ((subscription_period_seconds > 0)),
+  constraint payments_repeats_payment_id_fkey FOREIGN KEY (repeats_payment_id) REFERENCES payments.payments(id)
 ) with (fillfactor=70);
 CREATE INDEX payments_created ON payments.payments USING btree (created_at DESC, id DESC);
 CREATE INDEX payments_customer ON payments.payments USING btree (customer_id, created_at DESC, id DESC);
@@ -1799,7 +1809,63 @@ CREATE UNIQUE INDEX payments_external ON payments.payments USING btree (gateway,
 CREATE INDEX payments_open_charges ON payments.payments USING btree (saved_method_id) WHERE ((saved_method_id IS NOT NULL) AND (status = ANY (ARRAY['pending'::text, 'unknown'::text])));
 CREATE INDEX payments_order ON payments.payments USING btree (order_id);
 CREATE INDEX payments_paid_by ON payments.payments USING btree (customer_id, succeeded_at DESC) WHERE (succeeded_at IS NOT NULL);
+CREATE INDEX payments_repeats ON payments.payments USING btree (repeats_payment_id) WHERE (repeats_payment_id IS NOT NULL);
 CREATE INDEX payments_review ON payments.payments USING btree (updated_at) WHERE (status = 'mismatch'::text);
+
+create table payments.receipts (
+  id text not null,
+  kind text not null,
+  purpose text not null,
+  payment_id text not null,
+  refund_id text,
+  order_id text not null,
+  customer_id text not null,
+  gateway text not null,
+  is_test boolean not null,
+  status text not null,
+  registrar text not null,
+  amount bigint not null,
+  currency text not null,
+  contact jsonb,
+  items jsonb not null,
+  tax_system smallint,
+  external_id text,
+  fiscal_document text,
+  fiscal_storage text,
+  fiscal_attribute text,
+  registered_at timestamp with time zone,
+  failure_reason text,
+  round integer not null default 1,
+  attempts integer not null default 0,
+  retried_at timestamp with time zone,
+  next_attempt_at timestamp with time zone,
+  offset_check_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint receipts_pkey PRIMARY KEY (id),
+  constraint receipts_amount_check CHECK ((amount > 0)),
+  constraint receipts_check CHECK (((kind = 'refund'::text) = (purpose = 'refund'::text))),
+  constraint receipts_check1 CHECK (((kind = 'refund'::text) = (refund_id IS NOT NULL))),
+  constraint receipts_check2 CHECK (((offset_check_at IS NULL) OR (purpose = 'prepayment'::text))),
+  constraint receipts_check3 CHECK (((status = ANY (ARRAY['pending'::text, 'unknown'::text, 'sent'::text])) OR (next_attempt_at IS NULL))),
+  constraint receipts_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'refund'::text]))),
+  constraint receipts_purpose_check CHECK ((purpose = ANY (ARRAY['full'::text, 'prepayment'::text, 'offset'::text, 'refund'::text]))),
+  constraint receipts_registrar_check CHECK ((registrar = ANY (ARRAY['operation'::text, 'apart'::text, 'person'::text]))),
+  constraint receipts_round_check CHECK ((round >= 1)),
+  constraint receipts_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'unknown'::text, 'sent'::text, 'registered'::text, 'failed'::text, 'manual'::text]))),
+  constraint receipts_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments.payments(id),
+  constraint receipts_refund_id_fkey FOREIGN KEY (refund_id) REFERENCES payments.refunds(id)
+);
+CREATE INDEX receipts_created ON payments.receipts USING btree (created_at DESC, id DESC);
+CREATE INDEX receipts_customer ON payments.receipts USING btree (customer_id);
+CREATE INDEX receipts_due ON payments.receipts USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+CREATE UNIQUE INDEX receipts_first ON payments.receipts USING btree (payment_id) WHERE (purpose = ANY (ARRAY['full'::text, 'prepayment'::text]));
+CREATE UNIQUE INDEX receipts_offset ON payments.receipts USING btree (payment_id) WHERE (purpose = 'offset'::text);
+CREATE INDEX receipts_offset_due ON payments.receipts USING btree (offset_check_at) WHERE (offset_check_at IS NOT NULL);
+CREATE INDEX receipts_order ON payments.receipts USING btree (order_id);
+CREATE INDEX receipts_payment ON payments.receipts USING btree (payment_id, created_at);
+CREATE UNIQUE INDEX receipts_refund ON payments.receipts USING btree (refund_id) WHERE (purpose = 'refund'::text);
+CREATE INDEX receipts_review ON payments.receipts USING btree (updated_at) WHERE (status = ANY (ARRAY['failed'::text, 'manual'::text]));
 
 create table payments.reconciliations (
   id text not null,
@@ -1876,6 +1942,46 @@ create table payments.saved_methods (
 CREATE INDEX saved_methods_customer ON payments.saved_methods USING btree (customer_id) WHERE (removed_at IS NULL);
 CREATE UNIQUE INDEX saved_methods_external ON payments.saved_methods USING btree (gateway, external_id, customer_id);
 CREATE INDEX saved_methods_forget ON payments.saved_methods USING btree (next_forget_at) WHERE (next_forget_at IS NOT NULL);
+
+create table payments.vendor_periods (
+  gateway text not null,
+  external_id text not null,
+  period_id text not null,
+  created_at timestamp with time zone not null,
+  constraint vendor_periods_pkey PRIMARY KEY (gateway, external_id, period_id)
+);
+
+create table payments.vendor_subscriptions (
+  id text not null,
+  customer_id text not null,
+  gateway text not null,
+  external_id text not null,
+  product_code text,
+  payment_id text,
+  is_test boolean not null,
+  status text not null,
+  will_renew boolean not null,
+  is_trial boolean not null default false,
+  amount bigint,
+  currency text,
+  started_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  facts jsonb not null default '{}'::jsonb,
+  told_at timestamp with time zone not null,
+  next_check_at timestamp with time zone,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint vendor_subscriptions_pkey PRIMARY KEY (id),
+  constraint vendor_subscriptions_gateway_external_id_key UNIQUE (gateway, external_id),
+  constraint vendor_subscriptions_amount_check CHECK ((amount >= 0)),
+  constraint vendor_subscriptions_check CHECK (((status = 'active'::text) <= will_renew)),
+  constraint vendor_subscriptions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'canceled'::text, 'expired'::text]))),
+  constraint vendor_subscriptions_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments.payments(id)
+) with (fillfactor=80);
+CREATE INDEX vendor_subscriptions_created ON payments.vendor_subscriptions USING btree (created_at DESC, id DESC);
+CREATE INDEX vendor_subscriptions_customer ON payments.vendor_subscriptions USING btree (customer_id, created_at DESC, id DESC);
+CREATE INDEX vendor_subscriptions_due ON payments.vendor_subscriptions USING btree (next_check_at) WHERE (next_check_at IS NOT NULL);
+CREATE INDEX vendor_subscriptions_payment ON payments.vendor_subscriptions USING btree (payment_id) WHERE (payment_id IS NOT NULL);
 
 -- ----------------------------------------------------------------------------------------------------
 create schema usage;

@@ -1,7 +1,11 @@
 import { startTelegramEmulator } from '@kopilka/emulators/telegram'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import type { AppSettings } from '../src/app.ts'
-import { checkVendorSubscriptions, reconcile, type Reconciliation } from '../src/modules/payments/index.ts'
+import {
+  checkVendorSubscriptions,
+  runReconciliation,
+  type Reconciliation,
+} from '../src/modules/payments/index.ts'
 import { startWorld, type World } from './world.ts'
 
 /** Made up here, valid nowhere. */
@@ -159,7 +163,7 @@ export async function startStarsLab(
     reconcile: () => {
       const now = Date.now()
       const range = { from: new Date(now - 3_600_000), to: new Date(now + 3_600_000) }
-      return reconcile(world.app.db, world.app.payments, { gateway: 'telegram-stars', ...range })
+      return runReconciliation(world.app.db, world.app.payments, { gateway: 'telegram-stars', ...range })
     },
     checkSubscriptions: () => checkVendorSubscriptions(world.app.db, world.app.payments),
     close: async () => {

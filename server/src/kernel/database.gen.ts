@@ -672,6 +672,7 @@ export interface PaymentsPayments {
   gateway: string;
   has_save_consent: Generated<boolean>;
   id: string;
+  is_fiscal: Generated<boolean>;
   is_test: boolean;
   locale: Generated<string>;
   may_capture_now: Generated<boolean>;
@@ -692,6 +693,38 @@ export interface PaymentsPayments {
   subscription_period_seconds: number | null;
   succeeded_at: Date | null;
   telegram_id: bigint | null;
+  updated_at: Date;
+}
+
+export interface PaymentsReceipts {
+  amount: bigint;
+  attempts: Generated<number>;
+  contact: Json | null;
+  created_at: Date;
+  currency: string;
+  customer_id: string;
+  external_id: string | null;
+  failure_reason: string | null;
+  fiscal_attribute: string | null;
+  fiscal_document: string | null;
+  fiscal_storage: string | null;
+  gateway: string;
+  id: string;
+  is_test: boolean;
+  items: Json;
+  kind: "payment" | "refund";
+  next_attempt_at: Date | null;
+  offset_check_at: Date | null;
+  order_id: string;
+  payment_id: string;
+  purpose: "full" | "prepayment" | "offset" | "refund";
+  refund_id: string | null;
+  registered_at: Date | null;
+  registrar: "operation" | "apart" | "person";
+  retried_at: Date | null;
+  round: Generated<number>;
+  status: "pending" | "unknown" | "sent" | "registered" | "failed" | "manual";
+  tax_system: number | null;
   updated_at: Date;
 }
 
@@ -903,6 +936,7 @@ export interface DB {
   "payments.gateway_settings": PaymentsGatewaySettings;
   "payments.inbox": PaymentsInbox;
   "payments.payments": PaymentsPayments;
+  "payments.receipts": PaymentsReceipts;
   "payments.reconciliations": PaymentsReconciliations;
   "payments.refunds": PaymentsRefunds;
   "payments.saved_methods": PaymentsSavedMethods;

@@ -134,6 +134,7 @@ export const receiptRegistered = eventType<ReceiptPayload>(
 export const receiptFailed = eventType<ReceiptPayload & { reason: string }>(
   'receipt.failed',
   'A fiscal receipt was refused, or no vendor registers it; a person has to act.',
+)
 export const vendorSubscriptionChanged = eventType<VendorSubscriptionPayload>(
   'vendor_subscription.changed',
   'A subscription the vendor keeps itself began, was renewed or canceled, or ended.',

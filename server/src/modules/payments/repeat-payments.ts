@@ -110,6 +110,8 @@ function repeatOf(first: PaymentRow, word: VendorPayment, now: Date): PaymentRow
     captured_amount: 0n,
     refunded_amount: 0n,
     fee: null,
+    fee_currency: null,
+    open_asks: 0,
     failure_reason: null,
     mismatch_reason: null,
     mismatch: null,
