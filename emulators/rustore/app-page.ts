@@ -46,7 +46,8 @@ function appPage(opened: Opened): string {
     title: 'Приложение',
     note: 'Эмулятор RuStore: это экран приложения на телефоне.',
     body: `<h1>Покупка</h1><p>${value('payment_id')}</p><form method="post" action="/app">${hidden.join('')}
-<label>Товар <input type="text" name="product_code" required value="${value('product_code', 'minutes_30')}"></label>
+<label>Товар <input type="text" name="product_code" required
+value="${value('product_code', 'minutes_30')}"></label>
 <label>Цена, копеек <input type="text" name="amount" required inputmode="numeric"
 value="${value('amount', '20000')}"></label>
 <button class="main">Купить в RuStore</button></form>`,

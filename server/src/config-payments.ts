@@ -25,7 +25,7 @@ export const PAYMENT_SETTINGS = {
     env: 'KOPILKA_PAID_AGAIN',
     schema: z.enum(['grant_again', 'refund_second', 'keep_for_person']).default('refund_second'),
     about:
-      'What happens when one payment link is paid twice: grant once more, give the second money back, or wait.',
+      'What happens when a payment link is paid twice: grant once more, give the second money back, or wait.',
   },
 } as const
 

@@ -2,7 +2,7 @@ import { InvalidRequest } from '#kernel/errors'
 import type { ReadyGateway } from './gateways.ts'
 import type { NewPayment } from './payments.ts'
 
-/** Whether a gateway can do what is asked of it. Throws {@link InvalidRequest} naming the member it cannot do. */
+/** Whether a gateway can do what is asked. Throws {@link InvalidRequest} naming the member it cannot do. */
 export function checkAbilities({ gateway }: ReadyGateway, input: NewPayment): void {
   if (!gateway.currencies.includes(input.currency)) {
     throw new InvalidRequest([

@@ -1,7 +1,6 @@
 import {
   GatewayUnavailable,
   type PaymentReference,
-  type Receipt,
   type VendorRefund,
 } from '@kopilka/extension'
 import type { Db, Sql, Tx } from '#kernel/db'
