@@ -66,6 +66,7 @@ ${rows.join('\n')}</table>`
 export function orderPage(order: Order): string {
   const { payment } = order
   const is_open = payment?.checkout_url != null && ['pending', 'requires_action'].includes(payment.status)
+  const refund_url = `/orders/${escape(order.id)}/refund`
   const may_refund = payment !== null && ['succeeded', 'partially_refunded'].includes(payment.status)
   return page(
     names(order),
@@ -73,7 +74,7 @@ export function orderPage(order: Order): string {
 <p>The order is <b>${escape(order.status)}</b>, its payment is <b>${escape(payment?.status ?? 'absent')}</b>
 <small>${escape(payment?.external_id ?? '')}</small>.</p>
 ${is_open ? `<p><a href="${escape(payment.checkout_url ?? '')}">Go and pay</a></p>` : ''}
-${may_refund ? `<form method="post" action="/orders/${escape(order.id)}/refund"><button>Refund</button></form>` : ''}
+${may_refund ? `<form method="post" action="${refund_url}"><button>Refund</button></form>` : ''}
 <p><a href="/orders/${escape(order.id)}">Look again</a> · <a href="/">Back to the shop</a></p>`,
   )
 }
@@ -88,10 +89,10 @@ function card(item: CatalogItem, gateways: readonly { id: string; currency: stri
     const price = item.prices.find(({ currency }) => currency === gateway.currency)
     return price ? [{ gateway: gateway.id, price }] : []
   })
-  const options = offers.map(
-    ({ gateway, price }) =>
-      `<option value="${escape(gateway)}">${escape(gateway)}, ${money(price.amount, price.currency)}</option>`,
-  )
+  const options = offers.map(({ gateway, price }) => {
+    const id = escape(gateway)
+    return `<option value="${id}">${id}, ${money(price.amount, price.currency)}</option>`
+  })
   const prices = offers.map(
     ({ gateway, price }) =>
       `<input type="hidden" name="price:${escape(gateway)}" value="${escape(price.id)}">`,

@@ -6,7 +6,6 @@ import { databaseClock, type Clock } from '#kernel/clock'
 import { createCoalescer } from '#kernel/coalesce'
 import { createDb, type Db } from '#kernel/db'
 import { createEvents, type Events } from '#kernel/events'
-import { deleteOldKeys } from '#kernel/idempotency-queries'
 import { createJobQueue } from '#kernel/job-queue'
 import type { JobQueue } from '#kernel/jobs'
 import type { Limits } from '#kernel/limits'
@@ -15,72 +14,28 @@ import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import {
-  adminRoutes,
-  approvalRoutes,
-  expireApprovals,
-  personalDataRoutes,
-  refuseAloneBy,
-} from '#modules/admin'
-import { catalogRoutes } from '#modules/catalog'
-import {
-  createCustomerResolver,
-  customerRoutes,
-  organizationRoutes,
-  type CustomerResolver,
-  type SharedBooks,
-} from '#modules/customers'
-import { auditWriter, createAuthenticator, identityRoutes, type Authenticator } from '#modules/identity'
-import {
-  createLedgerKit,
-  ledgerRoutes,
-  listWallets,
-  spendWithin,
-  startLedger,
-  stopLedger,
-  sweepExpiries,
-  sweepHolds,
-  type LedgerKit,
-} from '#modules/ledger'
-import { forgetOldEvents, notificationRoutes, type NotificationsKit } from '#modules/notifications'
-import {
-  expireOrders,
-  orderRoutes,
-  settlePrepayments,
-  type FiscalSettings,
-  type OrdersKit,
-  type PaidAgainPolicy,
-} from '#modules/orders'
+import { refuseAloneBy } from '#modules/admin'
+import { createCustomerResolver } from '#modules/customers'
+import { auditWriter, createAuthenticator, type Authenticator } from '#modules/identity'
+import { createLedgerKit, startLedger, stopLedger, type LedgerKit } from '#modules/ledger'
+import type { FiscalSettings, OrdersKit, PaidAgainPolicy } from '#modules/orders'
 import {
   addGatewayMetrics,
-  checkPayments,
-  checkRefunds,
-  checkVendorSubscriptions,
   createGateways,
   drainInbox,
-  forgetMethods,
   isPayable,
   loadGatewayFiles,
-  paymentRoutes,
-  reconcileDay,
-  sandboxRoutes,
-  sendReceipts,
   storeEvents,
   type OrderRule,
   type PaymentsKit,
   type StoreEvents,
 } from '#modules/payments'
-import { usageRoutes } from '#modules/usage'
-import { botGenericAdminRoutes } from './facades/bot-generic-admin.ts'
-import { botGenericRoutes } from './facades/bot-generic.ts'
-import { mutualCheckRoutes } from './facades/mutual-check.ts'
-import { rustorePointsRoutes } from './facades/rustore-points.ts'
-import { screphAdminRoutes } from './facades/screph-admin.ts'
-import { screphRoutes } from './facades/screph.ts'
 import { openLimits, type LimitSettings } from './app-limits.ts'
 import { assemblePeople, type PeopleApp, type PeopleAppSettings } from './app-people.ts'
 import { createNotifications } from './outgoing.ts'
 import { wireReactions } from './reactions.ts'
+import { wireJobs } from './app-jobs.ts'
+import { addRoutes } from './app-routes.ts'
 
 export type Role = 'api' | 'worker'
 
@@ -308,49 +263,6 @@ function openHttp(
   })
 }
 
-interface Parts {
-  mode: 'sandbox' | 'live'
-  ledger: LedgerKit
-  payments: PaymentsKit
-  orders: OrdersKit
-  notifications: NotificationsKit
-  store: StoreEvents
-  resolver: CustomerResolver
-  people: PeopleApp
-}
-
-/** Every route there is, but those the HTTP edge adds itself. */
-function addRoutes(http: FastifyInstance, kit: RouteKit, parts: Parts): void {
-  identityRoutes(http, kit, { mode: parts.mode })
-  parts.people.addRoutes(http, kit)
-  customerRoutes(http, kit)
-  organizationRoutes(http, kit, sharedBooks(kit.clock))
-  ledgerRoutes(http, kit, parts.ledger, parts.resolver)
-  catalogRoutes(http, kit)
-  paymentRoutes(http, kit, parts.payments, parts.store)
-  sandboxRoutes(http, kit, parts.payments, parts.store)
-  orderRoutes(http, kit, parts.orders)
-  usageRoutes(http, kit)
-  notificationRoutes(http, kit, parts.notifications)
-  adminRoutes(http, kit, { mode: parts.mode })
-  approvalRoutes(http, kit, parts.orders)
-  personalDataRoutes(http, kit)
-  screphRoutes(http, kit, { ...parts, people: parts.people.routes })
-  botGenericRoutes(http, kit, parts.people.routes)
-  mutualCheckRoutes(http, kit, parts)
-  botGenericAdminRoutes(http, kit, parts.people.routes)
-  rustorePointsRoutes(http, kit, { ...parts, people: parts.people.routes })
-  screphAdminRoutes(http, kit)
-}
-
-/** Organizations share a customer's wallets; the books are above them. */
-function sharedBooks(clock: Clock): SharedBooks {
-  return {
-    listWallets: (sql, customer_id) => listWallets(sql, clock, customer_id),
-    spend: (tx, input) => spendWithin(tx, clock, input),
-  }
-}
-
 /**
  * Bursts of notifications are stored together: one commit for as many as came while the last one was written.
  */
@@ -377,68 +289,6 @@ function inboxLoop(db: Db, payments: PaymentsKit, log: Log): Loop {
     work: async () => (await drainInbox(db, payments)) > 0,
     pause_ms: 500,
     on_error: (error) => log.error({ error }, 'the inbox could not be handled'),
-  })
-}
-
-async function wireJobs(
-  jobs: JobQueue,
-  {
-    db,
-    clock,
-    ledger,
-    payments,
-    orders,
-    notifications,
-    kit,
-  }: {
-    db: Db
-    clock: Clock
-    ledger: LedgerKit
-    payments: PaymentsKit
-    orders: OrdersKit
-    notifications: NotificationsKit
-    kit: RouteKit
-  },
-): Promise<void> {
-  await jobs.every('payments.check', 2, async () => {
-    await checkPayments(db, payments)
-  })
-  await jobs.every('refunds.check', 2, async () => {
-    await checkRefunds(db, payments)
-  })
-  await jobs.every('payment_methods.forget', 5, async () => {
-    await forgetMethods(db, payments)
-  })
-  // Hourly in the morning: a gateway that could not be asked is asked again, what was compared is not.
-  await jobs.schedule('payments.reconcile', '23 4-9 * * *', async () => {
-    await reconcileDay(db, payments)
-  })
-  await jobs.every('receipts.send', 2, async () => {
-    await sendReceipts(db, payments)
-  })
-  await jobs.every('receipts.offset', 15, async () => {
-    await settlePrepayments(db, orders)
-  })
-  await jobs.every('vendor_subscriptions.check', 60, async () => {
-    await checkVendorSubscriptions(db, payments)
-  })
-  await jobs.every('holds.expire', 2, async () => {
-    await sweepHolds(ledger)
-  })
-  await jobs.every('grants.expire', 2, async () => {
-    await sweepExpiries(ledger)
-  })
-  await jobs.every('orders.expire', 15, async () => {
-    await db.transact((tx) => expireOrders(tx, clock, 500))
-    await db.transact((tx) => expireApprovals(tx, clock))
-  })
-  await jobs.schedule('idempotency.forget', '17 3 * * *', async (signal) => {
-    // Sixty days: twice what is promised, and no ledger key is among them.
-    const before = new Date(kit.clock.now_ms() - 60 * 86_400_000)
-    while (!signal.aborted && (await db.transact((tx) => deleteOldKeys(tx, before, 5000))) > 0);
-  })
-  await jobs.schedule('webhooks.forget', '37 3 * * *', async (signal) => {
-    while (!signal.aborted && (await db.transact((tx) => forgetOldEvents(tx, notifications, 5000))) > 0);
   })
 }
 
