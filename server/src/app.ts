@@ -22,6 +22,7 @@ import type { FiscalSettings, OrdersKit, PaidAgainPolicy } from '#modules/orders
 import {
   addGatewayMetrics,
   createGateways,
+  createInboxRounds,
   drainInbox,
   isPayable,
   loadGatewayFiles,
@@ -285,11 +286,14 @@ function inboxStore(db: Db, loop: Loop | undefined): { store: StoreEvents; stop:
 }
 
 function inboxLoop(db: Db, payments: PaymentsKit, log: Log): Loop {
-  return createLoop({
-    work: async () => (await drainInbox(db, payments)) > 0,
-    pause_ms: 500,
-    on_error: (error) => log.error({ error }, 'the inbox could not be handled'),
-  })
+  const on_error = (error: unknown): void => log.error({ error }, 'the inbox could not be handled')
+  const rounds = createInboxRounds(db, payments, { wake: () => loop.wake(), on_error })
+  const loop = createLoop({ work: async () => (await rounds.round()) > 0, pause_ms: 500, on_error })
+  const stop = async (): Promise<void> => {
+    await loop.stop()
+    await rounds.settled()
+  }
+  return { ...loop, stop }
 }
 
 /** An empty list allows any https address, and plain http in the sandbox. */

@@ -3,7 +3,14 @@ import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { toPage } from '#kernel/page'
 import { resolveCustomer } from '#modules/customers'
-import { getPayment, paymentSchema, paymentWire, refundSchema, refundWire } from '#modules/payments'
+import {
+  findPayments,
+  getPayment,
+  paymentSchema,
+  paymentWire,
+  refundSchema,
+  refundWire,
+} from '#modules/payments'
 import { payAgain, placeOrder } from './collect.ts'
 import { cancelOrder, getOrder, listOrders, type OrdersKit } from './orders.ts'
 import { linesOfOrders } from './queries.ts'
@@ -105,13 +112,18 @@ function readingRoutes(app: FastifyInstance, kit: RouteKit): void {
         kit.db,
         rows.map((row) => row.id),
       )
+      const payments = await findPayments(
+        kit.db,
+        rows.flatMap(({ payment_id }) => (payment_id === null ? [] : [payment_id])),
+      )
+      const paymentOf = new Map(payments.map((payment) => [payment.id, payment]))
       return toPage(
         rows,
         query.limit,
         kit.cursors,
         'orders',
         (row) => [row.created_at.toISOString(), row.id],
-        (row) => schemas.orderWire(row, lines, undefined),
+        (row) => schemas.orderWire(row, lines, paymentOf.get(row.payment_id ?? '')),
       )
     },
   })

@@ -59,12 +59,18 @@ export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Pr
 
 /**
  * Locks waiting events, the longest waiting first; those of a process that died are waiting again after its
- * lease. What another process has locked is left to it.
+ * lease. What another process has locked is left to it, and so
+ * are the gateways in `except`.
  */
-export async function lockDueEvents(tx: Tx, now: Date, limit: number): Promise<InboxRow[]> {
+export async function lockDueEvents(
+  tx: Tx,
+  now: Date,
+  { limit, except = [] }: { limit: number; except?: readonly string[] },
+): Promise<InboxRow[]> {
   const { rows } = await raw<InboxRow>`
     select i.id, i.gateway, i.trust, i.event, i.attempts from payments.inbox i
      where i.status in ('received', 'handling') and i.next_attempt_at <= ${now}
+       and i.gateway <> all(${[...except]}::text[])
      order by i.next_attempt_at, i.id limit ${limit} for update skip locked`.execute(tx)
   return rows
 }

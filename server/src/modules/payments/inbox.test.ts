@@ -2,7 +2,8 @@ import { GatewayUnavailable, type Gateway, type VendorEvent, type VendorPayment 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { paymentSucceeded } from './events.ts'
-import { drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
+import { createInboxRounds, drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
+import { eventText } from './inbox-queries.ts'
 import { getPayment } from './payments.ts'
 import type { PaymentRow } from './payment-queries.ts'
 
@@ -235,5 +236,58 @@ describe('a notification about something else', () => {
     await lab.db.pool.query(`update payments.inbox set event = '{"kind":"else","trust":"signed"}'`)
     await drain()
     expect((await rows())[0]?.outcome).toBe('no handler for else')
+  })
+})
+
+describe('rounds of the inbox', () => {
+  it('go on with other gateways while the vendor of one hangs, and come back to it', async () => {
+    let woken = 0
+    let answer: (payment: VendorPayment | undefined) => void = () => undefined
+    const hanging = new Promise<VendorPayment | undefined>((resolve) => {
+      answer = resolve
+    })
+    const failures: unknown[] = []
+    const rounds = createInboxRounds(lab.db, lab.kit, {
+      wake: () => void (woken += 1),
+      on_error: (error) => void failures.push(error),
+    })
+    const slow = await lab.existing()
+    const external_id = slow.external_id ?? ''
+    await receive({ kind: 'payment', trust: 'hint', external_id }, { getPayment: () => hanging })
+    expect(await rounds.round()).toBe(1)
+
+    const quick = await lab.existing({ gateway: 'other' })
+    const event: VendorEvent = {
+      kind: 'payment',
+      trust: 'signed',
+      external_event_id: 'evt_other',
+      type: 'news',
+      payment: word(quick),
+    }
+    await storeEvents(lab.db)([
+      {
+        gateway: 'other',
+        external_event_id: 'evt_other',
+        type: 'news',
+        trust: 'signed',
+        event: eventText(event),
+        raw_body: Buffer.from('{}'),
+        remote_address: '::1',
+        received_at: lab.clock.now(),
+      },
+    ])
+    await receive({ kind: 'payment', trust: 'hint', external_id }, { getPayment: () => hanging })
+    expect(await rounds.round()).toBe(1)
+    expect((await getPayment(lab.db, quick.id)).status).toBe('succeeded')
+    expect((await rows()).map(({ status }) => status)).toEqual(['handling', 'handled', 'received'])
+
+    answer(word(slow))
+    await rounds.settled()
+    expect(woken).toBe(1)
+    expect((await getPayment(lab.db, slow.id)).status).toBe('succeeded')
+    expect(await rounds.round()).toBe(1)
+    await rounds.settled()
+    expect((await rows()).map(({ status }) => status)).toEqual(['handled', 'handled', 'handled'])
+    expect(failures).toEqual([])
   })
 })

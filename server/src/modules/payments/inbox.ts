@@ -109,27 +109,71 @@ interface Resolved {
  * and it is put aside. Answers how many there were, so that the caller knows whether to go on.
  */
 export async function drainInbox(db: Db, kit: PaymentsKit, limit = 200): Promise<number> {
-  const { count, claimed } = await takeEvents(db, kit, limit)
-  if (claimed.length === 0) return count
-  const resolved = await resolveAll(db, kit, claimed)
+  const { count, claimed } = await takeEvents(db, kit, { limit })
+  await Promise.all([...byGateway(claimed).values()].map((rows) => askAndRecord(db, kit, rows)))
+  return count
+}
+
+/** Rounds of {@link drainInbox} in which a vendor that hangs holds up no other one's notifications. */
+export interface InboxRounds {
+  /** One round; answers how many notifications there were. Vendors may still be asked afterwards. */
+  round(): Promise<number>
+  /** Waits for the vendors that are being asked. */
+  settled(): Promise<void>
+}
+
+/** `wake` is called when a vendor has answered, for more of its notifications may wait. */
+export function createInboxRounds(
+  db: Db,
+  kit: PaymentsKit,
+  { wake, on_error }: { wake: () => void; on_error: (error: unknown) => void },
+): InboxRounds {
+  const asked = new Map<string, Promise<void>>()
+  const ask = (gateway: string, rows: readonly InboxRow[]): void => {
+    const done = askAndRecord(db, kit, rows)
+      .catch(on_error)
+      .finally(() => {
+        asked.delete(gateway)
+        wake()
+      })
+    asked.set(gateway, done)
+  }
+  return {
+    round: async () => {
+      const { count, claimed } = await takeEvents(db, kit, { limit: 200, except: [...asked.keys()] })
+      for (const [gateway, rows] of byGateway(claimed)) ask(gateway, rows)
+      return count
+    },
+    settled: async () => {
+      await Promise.all(asked.values())
+    },
+  }
+}
+
+function byGateway(rows: readonly InboxRow[]): Map<string, InboxRow[]> {
+  return Map.groupBy(rows, (row) => row.gateway)
+}
+
+/** Reads from the vendor what these notifications did not prove, and records it. */
+async function askAndRecord(db: Db, kit: PaymentsKit, rows: readonly InboxRow[]): Promise<void> {
+  const resolved = await resolveAll(db, kit, rows)
   try {
     await db.transact((tx) => recordAll(tx, kit, resolved))
   } catch {
     // The failing one is not known from a failed whole; each alone shows it and spares the others.
     for (const one of resolved) await recordAlone(db, kit, one)
   }
-  return count
 }
 
 /** Records what can be recorded without asking anybody, and claims the rest, in one transaction. */
 async function takeEvents(
   db: Db,
   kit: PaymentsKit,
-  limit: number,
+  which: { limit: number; except?: readonly string[] },
 ): Promise<{ count: number; claimed: InboxRow[] }> {
   const take = async (tx: Tx, isReady: (row: InboxRow) => boolean) => {
     const now = kit.clock.now()
-    const rows = await queries.lockDueEvents(tx, now, limit)
+    const rows = await queries.lockDueEvents(tx, now, which)
     const ready = rows.filter(isReady)
     const rest = rows.filter((row) => !ready.includes(row))
     const claimed = await queries.claimEvents(tx, rest, new Date(now.getTime() + LEASE_MS))
@@ -222,7 +266,9 @@ async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Reso
     if (event.kind === 'payment') return await readPayment(db, kit, row, event)
     if (event.kind === 'refund') return await readRefund(db, kit, row, event)
     if (event.kind === 'subscription') return await readSubscription(db, kit, row, event)
-    return await nameDisputed(db, kit, row, event)
+    if (event.kind === 'dispute') return await nameDisputed(db, kit, row, event)
+    // A kind that another version of this program has stored.
+    return { row, event }
   } catch (error) {
     if (!(error instanceof GatewayUnavailable || error instanceof OperationalError)) {
       kit.notice('reading a payment from its vendor failed', {

@@ -17,7 +17,7 @@ export { chooseGateway, downGateways, rankGateways, refuseDown, wishOf } from '.
 export { parseOrderRules, sayRule, type OrderRule } from './gateway-order.ts'
 export { forgetMethods, getSavedMethod } from './saved-methods.ts'
 export type { NewPayment } from './payments.ts'
-export { findPayment, findPaymentsOfOrder } from './payment-queries.ts'
+export { findPayment, findPayments, findPaymentsOfOrder } from './payment-queries.ts'
 export { recordPaymentWords } from './payment-words.ts'
 export type { PaymentRow } from './payment-queries.ts'
 export {
@@ -30,7 +30,7 @@ export {
 } from './refunds.ts'
 export type { RefundRow } from './refund-queries.ts'
 export { refund as refundSchema, refundWire, payment as paymentSchema, paymentWire } from './schemas.ts'
-export { drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
+export { createInboxRounds, drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
 export type { StoreEvents } from './inbox.ts'
 export { claimPrepayments } from './receipt-queries.ts'
 export { intendOffset } from './receipts.ts'

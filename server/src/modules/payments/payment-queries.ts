@@ -55,6 +55,16 @@ export async function findPayment(sql: Sql, id: string): Promise<PaymentRow | un
   return row
 }
 
+/** These payments, in no order; those that are not there are missing. */
+export async function findPayments(sql: Sql, ids: readonly string[]): Promise<PaymentRow[]> {
+  if (ids.length === 0) return []
+  return sql
+    .selectFrom('payments.payments')
+    .selectAll()
+    .where('id', '=', raw<string>`any(${[...ids]}::text[])`)
+    .execute()
+}
+
 /** Every attempt to pay an order, newest first; at most fifty. */
 export async function findPaymentsOfOrder(sql: Sql, order_id: string): Promise<PaymentRow[]> {
   const rows = await sql

@@ -1,8 +1,4 @@
-import {
-  GatewayUnavailable,
-  type PaymentReference,
-  type VendorRefund,
-} from '@kopilka/extension'
+import { GatewayUnavailable, type PaymentReference, type VendorRefund } from '@kopilka/extension'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
