@@ -147,11 +147,23 @@ function payAt(order: Order): string {
   return url.href
 }
 
+/** Asks for the money back. A refusal of the vendor is told; a refund on its way is seen on the order. */
 async function refund(options: ShopOptions, order_id: string): Promise<void> {
   const order = await call<Order>(options, 'GET', `/v1/orders/${order_id}`)
   if (!order.payment) throw new Refused(409, { detail: 'This order has no payment.' })
   const body = { reason: 'asked for in the shop' }
-  await call(options, 'POST', `/v1/payments/${order.payment.id}/refunds`, body, `refund:${order_id}`)
+  const asked = await call<{ status: string; failure_reason: string | null }>(
+    options,
+    'POST',
+    `/v1/payments/${order.payment.id}/refunds`,
+    body,
+    `refund:${order_id}`,
+  )
+  if (asked.status === 'failed') {
+    throw new Refused(409, {
+      detail: `The gateway refused the refund: ${asked.failure_reason ?? 'no reason'}.`,
+    })
+  }
 }
 
 async function call<T>(

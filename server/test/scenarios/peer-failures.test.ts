@@ -17,7 +17,7 @@ import { SANDBOX_SECRET, SHOP } from '../world-settings.ts'
 
 /**
  * What befell other projects, by the numbers of docs/security/peer-failures.md: whom a notification was
- * believed. Each was seen to fail on a build broken on purpose.
+ * believed.
  */
 
 let world: PeerWorld

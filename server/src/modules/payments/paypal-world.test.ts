@@ -127,7 +127,8 @@ describe('a purchase through PayPal', () => {
     // No notification helps: our own asking must find it.
     emulator.control.faults({ timeout_after_charge: 1, lose: 100 })
     await expect(startPayment(db, kit, id)).rejects.toMatchObject({ code: 'gateway_unavailable' })
-    expect(await payment(id)).toMatchObject({ status: 'unknown' })
+    // The janitor may have been quicker than this look.
+    expect(['unknown', 'succeeded']).toContain((await payment(id)).status)
     await becomes(id, 'succeeded')
     expect(captures(id)).toHaveLength(1)
     expect(await balance(customer_id)).toBe(2 * MINUTES)
