@@ -49,7 +49,7 @@ const STEPS: readonly Step[] = [
     name: 'tests',
     says: 'all tests, coverage floors',
     command: [path.join(ROOT, 'scripts/check/coverage.ts')],
-    limit_seconds: 540,
+    limit_seconds: 840,
   },
 ]
 
