@@ -241,6 +241,9 @@ describe('another attempt at an order', () => {
     await buyer.becomes(body.id, 'succeeded')
     expect(await buyer.balance(customer_id)).toBe(1800)
     expect((await world.call<Order>('GET', `/v1/orders/${order.id}`)).body.status).toBe('fulfilled')
+    // The first gateway made no receipts; the buyer's contact was kept for one that does.
+    const receipts = await world.call<{ items: object[] }>('GET', `/v1/receipts?payment_id=${body.id}`)
+    expect(receipts.body.items).toMatchObject([{ kind: 'payment', contact: { email: 'buyer@example.com' } }])
     expect((await buyer.again(order.id)).status).toBe(409)
     await buyer.booksAreClean()
   })

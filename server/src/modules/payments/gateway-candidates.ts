@@ -5,6 +5,7 @@ import { chooseGateways, type Candidate, type Choice, type Wish } from './gatewa
 import type { ReadyGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import { findLastUsedGateway, type PaymentRow } from './payment-queries.ts'
+import { isFiscal } from './receipt-abilities.ts'
 
 /** An order that needs a gateway. */
 type GatewayWish = Omit<Wish, 'mode' | 'last_used'> & { customer_id: string }
@@ -32,7 +33,7 @@ export async function rankGateways(
 ): Promise<Choice> {
   const last_used = await findLastUsedGateway(sql, customer_id)
   const { list, rules, mode } = kit.gateways
-  const candidates = list().map((ready) => toCandidate(ready, down))
+  const candidates = list().map((ready) => toCandidate(kit, ready, wish.currency, down))
   return chooseGateways(candidates, rules, { ...wish, mode, last_used })
 }
 
@@ -95,17 +96,19 @@ function allDown(refused: Choice['refused']): OperationalError {
 }
 
 function toCandidate(
-  { gateway, config, is_test, position }: ReadyGateway,
+  kit: PaymentsKit,
+  ready: ReadyGateway,
+  currency: string,
   down: ReadonlySet<string>,
 ): Candidate {
+  const { gateway, is_test, position } = ready
   const { id, currencies, needs } = gateway
-  const contact = needs?.receipt_contact
   return {
     id,
     is_test,
     currencies,
     position,
-    needs_receipt_contact: typeof contact === 'function' ? contact(config) : contact === true,
+    needs_receipt_contact: isFiscal(kit, ready, { currency, has_receipt: false }),
     needs_telegram_id: needs?.telegram_id === true,
     may_hold: gateway.capturePayment !== undefined,
     is_down: down.has(id),
