@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { growTransfers, measureGrowth } from './growth.ts'
+import { measureGrowth } from './growth.ts'
 import { measureLimit, type DatabaseLimit } from './limit.ts'
 import type { LoadResult } from './load.ts'
 import type { LoadOrder } from './load-process.ts'
@@ -56,7 +56,7 @@ try {
   describe('balance reads (8 in flight a connection)', balance)
   const webhooks = await webhookRun(world, is_quick ? 8_000 : 100_000)
   const rss_mb = residentMb(world.server.pid)
-  const growth_ratio = is_quick ? null : await growth(world)
+  const growth_ratio = is_quick ? null : await growth()
   const results = {
     spend_random_rps: random.rps,
     spend_hot_rps: hot.rps,
@@ -131,29 +131,37 @@ async function webhookRun(
   return { granted_rps, ack, wrong }
 }
 
-async function growth(target: BenchWorld): Promise<number> {
-  const spend = (): Promise<LoadResult> =>
-    load({ kind: 'spend', customer_ids: target.customer_ids, duration_ms: 8_000 })
-  const { ratio: growth_ratio, points } = await measureGrowth(
-    target,
-    [10_000, 1_000_000, 5_000_000],
-    growTransfers,
-    spend,
-  )
-  for (const { transfers, result } of points)
-    describe(`spends at ${transfers.toLocaleString('en')} transfers`, result)
-  row('rate at 5,000,000 ÷ at 10,000', String(growth_ratio), '')
-  return growth_ratio
+/** In a world of its own, where nothing was spent before. */
+async function growth(): Promise<number> {
+  const fresh = await startBenchWorld(10_000)
+  try {
+    const spend = (): Promise<LoadResult> =>
+      load({ kind: 'spend', customer_ids: fresh.customer_ids, duration_ms: 3_000 }, fresh)
+    const limit = async (): Promise<number> => (await measureLimit(fresh.database_url, 2)).random_tps
+    const { ratio: growth_ratio, points } = await measureGrowth(fresh, [10_000, 1_000_000, 5_000_000], {
+      spend,
+      limit,
+    })
+    for (const { transfers, result, share } of points)
+      describe(`spends at ${transfers.toLocaleString('en')} transfers (${share.toFixed(2)} × limit)`, result)
+    row('share at 5,000,000 ÷ at the beginning', String(growth_ratio), '')
+    return growth_ratio
+  } finally {
+    await fresh.stop()
+  }
 }
 
-function load(order: Partial<LoadOrder> & Pick<LoadOrder, 'kind'>): Promise<LoadResult> {
+function load(
+  order: Partial<LoadOrder> & Pick<LoadOrder, 'kind'>,
+  target: BenchWorld = world,
+): Promise<LoadResult> {
   const child = fork(path.join(import.meta.dirname, 'load-process.ts'), { serialization: 'advanced' })
   const whole: LoadOrder = {
-    port: world.server.port,
+    port: target.server.port,
     connections: CONNECTIONS,
     pipelining: 1,
     duration_ms: SECONDS * 1000,
-    authorization: world.authorization,
+    authorization: target.authorization,
     unit: UNIT,
     run: randomBytes(6).toString('hex'),
     ...order,

@@ -139,7 +139,8 @@ describe('checkout', () => {
         })
       expect((await order(busy)).status).toBe(201)
       const { limits } = world.app.orders
-      for (let n = 0; n < 59; n++) await limits.take(abuseLimits('checkout', { account: busy }))
+      // The owner's own server asks: it may do more for one customer than he himself.
+      for (let n = 0; n < 999; n++) await limits.take(abuseLimits('checkout', { account: busy }))
       for (const name of [busy, 'external_id:busy']) {
         const answer = await order(name)
         expect([answer.status, answer.body['code']]).toEqual([429, 'too_many_requests'])
