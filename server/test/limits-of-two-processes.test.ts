@@ -138,9 +138,13 @@ describe('checkout', () => {
           return_url: 'https://shop.example/back',
         })
       expect((await order(busy)).status).toBe(201)
-      const { limits } = world.app.orders
-      // The owner's own server asks: it may do more for one customer than he himself.
-      for (let n = 0; n < 999; n++) await limits.take(abuseLimits('checkout', { account: busy }))
+      // As after a thousand of them: the owner's own server asks, which may do more for one than he himself.
+      const { rowCount } = await world.app.db.pool.query(
+        `update identity.attempts set full_at = full_at + interval '1 hour'
+          where key_digest = sha256(convert_to(E'checkout, by_server\\n' || $1, 'UTF8'))`,
+        [busy],
+      )
+      expect(rowCount).toBe(1)
       for (const name of [busy, 'external_id:busy']) {
         const answer = await order(name)
         expect([answer.status, answer.body['code']]).toEqual([429, 'too_many_requests'])
