@@ -12,12 +12,6 @@ export class RefundTooLarge extends DomainError {
   readonly title = 'More would be given back than was taken.'
 }
 
-export class RefundRefused extends DomainError {
-  readonly code = 'refund_refused'
-  readonly status = 409
-  readonly title = 'The gateway refused the refund.'
-}
-
 export class PaymentRefused extends DomainError {
   readonly code = 'payment_refused'
   readonly status = 402

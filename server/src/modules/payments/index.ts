@@ -44,7 +44,7 @@ export type { PaymentPayload, RefundPayload, VendorPeriodPayload } from './event
 export { sandboxRoutes } from './sandbox-routes.ts'
 export { paymentRoutes, webhookRoute } from './routes.ts'
 export { paymentInvariants } from './invariants.ts'
-export { GatewayNotAvailable, PaymentRefused, RefundTooLarge, RefundRefused } from './errors.ts'
+export { GatewayNotAvailable, PaymentRefused, RefundTooLarge } from './errors.ts'
 export { forgetPayments } from './personal-data.ts'
 export type { Difference, Reconciliation } from './reconciliation.ts'
 export { reconcileDay, runReconciliation } from './reconciliation-runs.ts'

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../../../test/world.ts'
 import { SHOP } from '../../../test/world-settings.ts'
+import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { reconcile } from './reconciliation.ts'
 
 let world: World
@@ -87,5 +88,51 @@ describe('reconciliation with a gateway', () => {
     await expect(ask('nobody', new Date(now.getTime() - 1000), now)).rejects.toMatchObject({
       code: 'gateway_not_available',
     })
+  })
+})
+
+describe('reconciliation with a vendor that has too much to tell', () => {
+  let lab: PaymentsLab
+  beforeAll(async () => {
+    lab = await openPaymentsLab()
+  })
+  afterAll(() => lab?.close())
+  const compare = () => {
+    const range = { from: new Date(lab.clock.now_ms() - 1000), to: new Date(lab.clock.now_ms() + 1000) }
+    return reconcile(lab.db, lab.kit, { gateway: 'scripted', ...range })
+  }
+
+  it('ends after a thousand pages and says to choose a shorter time', async () => {
+    let pages = 0
+    const listPayments = async () => {
+      pages += 1
+      return { items: [], next_cursor: `page_${pages}` }
+    }
+    lab.follow({}, { listPayments })
+    await expect(compare()).rejects.toMatchObject({ code: 'invalid_state' })
+    expect(pages).toBe(1000)
+  })
+
+  it('asks one by one about five thousand payments at most, and else about none', async () => {
+    let asked = 0
+    lab.follow({
+      getPayment: async () => {
+        asked += 1
+        return undefined
+      },
+    })
+    const { id } = await lab.existing({ external_id: null })
+    expect(await compare()).toMatchObject({ method: 'one_by_one', payments_here: 1, payments_at_vendor: 0 })
+    expect(asked).toBe(1)
+    await lab.db.pool.query(
+      `insert into payments.payments (id, order_id, customer_id, gateway, is_test, status, amount, currency,
+           checkout_url, description, return_url, expires_at, created_at, updated_at)
+         select id || n, order_id, customer_id, gateway, is_test, status, amount, currency,
+           checkout_url, description, return_url, expires_at, created_at, updated_at
+           from payments.payments, generate_series(1, 5000) as n where id = $1`,
+      [id],
+    )
+    await expect(compare()).rejects.toMatchObject({ code: 'invalid_state' })
+    expect(asked).toBe(1)
   })
 })

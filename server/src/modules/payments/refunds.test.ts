@@ -168,4 +168,37 @@ describe('the vendor’s word about a refund', () => {
       refunded_amount: 10_000n,
     })
   })
+
+  test.each<[string, Partial<VendorRefund>, Partial<PaymentRow>]>([
+    ['of more than is left', { amount: 6001n }, { status: 'partially_refunded', refunded_amount: 4000n }],
+    ['in another currency', { currency: 'USD' }, {}],
+    ['of nothing', { amount: 0n }, {}],
+    ['of a payment nobody made', {}, { status: 'failed', captured_amount: 0n }],
+  ])('made in its cabinet %s is refused and told to people', async (_title, change, row) => {
+    lab.follow({ refund: async () => done('x') })
+    const payment = await paid(row)
+    lab.notices.length = 0
+    const word = done('cabinet', { payment_external_id: payment.external_id ?? '', ...change })
+    const told = lab.db.transact((tx) => recordRefundWord(tx, lab.kit, 'scripted', word))
+    expect(await told).toBe('refused: does not fit the payment')
+    expect(lab.notices).toMatchObject([{ facts: { payment_id: payment.id, external_id: 'ext_cabinet' } }])
+    expect(await getPayment(lab.db, payment.id)).toEqual(payment)
+  })
+
+  it('made in its cabinet counts once it is done, not before, and once when it is told again', async () => {
+    const payment = await paid()
+    const tell = (status: VendorRefund['status']) => {
+      const word = done('cabinet', { payment_external_id: payment.external_id ?? '', status })
+      return lab.db.transact((tx) => recordRefundWord(tx, lab.kit, 'scripted', word))
+    }
+    expect(await tell('pending')).toBe('foreign refund is pending')
+    expect(await tell('failed')).toBe('foreign refund is failed')
+    expect((await getPayment(lab.db, payment.id)).refunded_amount).toBe(0n)
+    await Promise.all(Array.from({ length: 20 }, () => tell('succeeded')))
+    expect(await tell('succeeded')).toBe('nothing_new')
+    expect(await getPayment(lab.db, payment.id)).toMatchObject({
+      status: 'partially_refunded',
+      refunded_amount: 4000n,
+    })
+  })
 })

@@ -199,7 +199,6 @@ export async function getRefund(sql: Sql, id: string): Promise<RefundRow> {
   return refund
 }
 
-/** No receipt fits more money than was asked for: the owner writes that one by hand. */
 /** Of a mismatch the money that was taken counts, not what was asked. */
 function refundedReference(payment: PaymentRow): PaymentReference {
   const reference = referenceOf(payment)
