@@ -191,6 +191,32 @@ describe('a payment that is looked for at PayPal', () => {
   })
 })
 
+describe('an order at PayPal', () => {
+  const held = (status: string) =>
+    order('COMPLETED', { authorizations: [{ id: '4GH', status, amount: money() }] })
+
+  test.each<[string, object, Ending]>([
+    ['denied by the bank', held('DENIED'), { status: 'failed', failure_reason: 'denied' }],
+    ['held in a state of tomorrow', held('REVIEWED'), { status: 'pending' }],
+    [
+      'of an amount that is none',
+      { ...order('COMPLETED'), purchase_units: [{ amount: money('ten') }] },
+      GatewayUnavailable,
+    ],
+  ])('%s is told so', async (_title, standing, ending) => {
+    play(() => ({ body: standing }))
+    await expectEnding(paypal.getPayment(config(), known, newContext()), ending)
+  })
+
+  it('is paid without its agreement when the vendor never has that ready', async () => {
+    const wallet = { attributes: { vault: { status: 'APPROVED', customer: { id: 'cus9' } } } }
+    const kept = order('COMPLETED', { captures: [capture] }, { payment_source: { paypal: wallet } })
+    play(({ path }) => ({ body: path.startsWith('/v3/vault/') ? { payment_tokens: [] } : kept }))
+    await expectEnding(paypal.getPayment(config(), known, newContext()), { status: 'succeeded' })
+    expect(vendor.asked.filter(({ path }) => path.startsWith('/v3/vault/'))).toHaveLength(3)
+  })
+})
+
 describe('a refund at PayPal', () => {
   const refund = {
     refund_id: newId('re'),

@@ -173,6 +173,10 @@ describe('the sandbox gateway', () => {
       external_id: 'sbxc_rcpt_1',
       status: 'succeeded',
     })
+    const about = { receipt_id: 'rcpt_1', payment_external_id: 'sbx_1', purpose: 'payment' as const }
+    const find = (external_id: string) => sandbox.getReceipt?.(CONFIG, { ...about, external_id }, context)
+    expect(await find('sbxc_rcpt_1')).toEqual({ external_id: 'sbxc_rcpt_1', status: 'succeeded' })
+    expect(await find('sbxc_rcpt_2')).toBeUndefined()
     expect(await sandbox.checkHealth?.(CONFIG, context)).toMatchObject({ ok: true })
   })
 })
