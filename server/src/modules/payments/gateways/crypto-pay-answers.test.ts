@@ -74,7 +74,7 @@ describe('a call to Crypto Pay', () => {
 })
 
 describe('an invoice of Crypto Pay', () => {
-  it('that is refused is told with the vendor’s word, and without a way back that is no address', async () => {
+  it('that is refused is told with their word, and has no way back that is no address', async () => {
     play({ getInvoices: items(), createInvoice: error(400, 'AMOUNT_TOO_SMALL') })
     const refused = { status: 'failed', failure_reason: 'AMOUNT_TOO_SMALL' }
     await expectEnding(cryptoPay.createPayment(config(), purchase(), newContext()), refused)

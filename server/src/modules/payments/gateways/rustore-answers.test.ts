@@ -193,7 +193,7 @@ describe('a purchase that an app proves', () => {
     expect(vendor.asked.some(({ path }) => path.includes('no+account'))).toBe(false)
   })
 
-  it('is not looked for without end, nor by what cannot be a purchase, and a refused list is no answer', async () => {
+  it('is not looked for without end, nor by nonsense, and a refused list is no answer', async () => {
     play(({ path }) => (path.includes('/purchases?') ? page('again', 'other') : told()))
     await expectEnding(find('aaaa-bbbb'), undefined)
     expect(vendor.asked.filter(({ path }) => path.includes('/purchases?'))).toHaveLength(10)
