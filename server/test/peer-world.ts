@@ -168,6 +168,7 @@ export async function sandboxWord(
   world: World,
   order: PlacedOrder,
   change: Record<string, unknown> = {},
+  sent_at = new Date(),
 ): Promise<SignedWord> {
   const { rows } = await world.app.db.pool.query<{ number: number }>(
     'select number from payments.payments where id = $1',
@@ -191,12 +192,12 @@ export async function sandboxWord(
       ...change,
     },
   })
-  return signedBySandbox(body, SANDBOX_SECRET)
+  return signedBySandbox(body, SANDBOX_SECRET, sent_at)
 }
 
 /** A body under the sandbox's signature with any key. */
-export function signedBySandbox(body: string, secret: string): SignedWord {
-  const time = Math.floor(Date.now() / 1000)
+export function signedBySandbox(body: string, secret: string, sent_at = new Date()): SignedWord {
+  const time = Math.floor(sent_at.getTime() / 1000)
   const mac = createHmac('sha256', secret).update(`${time}.${body}`).digest('hex')
   return { body, headers: { 'sandbox-signature': `t=${time},v1=${mac}` } }
 }

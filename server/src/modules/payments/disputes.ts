@@ -8,7 +8,7 @@ import { disputeLost, disputeOpened, disputeWon, type RefundPayload } from './ev
 import type { PaymentsKit } from './kit.ts'
 import { findPaymentIds, lockPayment, type PaymentRow } from './payment-queries.ts'
 import { isSettled } from './payment-status.ts'
-import { recordLostMoney } from './refund-words.ts'
+import { recordLostMoney, waitForPayment } from './refund-words.ts'
 
 /**
  * Records what a vendor tells about money its payer contests. Opened: the units are taken back, whatever was
@@ -31,6 +31,8 @@ export async function recordDispute(
   const known = await queries.findDispute(tx, payment.id, word.external_id)
   if (known && known.status !== 'open') return 'nothing_new'
   const refusal = refusalOf(payment, word)
+  if (refusal === undefined && !isSettled(payment.status) && payment.status !== 'mismatch')
+    return waitForPayment(tx, kit, payment)
   if (refusal !== undefined) {
     kit.notice('a vendor’s word about a dispute was refused', { payment_id: payment.id, reason: refusal })
     return `refused: ${refusal}`
@@ -74,7 +76,7 @@ async function openDispute(
 }
 
 function refusalOf(payment: PaymentRow, word: VendorDispute): string | undefined {
-  if (!isSettled(payment.status)) return 'payment_not_settled'
+  if (payment.status === 'mismatch') return 'payment_not_settled'
   if (word.currency !== payment.currency) return 'wrong_currency'
   if (word.amount <= 0n) return 'wrong_amount'
   if (word.is_test !== undefined && word.is_test !== payment.is_test) return 'wrong_mode'

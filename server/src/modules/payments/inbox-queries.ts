@@ -106,7 +106,10 @@ export async function closeEvents(
      where i.id = u.id and (i.status = 'handling' or i.trust = 'signed')`.execute(tx)
 }
 
-/** Puts an event back for later, or aside for a person when it failed too often. */
+/**
+ * Puts an event back for later, or aside for a person when it failed too often. One that proved all it says
+ * was not claimed: this was its attempt.
+ */
 export async function postponeEvents(
   tx: Tx,
   events: readonly { id: bigint; next_attempt_at: Date; error: string; is_dead: boolean }[],
@@ -114,13 +117,19 @@ export async function postponeEvents(
   for (const event of events) {
     await tx
       .updateTable('payments.inbox')
-      .set({
+      .set((eb) => ({
         status: event.is_dead ? 'failed' : 'received',
         next_attempt_at: event.next_attempt_at,
+        attempts: eb
+          .case()
+          .when('status', '=', 'received')
+          .then(eb('attempts', '+', 1))
+          .else(eb.ref('attempts'))
+          .end(),
         error: event.error.slice(0, 500),
-      })
+      }))
       .where('id', '=', event.id)
-      .where('status', '=', 'handling')
+      .where((eb) => eb.or([eb('status', '=', 'handling'), eb('trust', '=', 'signed')]))
       .execute()
   }
 }

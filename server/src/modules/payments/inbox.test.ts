@@ -172,9 +172,34 @@ describe('a notification about a refund', () => {
     expect(await outcomeOf(more({ status: 'pending' }))).toBe('foreign refund is pending')
     expect(await outcomeOf(more({ payment_external_id: 'ext_nobody' }))).toBe('not_ours')
     expect(await getPayment(lab.db, payment.id)).toMatchObject({ refunded_amount: 4000n })
-    const unpaid = await lab.existing()
-    const early = { ...told, refund: refund(unpaid) }
-    expect(await outcomeOf(early)).toBe('refused: does not fit the payment')
+  })
+
+  it('that overtook its payment waits for it, has the vendor asked, and is recorded then', async () => {
+    const payment = await lab.existing()
+    const external_id = `ref_${payment.id}`
+    const whole = refund(payment, { amount: 10_000n })
+    await receive({ kind: 'refund', trust: 'signed', external_id, refund: whole })
+    await drain()
+    await drain()
+    expect(await rows()).toMatchObject([{ status: 'received', error: 'waits for its payment', attempts: 1 }])
+    const standing = await getPayment(lab.db, payment.id)
+    expect(standing).toMatchObject({ status: 'pending', next_check_at: lab.clock.now() })
+    await receive({ kind: 'payment', trust: 'signed', payment: word(payment) })
+    await drain()
+    expect((await getPayment(lab.db, payment.id)).status).toBe('succeeded')
+    lab.clock.advance(30_000)
+    await drain()
+    expect((await rows()).map(({ status }) => status)).toEqual(['handled', 'handled'])
+    expect(await getPayment(lab.db, payment.id)).toMatchObject({
+      status: 'refunded',
+      refunded_amount: 10_000n,
+    })
+    const never = await lab.existing()
+    const hint = { kind: 'refund', trust: 'hint', external_id: 'ref_never' } as const
+    await receive(hint, { getRefund: async () => refund(never) })
+    await lab.db.pool.query("update payments.inbox set attempts = 200 where status = 'received'")
+    await drain()
+    expect((await rows()).at(-1)).toMatchObject({ status: 'failed', error: 'waits for its payment' })
   })
 
   it('of money that bought nothing is recorded, and the mismatch stays one', async () => {
@@ -228,6 +253,28 @@ describe('a notification about something else', () => {
     expect(await outcomeOf(dispute('pi_other_name'))).toBe('unknown_to_vendor')
     expect(await outcomeOf(dispute('pi_other_name'), { getPayment: async () => word(payment) })).toBe('open')
     expect(await outcomeOf(dispute(payment.external_id ?? ''))).toBe('nothing_new')
+  })
+
+  it('that contests a payment whose success was not told yet waits for it', async () => {
+    const payment = await lab.existing()
+    const dispute = {
+      external_id: 'dp_early',
+      payment_external_id: payment.external_id ?? '',
+      status: 'open',
+      amount: 10_000n,
+      currency: 'RUB',
+      reason: 'fraudulent',
+    } as const
+    await receive({ kind: 'dispute', trust: 'signed', dispute })
+    await drain()
+    expect(await rows()).toMatchObject([{ status: 'received', error: 'waits for its payment' }])
+    await receive({ kind: 'payment', trust: 'signed', payment: word(payment) })
+    lab.clock.advance(30_000)
+    await drain()
+    await drain()
+    lab.clock.advance(30_000)
+    await drain()
+    expect((await rows()).map(({ outcome }) => outcome)).toEqual(['open', 'succeeded'])
   })
 
   it('is kept with its bytes and said to have no handler', async () => {

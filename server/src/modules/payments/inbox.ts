@@ -13,7 +13,7 @@ import type { PaymentsKit } from './kit.ts'
 import { findPaymentIds, findPayment } from './payment-queries.ts'
 import { recordPaymentWords, type PaymentWord } from './payment-words.ts'
 import { referenceOf } from './payments.ts'
-import { recordRefundWord } from './refund-words.ts'
+import { recordRefundWord, WAITS_FOR_PAYMENT } from './refund-words.ts'
 import { reviveEvent } from './revive-event.ts'
 import { nextInboxAttempt } from './schedule.ts'
 import { findSubscription } from './vendor-subscription-queries.ts'
@@ -232,18 +232,25 @@ async function recordAll(tx: Tx, kit: PaymentsKit, resolved: readonly Resolved[]
       outcomes.set(row.id, (await recordSubscriptionWord(tx, kit, told)).outcome)
     } else outcomes.set(row.id, `no handler for ${event.kind}`)
   }
+  const failed = resolved.flatMap(({ row, error }) =>
+    outcomes.get(row.id) === WAITS_FOR_PAYMENT
+      ? [{ row, error: WAITS_FOR_PAYMENT }]
+      : error === undefined
+        ? []
+        : [{ row, error }],
+  )
+  for (const { row } of failed) outcomes.delete(row.id)
   await queries.closeEvents(
     tx,
     [...outcomes].map(([id, outcome]) => ({ id, outcome })),
     now,
   )
-  const failed = resolved.filter(({ error }) => error !== undefined)
   await queries.postponeEvents(
     tx,
     failed.map(({ row, error }) => ({
       id: row.id,
       next_attempt_at: nextInboxAttempt(row.attempts, now),
-      error: error ?? '',
+      error,
       is_dead: row.attempts >= ATTEMPTS_MAX,
     })),
   )

@@ -4,14 +4,23 @@ import { newId } from '#kernel/ids'
 import { least } from '#kernel/money'
 import { refundFailed, refundRequested, refundSucceeded } from './events.ts'
 import type { PaymentsKit } from './kit.ts'
-import { findPaymentIds, lockPayment, updatePayments, type PaymentRow } from './payment-queries.ts'
-import { isSettled, statusAfterRefunds } from './payment-status.ts'
+import {
+  findPaymentIds,
+  lockPayment,
+  setNextCheck,
+  updatePayments,
+  type PaymentRow,
+} from './payment-queries.ts'
+import { isFinal, isSettled, statusAfterRefunds } from './payment-status.ts'
 import { writeRefundReceipt } from './receipts.ts'
 import * as queries from './refund-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
 import { refundPayload } from './refunds.ts'
 import { nextRefundCheck } from './schedule.ts'
 import { noteCanceled } from './vendor-subscriptions.ts'
+
+/** The outcome of a word that overtook the success of its payment: it is tried again later. */
+export const WAITS_FOR_PAYMENT = 'waits for its payment'
 
 /**
  * Records the vendor's answer about a refund of ours. Forward only; a repeat changes nothing. A refused
@@ -67,7 +76,8 @@ export async function settleRefund(
 
 /**
  * Records what a vendor tells about a refund: one of ours, or one made in the vendor's cabinet, which then
- * takes the units back whatever was spent.
+ * takes the units back whatever was spent. One that overtook the word of its payment's success answers
+ * {@link WAITS_FOR_PAYMENT}: dropped, it would leave the buyer both his money and his units.
  */
 export async function recordRefundWord(
   tx: Tx,
@@ -119,14 +129,10 @@ async function recordForeignRefund(
   payment: PaymentRow,
   word: VendorRefund,
 ): Promise<string> {
+  // What was taken and bought nothing is mostly given back in the vendor's cabinet.
+  if (!isSettled(payment.status) && payment.status !== 'mismatch') return waitForPayment(tx, kit, payment)
   const left = payment.captured_amount - payment.refunded_amount
-  if (
-    // What was taken and bought nothing is mostly given back in the vendor's cabinet.
-    !(isSettled(payment.status) || payment.status === 'mismatch') ||
-    word.currency !== payment.currency ||
-    word.amount > left ||
-    word.amount <= 0n
-  ) {
+  if (word.currency !== payment.currency || word.amount > left || word.amount <= 0n) {
     kit.notice('a refund made at the vendor does not fit its payment', {
       payment_id: payment.id,
       external_id: word.external_id,
@@ -162,6 +168,12 @@ async function recordForeignRefund(
   await writeRefundReceipt(tx, kit, payment, refund, 'made_at_the_vendor')
   await kit.events.publish(tx, refundSucceeded, refundPayload(refund, payment, true))
   return 'recorded a refund made at the vendor'
+}
+
+/** Money that goes back was taken before: the vendor is asked about its payment now, and the word waits. */
+export async function waitForPayment(tx: Tx, kit: PaymentsKit, payment: PaymentRow): Promise<string> {
+  if (!isFinal(payment.status)) await setNextCheck(tx, payment.id, kit.clock.now())
+  return WAITS_FOR_PAYMENT
 }
 
 /**

@@ -1,0 +1,181 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  GATEWAYS,
+  MINUTES,
+  startEveryGateway,
+  type EveryGateway,
+  type GatewayId,
+  type Purchase,
+} from '../every-gateway.ts'
+import { sandboxWord } from '../peer-world.ts'
+
+/** What is told of a payment when its order is long over, or its buyer forgotten. */
+
+const SLOW_MS = 90_000
+const MONTH_SECONDS = 30 * 86_400
+
+let lab: EveryGateway
+beforeAll(async () => {
+  lab = await startEveryGateway()
+}, SLOW_MS)
+afterAll(() => lab?.close())
+
+const set = (change: string, ids: readonly string[]): Promise<unknown> =>
+  lab.world.app.db.pool.query(`update payments.payments set ${change} where id = any($1)`, [ids])
+const paymentOf = (purchase: Purchase) => lab.world.payment(purchase.order.payment.id)
+
+/** Money that bought nothing lies here for a person, who can give it back where the vendor has refunds. */
+async function isKeptAndRefundable(purchase: Purchase): Promise<void> {
+  const { order, gateway, customer_id } = purchase
+  expect(await paymentOf(purchase)).toMatchObject({
+    status: 'mismatch',
+    mismatch_reason: 'order_expired',
+    captured_amount: order.total,
+  })
+  expect(await lab.world.balance(customer_id)).toBe(0)
+  expect(await lab.world.grants(order.id)).toBe(0)
+  const refund = await lab.world.call('POST', `/v1/payments/${order.payment.id}/refunds`, {
+    reason: 'paid too late',
+  })
+  if (gateway === 'robokassa') expect(refund.text).toContain('test_payments_have_no_refunds')
+  else {
+    expect(refund.body).toMatchObject({ amount: order.total })
+    await lab.world.eventually(
+      'it went back',
+      async () => (await paymentOf(purchase))['refunded_amount'] === order.total,
+    )
+  }
+  expect(await lab.world.balance(customer_id)).toBe(0)
+}
+
+describe.concurrent('a payment made after its order’s time', () => {
+  // PayPal's buyer only approves: the money is taken while the payment is wanted, and this one is not.
+  it.each(GATEWAYS.filter((gateway) => gateway !== 'paypal'))(
+    'through %s is kept for a person, grants nothing and can be given back',
+    async (gateway) => {
+      const purchase = await lab.buy(gateway)
+      const { order } = purchase
+      const vendor_id = await lab.open(purchase)
+      const over = "expires_at = now() - interval '1 minute', next_check_at = null, status = 'expired'"
+      await set(over, [order.payment.id])
+      if (gateway === 'sandbox') {
+        const { body, headers } = await sandboxWord(lab.world, order)
+        // As a vendor does, it tells again while the server is too busy to listen.
+        await lab.world.eventually(
+          'it is taken',
+          async () => (await lab.world.tell('sandbox', body, headers)).status === 200,
+        )
+      } else lab.pay(purchase, vendor_id)
+      await lab.world.becomes(order.payment.id, 'mismatch')
+      await isKeptAndRefundable(purchase)
+    },
+    SLOW_MS,
+  )
+
+  it('through PayPal takes no money at all', async () => {
+    const purchase = await lab.buy('paypal')
+    await set("expires_at = now() - interval '1 minute', status = 'expired'", [purchase.order.payment.id])
+    lab.pay(purchase, await lab.open(purchase))
+    await lab.vendor('paypal').control.settled()
+    await lab.world.handled()
+    expect(await paymentOf(purchase)).toMatchObject({ status: 'expired', captured_amount: 0 })
+    const captures = lab.vendor('paypal').control.objects({ collection: 'captures', limit: 1000 }).items
+    expect(JSON.stringify(captures)).not.toContain(purchase.order.payment.id)
+  })
+})
+
+describe('a payment made in time that is told thirty days late', () => {
+  /** Refused as too old to be believed, or lapsed without a charge: nothing happens by itself. */
+  const IS_NOT_TOLD: readonly GatewayId[] = ['crypto-pay', 'paypal']
+  let kept: Map<GatewayId, Purchase>
+  let erased: Map<GatewayId, Purchase>
+
+  beforeAll(async () => {
+    const paid = async (): Promise<Map<GatewayId, Purchase>> => {
+      const all = await Promise.all(
+        GATEWAYS.map(async (gateway) => {
+          const purchase =
+            gateway === 'sandbox' ? await lab.buy(gateway) : await lab.paid(gateway, { lose: 1000 })
+          return [gateway, purchase] as const
+        }),
+      )
+      return new Map(all)
+    }
+    const paid_at = new Date()
+    kept = await paid()
+    erased = await paid()
+    const everybody = [...kept.values(), ...erased.values()]
+    // As they stand when the vendors could not be asked for eight days.
+    await set(
+      "status = 'expired', next_check_at = null",
+      everybody.map(({ order }) => order.payment.id),
+    )
+    const moved = await lab.world.call('POST', '/v1/test_clock', { advance_seconds: MONTH_SECONDS })
+    expect(moved.status).toBe(200)
+    for (const { customer_id } of erased.values()) {
+      const gone = await lab.world.call('POST', `/v1/customers/${customer_id}/erase`, { reason: 'a letter' })
+      expect(gone.status).toBe(200)
+    }
+    const late = new Date(Date.now() + MONTH_SECONDS * 1000)
+    for (const gateway of GATEWAYS) {
+      if (gateway === 'sandbox') {
+        for (const { order } of [kept.get(gateway), erased.get(gateway)].filter((one) => one !== undefined)) {
+          const change = { paid_at: paid_at.toISOString() }
+          const { body, headers } = await sandboxWord(lab.world, order, change, late)
+          for (let turn = 0; turn < 2; turn++) await lab.world.tell(gateway, body, headers)
+        }
+        continue
+      }
+      const { control } = lab.vendor(gateway)
+      control.advanceClock(MONTH_SECONDS * 1000)
+      for (const id of lab.lost(gateway)) for (let turn = 0; turn < 2; turn++) control.resend(id)
+      await control.settled()
+    }
+    await lab.world.handled()
+  }, SLOW_MS)
+
+  const TOLD = GATEWAYS.filter((gateway) => !IS_NOT_TOLD.includes(gateway))
+  describe.each([
+    ['a customer', () => kept],
+    ['a customer who was erased meanwhile', () => erased],
+  ] as const)('of %s', (_, purchases) => {
+    it.each(TOLD.filter((gateway) => gateway !== 'robokassa'))('is granted once: %s', async (gateway) => {
+      const purchase = purchases().get(gateway)
+      if (!purchase) throw new Error('nobody bought')
+      expect(await paymentOf(purchase)).toMatchObject({ status: 'succeeded', mismatch_reason: null })
+      expect(await lab.world.balance(purchase.customer_id)).toBe(MINUTES)
+      expect(await lab.world.grants(purchase.order.id)).toBe(1)
+    })
+
+    it('is kept for a person where the vendor does not say when it was paid: robokassa', async () => {
+      const purchase = purchases().get('robokassa')
+      if (!purchase) throw new Error('nobody bought')
+      await isKeptAndRefundable(purchase)
+    })
+
+    it('is not believed so late where the word is dated: crypto-pay tells when it is asked', async () => {
+      const purchase = purchases().get('crypto-pay')
+      if (!purchase) throw new Error('nobody bought')
+      expect(await paymentOf(purchase)).toMatchObject({ status: 'expired' })
+      await lab.world.look(purchase.order.payment.id)
+      await lab.world.becomes(purchase.order.payment.id, 'succeeded')
+      expect(await lab.world.balance(purchase.customer_id)).toBe(MINUTES)
+      expect(await lab.world.grants(purchase.order.id)).toBe(1)
+    })
+
+    it('was never charged where the buyer only approves: paypal', async () => {
+      const purchase = purchases().get('paypal')
+      if (!purchase) throw new Error('nobody bought')
+      const payment = await paymentOf(purchase)
+      expect(['expired', 'canceled']).toContain(payment.status)
+      expect(payment).toMatchObject({ captured_amount: 0 })
+      const captures = lab.vendor('paypal').control.objects({ collection: 'captures', limit: 1000 }).items
+      expect(JSON.stringify(captures)).not.toContain(purchase.order.payment.id)
+      expect(await lab.world.balance(purchase.customer_id)).toBe(0)
+    })
+  })
+
+  it('leaves the books right', async () => {
+    expect(await lab.world.booksAreClean()).toEqual([])
+  })
+})

@@ -1,0 +1,231 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  GATEWAYS,
+  MINUTES,
+  OUTSIDE,
+  startEveryGateway,
+  type EveryGateway,
+  type Purchase,
+  type VendorEvent,
+  type VendorPayment,
+} from '../every-gateway.ts'
+import type { PlacedOrder } from '../world.ts'
+
+/** What is told of one payment, in every order there is, and twice. */
+
+const SLOW_MS = 90_000
+const STEPS = ['pending', 'succeeded', 'succeeded again', 'refunded'] as const
+type Step = (typeof STEPS)[number]
+
+let lab: EveryGateway
+beforeAll(async () => {
+  lab = await startEveryGateway()
+}, SLOW_MS)
+afterAll(() => lab?.close())
+
+interface Told extends Purchase {
+  steps: readonly Step[]
+}
+
+function ordersOf<T>(items: readonly T[]): T[][] {
+  if (items.length < 2) return [[...items]]
+  return items.flatMap((item, index) =>
+    ordersOf(items.filter((_, other) => other !== index)).map((rest) => [item, ...rest]),
+  )
+}
+
+/** The vendor's id of a payment of ours; where the vendor names only what was paid, it does so here. */
+const vendorIdOf = ({ order: { payment } }: Purchase): string => payment.external_id ?? `of ${payment.id}`
+
+/** Copies an order and its payment, that of one real order there are enough for every order of events. */
+async function copy({ id }: PlacedOrder, names: readonly string[]): Promise<void> {
+  const copying = [
+    `insert into orders.orders select (jsonb_populate_record(o, jsonb_build_object('id', left(o.id, -2) || n,
+       'payment_id', left(o.payment_id, -2) || n))).*
+       from orders.orders o, unnest($2::text[]) n where o.id = $1`,
+    `insert into orders.lines select (jsonb_populate_record(l, jsonb_build_object('id', left(l.id, -2) || n,
+       'order_id', left(l.order_id, -2) || n))).*
+       from orders.lines l, unnest($2::text[]) n where l.order_id = $1`,
+    `insert into payments.payments overriding system value
+       select (jsonb_populate_record(p, jsonb_build_object('id', left(p.id, -2) || n,
+         'order_id', left(p.order_id, -2) || n, 'external_id', p.external_id || '-' || n,
+         'next_check_at', null,
+         'number', nextval(pg_get_serial_sequence('payments.payments', 'number'))))).*
+       from payments.payments p, unnest($2::text[]) n where p.order_id = $1`,
+  ]
+  for (const statement of copying) await lab.world.app.db.pool.query(statement, [id, names])
+}
+
+function copyOf(purchase: Purchase, name: string): Purchase {
+  const { order } = purchase
+  const { payment } = order
+  const named = (id: string): string => id.slice(0, -2) + name
+  const external_id = payment.external_id && `${payment.external_id}-${name}`
+  return {
+    ...purchase,
+    order: { ...order, id: named(order.id), payment: { ...payment, id: named(payment.id), external_id } },
+  }
+}
+
+function eventOf(told: Purchase, step: Step): VendorEvent {
+  const { id: payment_id } = told.order.payment
+  const external_id = vendorIdOf(told)
+  const money = { amount: BigInt(told.order.total), currency: told.order.currency, is_test: true }
+  const base = { external_event_id: `${payment_id} ${step}`, trust: 'signed', type: step } as const
+  if (step !== 'refunded') {
+    const status = step === 'pending' ? 'pending' : 'succeeded'
+    return { ...base, kind: 'payment', payment: { external_id, payment_id, status, ...money } }
+  }
+  const refund = { external_id: `refund-of-${payment_id}`, payment_external_id: external_id, payment_id }
+  return {
+    ...base,
+    kind: 'refund',
+    external_id: refund.external_id,
+    refund: { ...refund, status: 'succeeded', ...money },
+  }
+}
+
+describe('every order of four events of one payment, each twice', () => {
+  const orders = ordersOf(STEPS)
+  let told: Told[]
+  beforeAll(async () => {
+    told = []
+    for (const gateway of GATEWAYS) {
+      const purchase = await lab.buy(gateway)
+      const copies = orders.map((_, index) => String(index).padStart(2, '0'))
+      await copy(purchase.order, copies)
+      told.push(...orders.map((steps, index) => ({ ...copyOf(purchase, copies[index] ?? ''), steps })))
+    }
+    for (const turn of STEPS.keys()) {
+      const events = told.map((one) => [one.gateway, eventOf(one, one.steps[turn] ?? 'pending')] as const)
+      await lab.tell(events)
+      const repeated = events.map(([gateway, event]) => {
+        const external_event_id = `${event.external_event_id} repeated`
+        return [gateway, { ...event, external_event_id }] as const
+      })
+      await lab.tell([...events, ...repeated])
+    }
+    await lab.world.eventually('nothing waits', async () => {
+      const { rows } = await lab.world.app.db.pool.query(
+        "select 1 from payments.inbox where status <> 'handled' limit 1",
+      )
+      return rows.length === 0
+    })
+  }, SLOW_MS)
+
+  it.each(GATEWAYS)('ends in one grant and one refund that took it back: %s', async (gateway) => {
+    const own = told.filter((one) => one.gateway === gateway)
+    expect(own).toHaveLength(24)
+    const { rows } = await lab.world.app.db.pool.query(
+      `select p.id, p.status, p.captured_amount::int, p.refunded_amount::int,
+              (select count(*)::int from payments.refunds r where r.payment_id = p.id) as refunds,
+              (select jsonb_agg(g.remaining) from ledger.grants g join orders.lines l
+                on g.source_id = l.id || ':0' where l.order_id = p.order_id) as grants
+         from payments.payments p where p.id = any($1)`,
+      [own.map(({ order }) => order.payment.id)],
+    )
+    for (const { steps, order } of own) {
+      const { total } = order
+      const row = rows.find(({ id }) => id === order.payment.id)
+      const end = {
+        status: 'refunded',
+        captured_amount: total,
+        refunded_amount: total,
+        refunds: 1,
+        grants: [0],
+      }
+      expect([steps, row]).toMatchObject([steps, end])
+    }
+    expect(await lab.world.balance(own[0]?.customer_id ?? '')).toBe(0)
+  })
+
+  it('leaves the books right', async () => {
+    expect(await lab.world.booksAreClean()).toEqual([])
+  })
+})
+
+describe('what another gateway or another mode says of a payment', () => {
+  it('changes nothing', async () => {
+    const bought: Purchase[] = []
+    for (const gateway of GATEWAYS) bought.push(await lab.buy(gateway))
+    const before = await lab.world.digest()
+    const wordOf = (purchase: Purchase, change: Partial<VendorPayment>, name: string): VendorEvent => {
+      const event = eventOf(purchase, 'succeeded')
+      if (event.kind !== 'payment' || !event.payment) throw new Error('no word of a payment')
+      return {
+        ...event,
+        external_event_id: `${event.external_event_id} ${name}`,
+        payment: { ...event.payment, ...change },
+      }
+    }
+    const foreign = bought.flatMap((purchase) =>
+      GATEWAYS.filter((gateway) => gateway !== purchase.gateway).map(
+        (gateway) => [gateway, wordOf(purchase, {}, `by ${gateway}`)] as const,
+      ),
+    )
+    const real = bought.map(
+      (purchase) => [purchase.gateway, wordOf(purchase, { is_test: false }, 'live')] as const,
+    )
+    await lab.tell([...foreign, ...real])
+    expect(await lab.world.digest()).toBe(before)
+    const { rows } = await lab.world.app.db.pool.query(
+      `select distinct outcome from payments.inbox
+        where external_event_id like '% by %' or external_event_id like '% live' order by 1`,
+    )
+    expect(rows.map(({ outcome }) => outcome)).toEqual(['refused: wrong_gateway', 'refused: wrong_mode'])
+  })
+})
+
+describe.concurrent('over the wire, doubled and out of order', () => {
+  it.each(OUTSIDE)(
+    '%s grants once, and what is given back is taken back once',
+    async (gateway) => {
+      const { control } = lab.vendor(gateway)
+      const purchase = await lab.paid(gateway, { lose: 1000 })
+      const { id } = purchase.order.payment
+      const lost = lab.lost(gateway)
+      expect(lost.length).toBeGreaterThan(0)
+      for (const notification of [...lost, ...lost].toReversed()) control.resend(notification)
+      await lab.world.becomes(id, 'succeeded')
+      expect(await lab.world.balance(purchase.customer_id)).toBe(MINUTES)
+      control.faults({ duplicate: 2 })
+      const refund = await lab.world.call('POST', `/v1/payments/${id}/refunds`, { reason: 'asked for' })
+      if (gateway === 'robokassa') {
+        // Its test mode has no refunds: nothing moved on either side.
+        expect([refund.status, refund.text]).toEqual([
+          expect.any(Number),
+          expect.stringContaining('test_payments_have_no_refunds'),
+        ])
+      } else await lab.world.becomes(id, 'refunded')
+      control.faults({ duplicate: 0 })
+      await control.settled()
+      for (const notification of lost) control.resend(notification)
+      await control.settled()
+      await lab.world.handled()
+      const is_kept = gateway === 'robokassa'
+      expect((await lab.world.payment(id)).status).toBe(is_kept ? 'succeeded' : 'refunded')
+      expect(await lab.world.balance(purchase.customer_id)).toBe(is_kept ? MINUTES : 0)
+      expect(await lab.world.grants(purchase.order.id)).toBe(1)
+    },
+    SLOW_MS,
+  )
+})
+
+describe('a refund made at the vendor that is told before the payment', () => {
+  it.each([
+    ['rustore', { outcome: 'succeeded', reason: 'refunded' }],
+    ['telegram-stars', { outcome: 'canceled' }],
+  ] as const)('of %s takes the units back all the same', async (gateway, refunding) => {
+    const { control } = lab.vendor(gateway)
+    const purchase = await lab.paid(gateway, { lose: 1000 })
+    const paid = lab.lost(gateway).at(-1) ?? ''
+    const [last] = control.objects({ limit: 1 }).items as { id: string }[]
+    control.complete(last?.id ?? '', refunding)
+    await control.settled()
+    control.resend(paid)
+    await control.settled()
+    await lab.world.becomes(purchase.order.payment.id, 'refunded')
+    expect(await lab.world.balance(purchase.customer_id)).toBe(0)
+    expect(await lab.world.booksAreClean()).toEqual([])
+  })
+})

@@ -1,0 +1,255 @@
+import type { Faults } from '@kopilka/emulators/emulator'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  GATEWAYS,
+  MADE_BY_CALL,
+  MINUTES,
+  OUTSIDE,
+  press,
+  startEveryGateway,
+  type Buyer,
+  type EveryGateway,
+  type GatewayId,
+} from '../every-gateway.ts'
+import { sandboxWord, signedBySandbox } from '../peer-world.ts'
+import type { Answer, PlacedOrder } from '../world.ts'
+
+/** Every gateway through the whole server, when the vendor or the way to it is bad. */
+
+const SLOW_MS = 90_000
+/** A vendor's address for its notifications where nobody listens. */
+const NOBODY = 'http://127.0.0.1:9/'
+/** What is promised once the vendor answers again; it takes a few seconds. */
+const SOON_MS = 60_000
+
+let lab: EveryGateway
+beforeAll(async () => {
+  lab = await startEveryGateway()
+}, SLOW_MS)
+afterAll(() => lab?.close())
+
+const addressOf = (gateway: GatewayId): string => `${lab.world.base_url}/webhooks/payments/${gateway}`
+const statusOf = async (payment_id: string): Promise<string> => (await lab.world.payment(payment_id)).status
+const succeeds = (payment_id: string): Promise<unknown> =>
+  lab.world.eventually('it is paid', async () => (await statusOf(payment_id)) === 'succeeded', SOON_MS)
+
+async function isGrantedOnce(buyer: Buyer, payment_id: string): Promise<void> {
+  const payment = await lab.world.payment(payment_id)
+  expect(payment).toMatchObject({ status: 'succeeded', mismatch_reason: null })
+  expect(await lab.world.grants(String(payment['order_id']))).toBe(1)
+  expect(await lab.world.balance(buyer.customer_id)).toBe(MINUTES)
+}
+
+/** Asks for an order of whose payment the vendor makes all and says nothing; answers what it made. */
+async function askUnanswered(
+  gateway: GatewayId,
+  faults: Partial<Faults> = {},
+): Promise<{
+  buyer: Buyer
+  key: string
+  asked: Promise<Answer<PlacedOrder>>
+  isAnswered: () => boolean
+  payment_id: string
+  vendor_id: string
+}> {
+  const buyer = await lab.buyer(gateway)
+  const key = `every-${buyer.customer_id}`
+  lab.vendor(gateway).control.faults({ timeout_after_charge: 1, ...faults })
+  let is_answered = false
+  const asked = lab.ask(buyer, key).finally(() => {
+    is_answered = true
+  })
+  const found = await lab.world.eventually('the vendor has made it', async () => {
+    const payment_id = await lab.paymentOf(buyer)
+    const [made] = payment_id === undefined ? [] : lab.made(gateway, payment_id)
+    return payment_id !== undefined && made && { payment_id, vendor_id: made.id }
+  })
+  return { buyer, key, asked, isAnswered: () => is_answered, ...found }
+}
+
+describe.concurrent('a vendor that makes a payment and does not answer', () => {
+  it.each(MADE_BY_CALL)(
+    'is paid and says nothing: %s ends in one grant all the same',
+    async (gateway) => {
+      const { control } = lab.vendor(gateway)
+      const told = control.status().counts.notifications.delivered
+      const { buyer, key, asked, payment_id, vendor_id } = await askUnanswered(gateway, { lose: 1000 })
+      lab.pay(buyer, vendor_id)
+      expect(await asked).toMatchObject({ status: 503, body: { code: 'gateway_unavailable' } })
+      await succeeds(payment_id)
+      expect(control.status().counts.notifications.delivered).toBe(told)
+      control.faults({ lose: 0 })
+      await isGrantedOnce(buyer, payment_id)
+      const again = await lab.ask(buyer, key)
+      expect(again).toMatchObject({ status: 201, body: { payment: { id: payment_id, status: 'succeeded' } } })
+      await isGrantedOnce(buyer, payment_id)
+      // Telegram makes links for nothing: what counts is that its one charge is known.
+      if (gateway !== 'telegram-stars') expect(lab.made(gateway, payment_id)).toHaveLength(1)
+    },
+    SLOW_MS,
+  )
+})
+
+describe('a notification', () => {
+  describe.concurrent('that comes before the answer to our own question', () => {
+    it.each(MADE_BY_CALL)(
+      'grants once: %s',
+      async (gateway) => {
+        const { buyer, key, asked, isAnswered, payment_id, vendor_id } = await askUnanswered(gateway)
+        lab.pay(buyer, vendor_id)
+        await succeeds(payment_id)
+        expect(isAnswered()).toBe(false)
+        await isGrantedOnce(buyer, payment_id)
+        await asked
+        const again = await lab.ask(buyer, key)
+        expect(again).toMatchObject({ status: 201, body: { payment: { id: payment_id } } })
+        await isGrantedOnce(buyer, payment_id)
+      },
+      SLOW_MS,
+    )
+  })
+
+  it('of PayPal’s charge that is not answered is not needed either: one capture, one grant', async () => {
+    const { control } = lab.vendor('paypal')
+    const purchase = await lab.buy('paypal')
+    control.faults({ lose: 1000, timeout_after_charge: 1 })
+    lab.pay(purchase, await lab.open(purchase))
+    await lab.world.look(purchase.order.payment.id)
+    await succeeds(purchase.order.payment.id)
+    expect(control.status().faults.timeout_after_charge).toBe(0)
+    control.faults({ lose: 0 })
+    await isGrantedOnce(purchase, purchase.order.payment.id)
+    const captures = control.objects({ collection: 'captures', limit: 1000 }).items
+    const own = captures.filter((capture) => JSON.stringify(capture).includes(purchase.order.payment.id))
+    expect(own).toHaveLength(1)
+  })
+
+  describe.concurrent('that never comes', () => {
+    it.each([...MADE_BY_CALL])(
+      'is not needed: the janitor finds what %s was paid, once',
+      async (gateway) => {
+        const purchase = await lab.paid(gateway, { lose: 1000 })
+        const { id } = purchase.order.payment
+        lab.vendor(gateway).control.faults({ lose: 1000 })
+        await Promise.all([lab.world.look(id), lab.world.look(id)])
+        await succeeds(id)
+        lab.vendor(gateway).control.faults({ lose: 0 })
+        await isGrantedOnce(purchase, id)
+      },
+      SLOW_MS,
+    )
+
+    it('leaves a test payment of Robokassa, which its vendor forgets, for the vendor to repeat', async () => {
+      const { control } = lab.vendor('robokassa')
+      control.settings({ webhook_url: NOBODY })
+      const purchase = await lab.paid('robokassa')
+      const { id } = purchase.order.payment
+      await lab.world.eventually(
+        'it was told in vain',
+        async () => control.status().counts.notifications.failed > 0,
+      )
+      await lab.world.look(id)
+      expect(await statusOf(id)).toBe('pending')
+      control.settings({ webhook_url: addressOf('robokassa') })
+      await succeeds(id)
+      await isGrantedOnce(purchase, id)
+    })
+
+    it('leaves an app’s purchase for the vendor to repeat; the money reserved is taken once', async () => {
+      const { control } = lab.vendor('rustore')
+      const purchase = await lab.buy('rustore')
+      const { id } = purchase.order.payment
+      const invoice_id = await lab.open(purchase, { is_two_stage: true })
+      control.faults({ lose: 1 })
+      lab.pay(purchase, invoice_id)
+      await lab.world.look(id)
+      expect(await statusOf(id)).toBe('pending')
+      // Now the store is heard, and takes the money without an answer to our yes.
+      control.faults({ timeout_after_charge: 1 })
+      control.resend(lab.lost('rustore').at(-1) ?? '')
+      await succeeds(id)
+      expect(control.status().faults.timeout_after_charge).toBe(0)
+      await isGrantedOnce(purchase, id)
+    })
+
+    it('leaves a payment of the sandbox, which remembers nothing, to its button pressed again', async () => {
+      const purchase = await lab.buy('sandbox')
+      const { id } = purchase.order.payment
+      await lab.world.look(id)
+      expect(await statusOf(id)).toBe('pending')
+      await press(purchase.order, 'twice')
+      await press(purchase.order, 'pay')
+      await succeeds(id)
+      await isGrantedOnce(purchase, id)
+    })
+  })
+})
+
+describe('a lie', () => {
+  it.each(OUTSIDE)('about a payment of %s changes nothing', async (gateway) => {
+    const purchase = await lab.buy(gateway)
+    const vendor_id = await lab.open(purchase)
+    // Telegram knows a payment only after it was made; the lie beside the truth is told of a paid one.
+    const object_id = gateway === 'telegram-stars' ? await paidCharge() : vendor_id
+    await lab.vendor(gateway).control.settled()
+    await lab.world.handled()
+    const before = await lab.world.digest()
+    expect(lab.vendor(gateway).control.forge(object_id)).toBeGreaterThan(0)
+    await lab.vendor(gateway).control.settled()
+    await lab.world.handled()
+    expect(await lab.world.digest()).toBe(before)
+    expect(await statusOf(purchase.order.payment.id)).toBe('pending')
+  })
+
+  it('about a payment of the sandbox changes nothing', async () => {
+    const { order } = await lab.buy('sandbox')
+    const { body } = await sandboxWord(lab.world, order)
+    const before = await lab.world.digest()
+    const forged = signedBySandbox(body, 'not the secret')
+    expect((await lab.world.tell('sandbox', forged.body, forged.headers)).status).toBe(401)
+    await lab.world.handled()
+    expect(await lab.world.digest()).toBe(before)
+  })
+
+  it.each(OUTSIDE.map((gateway, index) => [gateway, GATEWAYS[(index + 1) % GATEWAYS.length]] as const))(
+    'that is a truth of %s told to %s changes nothing, and its money is not lost',
+    async (gateway, other = 'sandbox') => {
+      const { control } = lab.vendor(gateway)
+      await control.settled()
+      await lab.world.handled()
+      const purchase = await lab.buy(gateway)
+      const vendor_id = await lab.open(purchase)
+      await lab.world.app.db.pool.query('update payments.payments set next_check_at = null where id = $1', [
+        purchase.order.payment.id,
+      ])
+      const before = await lab.world.digest()
+      control.settings({ webhook_url: addressOf(other) })
+      const seen = control.status().counts.notifications.attempts
+      lab.pay(purchase, vendor_id)
+      await lab.world.eventually(
+        'it was told',
+        async () => control.status().counts.notifications.attempts > seen,
+      )
+      await lab.world.handled()
+      expect(await lab.world.digest()).toBe(before)
+      control.settings({ webhook_url: addressOf(gateway) })
+      // What only asked where to look was taken there, and is not repeated: the janitor finds it.
+      await lab.world.look(purchase.order.payment.id)
+      await succeeds(purchase.order.payment.id)
+      await isGrantedOnce(purchase, purchase.order.payment.id)
+    },
+    SLOW_MS,
+  )
+})
+
+/** A charge at Telegram that is granted already. */
+async function paidCharge(): Promise<string> {
+  const { order } = await lab.paid('telegram-stars')
+  await succeeds(order.payment.id)
+  return String((await lab.world.payment(order.payment.id))['external_id'])
+}
+
+it('leaves the books right after all of this', async () => {
+  await lab.world.handled()
+  expect(await lab.world.booksAreClean()).toEqual([])
+})
