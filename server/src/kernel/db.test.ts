@@ -266,6 +266,13 @@ describe('a database that is away', () => {
     expect(asOperational('text')).toBe('text')
   })
 
+  test('a statement may take its time as long as the database lives', { timeout: 20_000 }, async () => {
+    const { rows } = await database.db.transact((tx) =>
+      sql<{ done: number }>`select 1 as done from pg_sleep(4)`.execute(tx),
+    )
+    expect(rows).toEqual([{ done: 1 }])
+  })
+
   test(
     'a pool with no connection left answers in time instead of waiting for ever',
     { timeout: 20_000 },
