@@ -43,14 +43,15 @@ export interface LaneConnectionOptions {
   statement_timeout_ms: number
   /** How long a statement waits for a wallet somebody else has locked. */
   lock_timeout_ms: number
-  /** How long the database may take to greet; three seconds at most. */
+  /** How long the database may take to greet: between half a second and three, which is the default. */
   connect_timeout_ms?: number
 }
 
 /** How much longer than the database's own limit an answer is waited for: it covers a slow commit. */
 const ANSWER_GRACE_MS = 3_000
 
-const CONNECT_TIMEOUT_MS = 3_000
+const CONNECT_MAX_MS = 3_000
+const CONNECT_MIN_MS = 500
 
 /** Connects. Throws what the driver says when the database does not answer in time. */
 export async function openLaneConnection(options: LaneConnectionOptions): Promise<LaneConnection> {

@@ -47,7 +47,7 @@ type Answer = { outcome: SpendOutcome } | { error: unknown }
 interface Lane {
   coalescer: Coalescer<SpendItem, Answer>
   connection: LaneConnection | undefined
-  /** When the database was last given up; what waits behind that batch is not to wait as long again. */
+  /** When a database that hangs was given up; what waits behind that batch is not to wait as long again. */
   given_up_at: number
 }
 
@@ -61,6 +61,8 @@ const PATIENCE_MS = 3_000
 const RECONNECT_PAUSE_MS = 50
 /** Long enough to answer everybody who waits, short enough to miss no database that comes back. */
 const GIVEN_UP_MS = 250
+/** One that is away says so at once; after so long a silence it hangs. */
+const SILENCE_MS = 1_000
 /** Two seconds of work are two hundred times a usual batch; a wallet is locked for milliseconds. */
 const STATEMENT_TIMEOUT_MS = 2_000
 const LOCK_TIMEOUT_MS = 1_000
@@ -178,11 +180,12 @@ async function run(options: SpendLanesOptions, lane: Lane, query: QueryArrayConf
   const until_ms = performance.now() + PATIENCE_MS
   for (;;) {
     const connection = await ensureConnection(options, lane, until_ms)
+    const begun_ms = performance.now()
     try {
       return await connection.run(query)
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
-      if (performance.now() >= until_ms) throw giveUp(lane, error)
+      if (performance.now() > until_ms) throw giveUp(lane, begun_ms, error)
     }
   }
 }
@@ -196,18 +199,18 @@ async function ensureConnection(
     if (lane.connection && !lane.connection.is_lost) return lane.connection
     const now_ms = performance.now()
     if (now_ms - lane.given_up_at < GIVEN_UP_MS) throw unavailable(undefined)
-    if (now_ms >= until_ms) throw giveUp(lane, undefined)
     try {
       lane.connection = await connect(options, until_ms - now_ms)
     } catch (error) {
-      if (performance.now() >= until_ms) throw giveUp(lane, error)
+      if (performance.now() >= until_ms) throw giveUp(lane, now_ms, error)
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS))
     }
   }
 }
 
-function giveUp(lane: Lane, cause: unknown): OperationalError {
-  lane.given_up_at = performance.now()
+function giveUp(lane: Lane, begun_ms: number, cause: unknown): OperationalError {
+  const now_ms = performance.now()
+  if (now_ms - begun_ms > SILENCE_MS) lane.given_up_at = now_ms
   return unavailable(cause)
 }
 
