@@ -63,10 +63,9 @@ export async function openLaneConnection(options: LaneConnectionOptions): Promis
   const client = new pg.Client({
     connectionString: options.url,
     application_name: options.application_name,
-    // Zero would be for ever.
     connectionTimeoutMillis: Math.max(
-      1,
-      Math.min(CONNECT_TIMEOUT_MS, options.connect_timeout_ms ?? Infinity),
+      CONNECT_MIN_MS,
+      Math.min(CONNECT_MAX_MS, options.connect_timeout_ms ?? CONNECT_MAX_MS),
     ),
     keepAlive: true,
     types: pgTypes,
