@@ -21,8 +21,8 @@ export type Db = Sql & {
   /**
    * Runs `work` in one transaction: all of it or nothing. Repeated up to three times when the database
    * reports a deadlock or a serialization failure, so `work` must be repeatable (it has no side effects
-   * outside). Throws OperationalError `database_unavailable` when the database cannot be reached, or hangs; of
-   * one that broke in its commit it is unknown whether it is done.
+   * outside). Throws OperationalError `database_unavailable` when the database cannot be reached, or hangs;
+   * of one that broke in its commit it is unknown whether it is done.
    */
   transact<T>(work: (tx: Tx) => Promise<T>, options?: TransactOptions): Promise<T>
   /** The pool beneath, for the hot path's named statements and for LISTEN. */
