@@ -14,8 +14,8 @@ export interface GrowthPoint {
 const TURNS = 3
 
 /**
- * Measures the same load at growing sizes of the transfers table, in turns with the database's limit, so that a
- * machine that slows down meanwhile is not taken for growth; the ratio is the last share to the first. The
+ * Measures the same load at growing sizes of the transfers table, in turns with the database's limit, so that
+ * a machine that slows down meanwhile is not taken for growth; the ratio is the last share to the first. The
  * world must be a new one: its own spends are transfers too.
  */
 export async function measureGrowth(

@@ -19,9 +19,9 @@ const ABUSE_LIMITS = {
 export type LimitedAct = keyof typeof ABUSE_LIMITS
 
 /**
- * The counts an act falls under, to be taken before it is done. Without a network it is the owner's own server
- * that calls for its people: it is trusted with as many as it has, and only what it does for one account is
- * counted, `by_server`.
+ * The counts an act falls under, to be taken before it is done. Without a network it is the owner's own
+ * server that calls for its people: it is trusted with as many as it has, and only what it does for one
+ * account is counted, `by_server`.
  */
 export function abuseLimits(
   act: LimitedAct,

@@ -119,7 +119,7 @@ function watch(client: pg.PoolClient, pulse: Pulse): PostgresPoolClient {
     }
   }
   return {
-    query: query as PostgresPoolClient['query'],
+    query: query as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(is_cut || destroy === true),
   }
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../world.ts'
 
 /** `KILL_CYCLES=100` for the long run; a few are enough to notice a mistake. */
-const CYCLES = Number(process.env['KILL_CYCLES'] ?? 8)
+const CYCLES = Number(process.env['KILL_CYCLES'] ?? 5)
 const ORDERS_PER_CYCLE = 2
 
 let world: World

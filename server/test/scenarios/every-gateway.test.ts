@@ -33,7 +33,7 @@ const statusOf = async (payment_id: string): Promise<string> => (await lab.world
 const succeeds = (payment_id: string): Promise<unknown> =>
   lab.world.eventually('it is paid', async () => (await statusOf(payment_id)) === 'succeeded', SOON_MS)
 
-async function isGrantedOnce(buyer: Buyer, payment_id: string): Promise<void> {
+async function expectGrantedOnce(buyer: Buyer, payment_id: string): Promise<void> {
   const payment = await lab.world.payment(payment_id)
   expect(payment).toMatchObject({ status: 'succeeded', mismatch_reason: null })
   expect(await lab.world.grants(String(payment['order_id']))).toBe(1)
@@ -79,10 +79,10 @@ describe.concurrent('a vendor that makes a payment and does not answer', () => {
       await succeeds(payment_id)
       expect(control.status().counts.notifications.delivered).toBe(told)
       control.faults({ lose: 0 })
-      await isGrantedOnce(buyer, payment_id)
+      await expectGrantedOnce(buyer, payment_id)
       const again = await lab.ask(buyer, key)
       expect(again).toMatchObject({ status: 201, body: { payment: { id: payment_id, status: 'succeeded' } } })
-      await isGrantedOnce(buyer, payment_id)
+      await expectGrantedOnce(buyer, payment_id)
       // Telegram makes links for nothing: what counts is that its one charge is known.
       if (gateway !== 'telegram-stars') expect(lab.made(gateway, payment_id)).toHaveLength(1)
     },
@@ -99,11 +99,11 @@ describe('a notification', () => {
         lab.pay(buyer, vendor_id)
         await succeeds(payment_id)
         expect(isAnswered()).toBe(false)
-        await isGrantedOnce(buyer, payment_id)
+        await expectGrantedOnce(buyer, payment_id)
         await asked
         const again = await lab.ask(buyer, key)
         expect(again).toMatchObject({ status: 201, body: { payment: { id: payment_id } } })
-        await isGrantedOnce(buyer, payment_id)
+        await expectGrantedOnce(buyer, payment_id)
       },
       SLOW_MS,
     )
@@ -118,7 +118,7 @@ describe('a notification', () => {
     await succeeds(purchase.order.payment.id)
     expect(control.status().faults.timeout_after_charge).toBe(0)
     control.faults({ lose: 0 })
-    await isGrantedOnce(purchase, purchase.order.payment.id)
+    await expectGrantedOnce(purchase, purchase.order.payment.id)
     const captures = control.objects({ collection: 'captures', limit: 1000 }).items
     const own = captures.filter((capture) => JSON.stringify(capture).includes(purchase.order.payment.id))
     expect(own).toHaveLength(1)
@@ -134,7 +134,7 @@ describe('a notification', () => {
         await Promise.all([lab.world.look(id), lab.world.look(id)])
         await succeeds(id)
         lab.vendor(gateway).control.faults({ lose: 0 })
-        await isGrantedOnce(purchase, id)
+        await expectGrantedOnce(purchase, id)
       },
       SLOW_MS,
     )
@@ -152,7 +152,7 @@ describe('a notification', () => {
       expect(await statusOf(id)).toBe('pending')
       control.settings({ webhook_url: addressOf('robokassa') })
       await succeeds(id)
-      await isGrantedOnce(purchase, id)
+      await expectGrantedOnce(purchase, id)
     })
 
     it('leaves an app’s purchase for the vendor to repeat; the money reserved is taken once', async () => {
@@ -169,7 +169,7 @@ describe('a notification', () => {
       control.resend(lab.lost('rustore').at(-1) ?? '')
       await succeeds(id)
       expect(control.status().faults.timeout_after_charge).toBe(0)
-      await isGrantedOnce(purchase, id)
+      await expectGrantedOnce(purchase, id)
     })
 
     it('leaves a payment of the sandbox, which remembers nothing, to its button pressed again', async () => {
@@ -180,7 +180,7 @@ describe('a notification', () => {
       await press(purchase.order, 'twice')
       await press(purchase.order, 'pay')
       await succeeds(id)
-      await isGrantedOnce(purchase, id)
+      await expectGrantedOnce(purchase, id)
     })
   })
 })
@@ -236,7 +236,7 @@ describe('a lie', () => {
       // What only asked where to look was taken there, and is not repeated: the janitor finds it.
       await lab.world.look(purchase.order.payment.id)
       await succeeds(purchase.order.payment.id)
-      await isGrantedOnce(purchase, purchase.order.payment.id)
+      await expectGrantedOnce(purchase, purchase.order.payment.id)
     },
     SLOW_MS,
   )
