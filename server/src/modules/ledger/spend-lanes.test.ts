@@ -237,6 +237,8 @@ test('a silent wire fails the spend for now; once it speaks again the key is don
   })
   expect(performance.now() - started).toBeLessThan(15_000)
   wire.silence(false)
+  // For a moment whoever waits behind is refused at once; nobody comes back sooner than that.
+  await new Promise((resolve) => setTimeout(resolve, 300))
   const done = await use(kit, 'cus_silent', 10n, key)
   expect(done.balance).toBe(89n)
   expect((await books.wallet('cus_silent')).balance).toBe(89n)
