@@ -40,40 +40,31 @@ const BATCH_MAX = 256
 const STATEMENT_TIMEOUT_MS = 2_000
 const ATTEMPTS = 3
 const RECONNECT_PAUSE_MS = 100
-/** No further attempt after this: a database that hangs takes it all in one. */
-const PATIENCE_MS = 3_000
-/** Who waits behind reads that were given up is not to wait as long again. */
-const GIVEN_UP_MS = 250
 
 /** Makes the reader of a process; its connection opens on the first read or on `start`. */
 export function createBalanceReader(options: { url: string; clock: Clock }): BalanceReader {
   let connection: LaneConnection | undefined
-  let given_up_at = -Infinity
-  const ensureConnection = async (connect_timeout_ms?: number): Promise<LaneConnection> => {
+  const ensureConnection = async (): Promise<LaneConnection> => {
     if (connection && !connection.is_lost) return connection
-    if (performance.now() - given_up_at < GIVEN_UP_MS) throw unavailable(undefined)
     connection = await openLaneConnection({
       url: options.url,
       application_name: 'kopilka-balances',
       statement_timeout_ms: STATEMENT_TIMEOUT_MS,
       lock_timeout_ms: STATEMENT_TIMEOUT_MS,
-      ...(connect_timeout_ms === undefined ? {} : { connect_timeout_ms }),
     })
     return connection
   }
   const readAll = async (wallet_ids: readonly bigint[]): Promise<(Balance | undefined)[]> => {
-    const until_ms = performance.now() + PATIENCE_MS
     for (let attempt = 1; ; attempt++) {
       try {
-        const open = await ensureConnection(until_ms - performance.now())
-        return await readBalances(open, wallet_ids, options.clock.now())
+        return await readBalances(await ensureConnection(), wallet_ids, options.clock.now())
       } catch (error) {
-        if (error instanceof OperationalError) throw error
         const is_world = error instanceof ConnectionLost || connection === undefined || connection.is_lost
         if (!is_world) throw error
-        if (attempt >= ATTEMPTS || performance.now() >= until_ms) {
-          given_up_at = performance.now()
-          throw unavailable(error)
+        if (attempt >= ATTEMPTS) {
+          throw new OperationalError('database_unavailable', 'The database does not answer now.', {
+            cause: error,
+          })
         }
         await new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS))
       }
@@ -90,10 +81,6 @@ export function createBalanceReader(options: { url: string; clock: Clock }): Bal
       await connection?.close()
     },
   }
-}
-
-function unavailable(cause: unknown): OperationalError {
-  return new OperationalError('database_unavailable', 'The database does not answer now.', { cause })
 }
 
 async function readBalances(

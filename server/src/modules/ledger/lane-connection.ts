@@ -43,17 +43,12 @@ export interface LaneConnectionOptions {
   statement_timeout_ms: number
   /** How long a statement waits for a wallet somebody else has locked. */
   lock_timeout_ms: number
-  /** How long the database may take to greet: between half a second and three, which is the default. */
-  connect_timeout_ms?: number
 }
 
 /** How much longer than the database's own limit an answer is waited for: it covers a slow commit. */
 const ANSWER_GRACE_MS = 3_000
 
-const CONNECT_MAX_MS = 3_000
-const CONNECT_MIN_MS = 500
-
-/** Connects. Throws what the driver says when the database does not answer in time. */
+/** Connects. Throws what the driver says when the database does not answer within three seconds. */
 export async function openLaneConnection(options: LaneConnectionOptions): Promise<LaneConnection> {
   const settings = [
     ...SETTINGS,
@@ -63,10 +58,7 @@ export async function openLaneConnection(options: LaneConnectionOptions): Promis
   const client = new pg.Client({
     connectionString: options.url,
     application_name: options.application_name,
-    connectionTimeoutMillis: Math.max(
-      CONNECT_MIN_MS,
-      Math.min(CONNECT_MAX_MS, options.connect_timeout_ms ?? CONNECT_MAX_MS),
-    ),
+    connectionTimeoutMillis: 3_000,
     keepAlive: true,
     types: pgTypes,
     options: settings.map((setting) => `-c ${setting}`).join(' '),

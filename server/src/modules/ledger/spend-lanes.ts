@@ -20,8 +20,8 @@ import {
 export interface SpendLanes {
   /**
    * Does one spend once per wallet and key. Resolves when it is durable, or when it was refused.
-   * Throws OperationalError when the database is away for about three seconds, or hangs for five: the
-   * outcome is then unknown, and the same key finds it.
+   * Throws OperationalError when the database does not answer for about three seconds: the outcome is then
+   * unknown, and the same key finds it.
    */
   spend(item: SpendItem): Promise<SpendOutcome>
   /** Opens the connections, so that the first spend need not wait for one. */
@@ -47,8 +47,6 @@ type Answer = { outcome: SpendOutcome } | { error: unknown }
 interface Lane {
   coalescer: Coalescer<SpendItem, Answer>
   connection: LaneConnection | undefined
-  /** When a database that hangs was given up; what waits behind that batch is not to wait as long again. */
-  given_up_at: number
 }
 
 /** One keeps two cores busy, two did no more (bench/ledger-lanes.ts); more help only with more cores. */
@@ -59,10 +57,6 @@ const WAITING_MAX = 20_000
 /** How long a lost connection is tried again before the callers are told. */
 const PATIENCE_MS = 3_000
 const RECONNECT_PAUSE_MS = 50
-/** Long enough to answer everybody who waits, short enough to miss no database that comes back. */
-const GIVEN_UP_MS = 250
-/** One that is away says so at once; after so long a silence it hangs. */
-const SILENCE_MS = 1_000
 /** Two seconds of work are two hundred times a usual batch; a wallet is locked for milliseconds. */
 const STATEMENT_TIMEOUT_MS = 2_000
 const LOCK_TIMEOUT_MS = 1_000
@@ -113,7 +107,6 @@ export function createSpendLanes(options: SpendLanesOptions): SpendLanes {
 function createLane(options: SpendLanesOptions): Lane {
   const lane: Lane = {
     connection: undefined,
-    given_up_at: -Infinity,
     coalescer: createCoalescer({
       flush: (items) => settle(options, lane, items, performance.now() + PATIENCE_MS),
       batch_max: options.batch_max ?? BATCH_MAX,
@@ -180,12 +173,11 @@ async function run(options: SpendLanesOptions, lane: Lane, query: QueryArrayConf
   const until_ms = performance.now() + PATIENCE_MS
   for (;;) {
     const connection = await ensureConnection(options, lane, until_ms)
-    const begun_ms = performance.now()
     try {
       return await connection.run(query)
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
-      if (performance.now() > until_ms) throw giveUp(lane, begun_ms, error)
+      if (performance.now() > until_ms) throw unavailable(error)
     }
   }
 }
@@ -197,21 +189,13 @@ async function ensureConnection(
 ): Promise<LaneConnection> {
   for (;;) {
     if (lane.connection && !lane.connection.is_lost) return lane.connection
-    const now_ms = performance.now()
-    if (now_ms - lane.given_up_at < GIVEN_UP_MS) throw unavailable(undefined)
     try {
-      lane.connection = await connect(options, until_ms - now_ms)
+      lane.connection = await connect(options)
     } catch (error) {
-      if (performance.now() >= until_ms) throw giveUp(lane, now_ms, error)
+      if (performance.now() > until_ms) throw unavailable(error)
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS))
     }
   }
-}
-
-function giveUp(lane: Lane, begun_ms: number, cause: unknown): OperationalError {
-  const now_ms = performance.now()
-  if (now_ms - begun_ms > SILENCE_MS) lane.given_up_at = now_ms
-  return unavailable(cause)
 }
 
 function unavailable(cause: unknown): OperationalError {
@@ -219,12 +203,11 @@ function unavailable(cause: unknown): OperationalError {
   return new OperationalError('database_unavailable', detail, { cause })
 }
 
-function connect(options: SpendLanesOptions, connect_timeout_ms?: number): Promise<LaneConnection> {
+function connect(options: SpendLanesOptions): Promise<LaneConnection> {
   return openLaneConnection({
     url: options.url,
     application_name: 'kopilka-spends',
     statement_timeout_ms: STATEMENT_TIMEOUT_MS,
     lock_timeout_ms: LOCK_TIMEOUT_MS,
-    ...(connect_timeout_ms === undefined ? {} : { connect_timeout_ms }),
   })
 }
