@@ -173,7 +173,6 @@ describe('the vendor’s word about a refund', () => {
     ['of more than is left', { amount: 6001n }, { status: 'partially_refunded', refunded_amount: 4000n }],
     ['in another currency', { currency: 'USD' }, {}],
     ['of nothing', { amount: 0n }, {}],
-    ['of a payment nobody made', {}, { status: 'failed', captured_amount: 0n }],
   ])('made in its cabinet %s is refused and told to people', async (_title, change, row) => {
     lab.follow({ refund: async () => done('x') })
     const payment = await paid(row)
@@ -182,6 +181,14 @@ describe('the vendor’s word about a refund', () => {
     const told = lab.db.transact((tx) => recordRefundWord(tx, lab.kit, 'scripted', word))
     expect(await told).toBe('refused: does not fit the payment')
     expect(lab.notices).toMatchObject([{ facts: { payment_id: payment.id, external_id: 'ext_cabinet' } }])
+    expect(await getPayment(lab.db, payment.id)).toEqual(payment)
+  })
+
+  it('made in its cabinet of a payment nobody has told of waits for that word', async () => {
+    const payment = await paid({ status: 'failed', captured_amount: 0n })
+    const word = done('early', { payment_external_id: payment.external_id ?? '' })
+    const told = lab.db.transact((tx) => recordRefundWord(tx, lab.kit, 'scripted', word))
+    expect(await told).toBe('waits for its payment')
     expect(await getPayment(lab.db, payment.id)).toEqual(payment)
   })
 
