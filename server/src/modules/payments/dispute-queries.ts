@@ -23,6 +23,17 @@ export async function insertDispute(tx: Tx, dispute: DisputeRow): Promise<void> 
   await tx.insertInto('payments.disputes').values(dispute).execute()
 }
 
+/** Money of a payment that its payer contests now: the vendor holds it. */
+export async function contestedAmount(sql: Sql, payment_id: string): Promise<bigint> {
+  const rows = await sql
+    .selectFrom('payments.disputes')
+    .select('amount')
+    .where('payment_id', '=', payment_id)
+    .where('status', '=', 'open')
+    .execute()
+  return rows.reduce((sum, { amount }) => sum + amount, 0n)
+}
+
 /** Closes an open dispute; answers whether it was open. */
 export async function closeDispute(tx: Tx, id: string, status: 'won' | 'lost', now: Date): Promise<boolean> {
   const row = await tx

@@ -2,6 +2,7 @@ import type { VendorDispute } from '@kopilka/extension'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../../../test/world.ts'
 import { recordDispute } from './disputes.ts'
+import { recordRefundWord } from './refund-words.ts'
 
 let world: World
 beforeAll(async () => {
@@ -51,6 +52,38 @@ describe('a contested payment', () => {
     expect(await tell(bought, { status: 'won' })).toBe('won')
     expect(await balance(bought.customer_id)).toBe(1500)
     expect((await read(bought.payment_id))['status']).toBe('succeeded')
+    await booksAreClean()
+  })
+
+  it('gives no money back beside the dispute, and all of it once that is won', async () => {
+    const bought = await buy()
+    await tell(bought, {})
+    const refund = () => world.call('POST', `/v1/payments/${bought.payment_id}/refunds`, { amount: 20_000 })
+    const refused = await refund()
+    expect([refused.status, refused.body['code']]).toEqual([409, 'refund_too_large'])
+    expect(await tell(bought, { status: 'won' })).toBe('won')
+    expect(await balance(bought.customer_id)).toBe(1800)
+    expect((await refund()).status).toBeLessThan(300)
+    await world.eventually('refunded', async () => (await read(bought.payment_id))['status'] === 'refunded')
+    expect(await balance(bought.customer_id)).toBe(0)
+    await booksAreClean()
+  })
+
+  it('settled by a refund at the vendor and won then does not give the units beside the money', async () => {
+    const bought = await buy()
+    await tell(bought, {})
+    await world.app.db.transact((tx) =>
+      recordRefundWord(tx, world.app.payments, 'yookassa', {
+        external_id: `ref_${bought.payment_id}`,
+        payment_external_id: bought.external_id,
+        status: 'succeeded',
+        amount: 20_000n,
+        currency: 'RUB',
+      }),
+    )
+    expect((await read(bought.payment_id))['status']).toBe('refunded')
+    expect(await tell(bought, { status: 'won' })).toBe('won, and refunded')
+    expect(await balance(bought.customer_id)).toBe(0)
     await booksAreClean()
   })
 

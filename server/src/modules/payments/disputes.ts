@@ -43,6 +43,8 @@ export async function recordDispute(
   if (!(await queries.closeDispute(tx, dispute.id, word.status, now))) return 'nothing_new'
   const payload = payloadOf(dispute, payment, now)
   if (word.status === 'won') {
+    // Settled by giving the money back meanwhile: units beside it would be the payer's twice.
+    if (payment.status === 'refunded') return 'won, and refunded'
     await kit.events.publish(tx, disputeWon, payload)
     return 'won'
   }

@@ -9,6 +9,7 @@ import type { PaymentsKit } from './kit.ts'
 import { lockPayment, type PaymentRow } from './payment-queries.ts'
 import { REFUNDABLE } from './payment-status.ts'
 import { getPayment, referenceOf } from './payments.ts'
+import { contestedAmount } from './dispute-queries.ts'
 import { carriedReceipt } from './receipt-share.ts'
 import { refundReceipt } from './receipts.ts'
 import * as queries from './refund-queries.ts'
@@ -33,11 +34,13 @@ export interface NewRefund {
 /** Longer than the slowest vendor call (35 s). */
 const ASKING_MS = 45_000
 
-/** What of a payment can still be given back: captured, less all refunds that are not refused. */
+/** What can still be given back: captured, less all refunds that are not refused and what is contested. */
 export async function refundableAmount(sql: Sql, payment: PaymentRow): Promise<bigint> {
   const refunds = await queries.refundsOfPayment(sql, payment.id)
   const reserved = refunds.filter(({ status }) => status !== 'failed')
-  return payment.captured_amount - reserved.reduce((sum, { amount }) => sum + amount, 0n)
+  const given_back = reserved.reduce((sum, { amount }) => sum + amount, 0n)
+  const left = payment.captured_amount - given_back - (await contestedAmount(sql, payment.id))
+  return left > 0n ? left : 0n
 }
 
 /**
