@@ -7,6 +7,54 @@ export interface SignedNotification {
   signature: string
 }
 
+/** What the vendor tells, and what somebody else tells in its name. */
+export interface Mixture {
+  notifications: SignedNotification[]
+  /** Names of the payments that were really paid, and of those only forgeries tell of. */
+  paid_run: string
+  forged_run: string
+  paid: number
+  forged: number
+}
+
+/**
+ * `count` notifications in no order: one in five forged, and of the others' payments every second told twice.
+ * A forgery tells of a payment that nobody paid: believed, it shows as a grant.
+ */
+export async function mixNotifications(world: BenchWorld, count: number, run: string): Promise<Mixture> {
+  const forged = Math.floor(count / 5)
+  const paid = Math.round(((count - forged) * 2) / 3)
+  const [paid_run, forged_run] = [`${run}p`, `${run}f`]
+  const genuine = await makeNotifications(world, paid, paid_run)
+  const repeated = genuine.slice(0, count - forged - paid)
+  const forgeries = (await makeNotifications(world, forged, forged_run)).map((unpaid, index) =>
+    forge(unpaid, genuine[index % genuine.length] ?? unpaid, index),
+  )
+  const notifications = shuffled([...genuine, ...repeated, ...forgeries])
+  return { notifications, paid_run, forged_run, paid, forged }
+}
+
+/** In turn: another key, the signature of another body, a body changed after it was signed, no signature. */
+function forge(unpaid: SignedNotification, genuine: SignedNotification, index: number): SignedNotification {
+  const ways: (() => SignedNotification)[] = [
+    () => ({ body: unpaid.body, signature: signNotification('not the secret', unpaid.body, new Date()) }),
+    () => ({ body: unpaid.body, signature: genuine.signature }),
+    () => ({ body: unpaid.body.replace('"20000"', '"20001"'), signature: unpaid.signature }),
+    () => ({ body: unpaid.body, signature: '' }),
+  ]
+  return (ways[index % ways.length] ?? ways[0])?.() ?? unpaid
+}
+
+function shuffled<T>(items: T[]): T[] {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1))
+    const kept = items[i] as T
+    items[i] = items[j] as T
+    items[j] = kept
+  }
+  return items
+}
+
 /**
  * Makes `count` open orders with their payments, straight in the tables, and the signed notifications that
  * pay them. What is measured afterwards is real: storing, judging, granting, all of it durable.
@@ -80,13 +128,29 @@ export async function countGranted(world: BenchWorld, run: string): Promise<numb
   return Number(rows[0]?.count ?? 0)
 }
 
-/** Doubled or missing effects of a run: fulfilments and grants against payments. */
-export async function wrongEffects(world: BenchWorld, run: string, paid: number): Promise<number> {
+/**
+ * Doubled, missing and forged effects: fulfilments and grants against payments, of each payment, and payments
+ * nobody paid that are not as they were.
+ */
+export async function wrongEffects(world: BenchWorld, mixture: Mixture): Promise<number> {
+  const { paid_run, forged_run } = mixture
   const client = new pg.Client({ connectionString: world.database_url })
   await client.connect()
-  const { rows } = await client.query<{ grants: string; fulfilments: string }>(`
-    select (select count(*) from ledger.grants where source_id like 'line_${run}%') as grants,
-           (select count(*) from orders.fulfilments where order_id like 'ord_${run}%') as fulfilments`)
+  const { rows } = await client.query<{ wrong: string }>(`
+    with grants as (select replace(split_part(source_id, ':', 1), 'line_', 'pay_') as payment_id,
+        count(*) as count
+      from ledger.grants where source = 'purchase' group by 1),
+    fulfilments as (select payment_id, count(*) as count from orders.fulfilments group by 1),
+    told as (select external_event_id from payments.inbox where gateway = 'sandbox')
+    select count(*) filter (where case when p.id like 'pay_${paid_run}%'
+        then p.status <> 'succeeded' or g.count is distinct from 1 or f.count is distinct from 1
+        else p.status <> 'pending' or g.count is not null or f.count is not null
+          or t.external_event_id is not null end) as wrong
+    from payments.payments p
+    left join grants g on g.payment_id = p.id
+    left join fulfilments f on f.payment_id = p.id
+    left join told t on t.external_event_id = 'sbxe_' || p.id || '_succeeded'
+    where p.id like 'pay_${paid_run}%' or p.id like 'pay_${forged_run}%'`)
   await client.end()
-  return Math.abs(Number(rows[0]?.grants ?? 0) - paid) + Math.abs(Number(rows[0]?.fulfilments ?? 0) - paid)
+  return Number(rows[0]?.wrong ?? Number.NaN)
 }
