@@ -18,7 +18,7 @@ const QUERY_METHODS =
 const QUERY_FILES = /(?:^|\/)(?:[a-z0-9-]+-)?queries\.ts$/
 /** The kernel's machinery beneath the queries: pools, migrations, the launcher, the job store's adapter. */
 const KERNEL_FILES =
-  /^server\/src\/kernel\/(?:db|migrate|embedded-postgres[a-z-]*|job-(?:queue|store|timers))\.ts$/
+  /^server\/src\/kernel\/(?:db|db-pulse|migrate|embedded-postgres[a-z-]*|job-(?:queue|store|timers))\.ts$/
 /** The ledger's hot path runs named statements on connections of its own; the texts are in *-queries.ts. */
 const HOT_FILES = /^server\/src\/modules\/ledger\/[a-z-]*(?:lanes?|reader)[a-z-]*\.ts$/
 

@@ -95,11 +95,16 @@ describe('a transaction', () => {
       await put(tx, 12, 0n)
     })
     let attempts = 0
+    let holding = 0
+    const both = Promise.withResolvers<void>()
     const add = (first: number, second: number) =>
       database.db.transact(async (tx) => {
         attempts += 1
         await sql`update kernel.things set amount = amount + 1 where id = ${first}`.execute(tx)
-        await sleep(60)
+        // Each holds its first row before either asks for the other's.
+        holding += 1
+        if (holding === 2) both.resolve()
+        await both.promise
         await sql`update kernel.things set amount = amount + 1 where id = ${second}`.execute(tx)
       })
     await Promise.all([add(11, 12), add(12, 11)])
@@ -264,6 +269,13 @@ describe('a database that is away', () => {
     const ours = new InvalidState('no')
     expect(asOperational(ours)).toBe(ours)
     expect(asOperational('text')).toBe('text')
+  })
+
+  test('a statement may take its time as long as the database lives', { timeout: 20_000 }, async () => {
+    const { rows } = await database.db.transact((tx) =>
+      sql<{ done: number }>`select 1 as done from pg_sleep(4)`.execute(tx),
+    )
+    expect(rows).toEqual([{ done: 1 }])
   })
 
   test(

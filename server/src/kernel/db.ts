@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { Kysely, PostgresDialect, type Transaction } from 'kysely'
 import pg from 'pg'
 import type { DB } from './database.gen.ts'
+import { withPulse } from './db-pulse.ts'
 import { assert, OperationalError, sqlState } from './errors.ts'
 
 export type Database = DB
@@ -20,7 +21,8 @@ export type Db = Sql & {
   /**
    * Runs `work` in one transaction: all of it or nothing. Repeated up to three times when the database
    * reports a deadlock or a serialization failure, so `work` must be repeatable (it has no side effects
-   * outside). Throws OperationalError `database_unavailable` when the database cannot be reached.
+   * outside). Throws OperationalError `database_unavailable` when the database cannot be reached, or hangs;
+   * of one that broke in its commit it is unknown whether it is done.
    */
   transact<T>(work: (tx: Tx) => Promise<T>, options?: TransactOptions): Promise<T>
   /** The pool beneath, for the hot path's named statements and for LISTEN. */
@@ -67,12 +69,16 @@ export function createDb(options: DbOptions): Db {
     application_name: options.application_name ?? 'kopilka',
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
     options: '-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s',
   })
   surviveLostConnections(pool)
   // Without a listener a lost idle connection would end the process.
   pool.on('error', (error) => options.on_error?.(error))
-  const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  const kysely = new Kysely<Database>({
+    dialect: new PostgresDialect({ pool: withPulse(pool, options.url) }),
+  })
   const outside = <A extends unknown[], R>(method: (...args: A) => R): ((...args: A) => R) => {
     return (...args) => {
       assert(!isInside(), 'db was used inside a transaction: use the tx that is open')
