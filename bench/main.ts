@@ -134,7 +134,7 @@ async function mixedRun(target: BenchWorld, count: number): Promise<{ ack: LoadR
   return { ack, wrong }
 }
 
-/** Sends notifications and waits until `count` payments of a run are granted, or nothing has come for long. */
+/** Sends notifications, then waits until `count` payments are granted or nothing has come for long. */
 async function notify(
   target: BenchWorld,
   notifications: SignedNotification[],

@@ -98,7 +98,7 @@ async function isGreeted(url: string): Promise<boolean> {
 /** The same connection, whose statements do not wait for a database that hangs. */
 function watch(client: pg.PoolClient, pulse: Pulse): PostgresPoolClient {
   let is_cut = false
-  const query = async (text: string, values: readonly unknown[]): Promise<pg.QueryResult> => {
+  const query = async (text: string, values: readonly unknown[] = []): Promise<pg.QueryResult> => {
     // After a statement that was cut a rollback is tried, too; its answer would never come.
     if (is_cut) throw unanswered('whether it was done is unknown')
     let is_over = false
@@ -125,7 +125,7 @@ function watch(client: pg.PoolClient, pulse: Pulse): PostgresPoolClient {
     }
   }
   return {
-    query: query as PostgresPoolClient['query'],
+    query: query as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(is_cut || destroy === true),
   }
 }

@@ -244,8 +244,8 @@ describe('a lie', () => {
 })
 
 /**
- * No look at the vendor is due for a payment, nor under way: one that had begun writes the next moment when it
- * ends, and holds no longer than the vendor takes to answer.
+ * No look at the vendor is due for a payment, nor under way: one that had begun writes the next moment when
+ * it ends, and takes no longer than the vendor's answer.
  */
 async function keepJanitorAway(payment_id: string): Promise<void> {
   const { pool } = lab.world.app.db
