@@ -10,7 +10,16 @@ import { DECLINES, expireOrders } from './paypal/orders.ts'
 import { registerPage } from './paypal/page.ts'
 import { forge } from './paypal/webhooks.ts'
 
-export type { Capture, Order, PaypalSettings, Refund, WebhookEvent } from './paypal/objects.ts'
+export type {
+  Capture,
+  Order,
+  PaymentToken,
+  PaypalSettings,
+  Refund,
+  Sale,
+  Subscription,
+  WebhookEvent,
+} from './paypal/objects.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
@@ -64,14 +73,26 @@ export const emulator = defineEmulator<PaypalSettings>({
       description: 'How refunds end.',
     },
     vault_outcome: {
-      schema: { enum: ['VAULTED', 'APPROVED', 'refused'] },
+      schema: { enum: ['VAULTED', 'APPROVED', 'LATE', 'refused'] },
       default: 'VAULTED',
-      description: '`APPROVED`: the token is not told with the order; `refused`: the account has no vault.',
+      description:
+        '`APPROVED`: the token is not told with the order; `LATE`: nor ready before it is completed with ' +
+        '`vault: created`; `refused`: the account has no vault.',
     },
     fee_permille: {
       schema: { type: 'integer', minimum: 0, maximum: 500 },
       default: 34,
       description: "The vendor's fee in tenths of a per cent, rounded up.",
+    },
+    fee_currency: {
+      schema: { type: 'string', pattern: '^([A-Z]{3})?$' },
+      default: '',
+      description: 'What the fee is kept in, at one to one; empty: the currency of the payment.',
+    },
+    charge_list_lag_ms: {
+      schema: { type: 'integer', minimum: 0, maximum: 86_400_000 },
+      default: 0,
+      description: 'How long a sale of a subscription is missing in its list of transactions.',
     },
     token_life_seconds: {
       schema: { type: 'integer', minimum: 1, maximum: 100_000 },
@@ -110,6 +131,8 @@ function createVendor(kit: Kit<PaypalSettings>): Vendor {
     refunds: createStore(),
     tokens: createStore(),
     subscriptions: createStore(),
+    sales: createStore(),
+    sale_refunds: createStore(),
     disputes: createStore(),
     events: createStore(50_000),
     access: createStore(10_000),
@@ -125,6 +148,8 @@ function createVendor(kit: Kit<PaypalSettings>): Vendor {
       refunds: viewOf(refunds, ({ refund }) => refund),
       payment_tokens: tokens,
       subscriptions,
+      sales: world.sales,
+      sale_refunds: world.sale_refunds,
       disputes,
       events,
     },
@@ -145,7 +170,8 @@ function createVendor(kit: Kit<PaypalSettings>): Vendor {
     tick: (now) => expireOrders(world, now),
     reset() {
       const stores = [orders, captures, authorizations, refunds, tokens, subscriptions, disputes, events]
-      for (const store of [...stores, world.access, world.keys]) store.clear()
+      for (const store of [...stores, world.sales, world.sale_refunds, world.access, world.keys])
+        store.clear()
       world.webhook = newWebhook(kit)
     },
   }

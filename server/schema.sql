@@ -1737,6 +1737,7 @@ create table payments.inbox (
   error text,
   received_at timestamp with time zone not null,
   handled_at timestamp with time zone,
+  opened_at timestamp with time zone,
   constraint inbox_pkey PRIMARY KEY (id),
   constraint inbox_gateway_external_event_id_key UNIQUE (gateway, external_event_id),
   constraint inbox_status_check CHECK ((status = ANY (ARRAY['received'::text, 'handling'::text, 'handled'::text, 'failed'::text]))),

@@ -10,7 +10,9 @@ import type { OrderBody } from './orders.ts'
 import { captureAuthorization, createRefund, voidAuthorization } from './payments.ts'
 import type { RefundBody } from './payments.ts'
 import { report } from './report.ts'
+import { listCharges, refundSale } from './sales.ts'
 import { cancelSubscription, createSubscription, subscriptionOf } from './subscriptions.ts'
+import { dropToken } from './vault.ts'
 import { certificates, isOurs } from './webhooks.ts'
 
 interface ById {
@@ -167,7 +169,9 @@ function registerVault(app: FastifyInstance, world: World): void {
   })
   app.get<ById>(`${path}/:id`, async ({ params }) => held(world.tokens.get(params.id)))
   app.delete<ById>(`${path}/:id`, async ({ params }, reply) => {
-    if (!world.tokens.delete(params.id)) throw notFound()
+    const token = world.tokens.get(params.id)
+    if (!token) throw notFound()
+    dropToken(world, token)
     return reply.code(204).send()
   })
 }
@@ -183,6 +187,19 @@ function registerSubscriptions(app: FastifyInstance, world: World): void {
     return once(world, request, reply, { life: 'order', status: 201, perform })
   })
   app.get<ById>(`${path}/:id`, async ({ params }) => held(subscriptionOf(world, params.id)))
+  app.get<ById & { Querystring: Query }>(`${path}/:id/transactions`, async ({ params, query }) => {
+    check(world.specs.subscriptions.checkQuery('GET', `${path}/{id}/transactions`, query))
+    return listCharges(world, subscriptionOf(world, params.id), query)
+  })
+  // Of the older API no shapes are published.
+  app.post<ById>('/v1/payments/sale/:id/refund', async (request, reply) => {
+    const body = JSON.parse(String(request.body || '{}')) as Parameters<typeof refundSale>[2]
+    const perform = () => {
+      const refund = refundSale(world, request.params.id, body)
+      return () => refund
+    }
+    return once(world, request, reply, { life: 'payment', status: 201, perform })
+  })
   app.post<ById>(`${path}/:id/cancel`, async (request, reply) => {
     bodyOf(request, world.specs.subscriptions, `${path}/{id}/cancel`)
     cancelSubscription(world, request.params.id)

@@ -3,9 +3,11 @@ import type { CompleteInput } from '../emulator.ts'
 import { approve, decideCapture, DECLINES, die } from './orders.ts'
 import { decideRefund, dispute } from './payments.ts'
 import type { OrderPlan, World } from './objects.ts'
+import { completeSale } from './sales.ts'
 import { completeSubscription } from './subscriptions.ts'
+import { bringToken, dropToken } from './vault.ts'
 
-/** An order, a capture, a refund that waits, or a subscription. */
+/** An order, a capture, a refund that waits, a subscription, one of its sales, or a kept agreement. */
 export function complete(world: World, id: string, input: CompleteInput): unknown {
   const plan = world.orders.get(id)
   if (plan) return completeOrder(world, plan, input)
@@ -15,15 +17,20 @@ export function complete(world: World, id: string, input: CompleteInput): unknow
   if (held) return decideRefund(world, held.refund, held, input.outcome === 'succeeded')
   const subscription = world.subscriptions.get(id)
   if (subscription) return completeSubscription(world, subscription, input)
+  const sale = world.sales.get(id)
+  if (sale) return completeSale(world, sale, input)
+  const token = world.tokens.get(id)
+  if (token && input.outcome === 'canceled') return dropToken(world, token)
   throw unknownObject(id)
 }
 
 /**
  * The buyer approves, or lets the order die; with a reason, approves and cannot pay. What was captured and
- * waits is decided.
+ * waits is decided. `vault: created` brings an agreement that was not ready with the order.
  */
 function completeOrder(world: World, plan: OrderPlan, input: CompleteInput): unknown {
   const { order } = plan
+  if (input['vault'] === 'created') return bringToken(world, plan)
   const capture = order.purchase_units[0].payments?.captures?.at(-1)
   if (capture && input['dispute'] !== undefined) return dispute(world, { capture, order }, input['dispute'])
   if (capture?.status === 'PENDING') {

@@ -11,6 +11,8 @@ export interface PaypalSettings extends BaseSettings {
   refund_outcome: string
   vault_outcome: string
   fee_permille: number
+  fee_currency: string
+  charge_list_lag_ms: number
   token_life_seconds: number
   are_invoices_unique: boolean
 }
@@ -107,6 +109,8 @@ export interface OrderPlan {
   cancel_url: string
   locale: string
   wants_vault: boolean
+  /** An agreement that is made and not ready yet. */
+  late_token?: PaymentToken
   /** What a capture comes to; the setting when absent. */
   outcome?: string
 }
@@ -132,6 +136,28 @@ export interface Subscription {
     last_payment?: { amount: Money; time: string }
     next_billing_time?: string
   }
+  create_time: string
+  update_time: string
+  links: Link[]
+}
+
+/** One period of a subscription, an object of the older API. */
+export interface Sale {
+  id: string
+  state: 'completed' | 'partially_refunded' | 'refunded'
+  amount: { total: string; currency: string }
+  transaction_fee: { value: string; currency: string }
+  billing_agreement_id: string
+  custom?: string
+  create_time: string
+  update_time: string
+}
+
+export interface SaleRefund {
+  id: string
+  sale_id: string
+  state: 'completed' | 'pending' | 'failed'
+  amount: { total: string; currency: string }
   create_time: string
   update_time: string
   links: Link[]
@@ -177,6 +203,8 @@ export interface World {
   refunds: Store<{ refund: Refund; capture: Capture; order: Order }>
   tokens: Store<PaymentToken>
   subscriptions: Store<Subscription>
+  sales: Store<Sale>
+  sale_refunds: Store<SaleRefund>
   disputes: Store<Dispute>
   events: Store<WebhookEvent>
   /** Access tokens and when they end, ms. */
@@ -222,6 +250,13 @@ export function writeMoney(parts: bigint, currency_code: string): Money {
   const text = String(parts).padStart(digits + 1, '0')
   const value = digits === 0 ? text : `${text.slice(0, -digits)}.${text.slice(-digits)}`
   return { currency_code, value }
+}
+
+/** What the vendor keeps of a payment, rounded up; in the currency of the setting, at one to one. */
+export function feeOf(world: World, price: Money): Money {
+  const { fee_permille, fee_currency } = world.kit.settings()
+  const fee = (readMoney(price, 'amount') * BigInt(fee_permille) + 999n) / 1000n
+  return { ...writeMoney(fee, price.currency_code), currency_code: fee_currency || price.currency_code }
 }
 
 function digitsOf(currency_code: string): number {

@@ -1,5 +1,15 @@
-import { newId, notFound, nowText, readMoney, unprocessable, VendorError, writeMoney } from './objects.ts'
-import type { Authorization, Capture, Money, Order, OrderPlan, Vault, World } from './objects.ts'
+import {
+  feeOf,
+  newId,
+  notFound,
+  nowText,
+  readMoney,
+  unprocessable,
+  VendorError,
+  writeMoney,
+} from './objects.ts'
+import type { Authorization, Capture, Money, Order, OrderPlan, World } from './objects.ts'
+import { keepToken } from './vault.ts'
 import { tell } from './webhooks.ts'
 
 export interface OrderBody {
@@ -238,46 +248,18 @@ export function decideCapture(world: World, capture: Capture, order: Order, is_p
 function settle(world: World, capture: Capture): void {
   const { currency_code } = capture.amount
   const gross = readMoney(capture.amount, 'amount')
-  const fee = (gross * BigInt(world.kit.settings().fee_permille) + 999n) / 1000n
+  const fee = feeOf(world, capture.amount)
+  const is_own = fee.currency_code === currency_code
   capture.seller_receivable_breakdown = {
     gross_amount: capture.amount,
-    paypal_fee: writeMoney(fee, currency_code),
-    net_amount: writeMoney(gross - fee, currency_code),
+    paypal_fee: fee,
+    net_amount: is_own ? writeMoney(gross - readMoney(fee, 'fee'), currency_code) : capture.amount,
   }
 }
 
 function tellCapture(world: World, capture: Capture, order: Order): void {
   const word = capture.status === 'DECLINED' ? 'DENIED' : capture.status
   tell(world, `PAYMENT.CAPTURE.${word}`, { resource_type: 'capture', resource: capture, object_id: order.id })
-}
-
-/** The agreement the buyer made on the page; slow accounts have it only later. */
-function keepToken(world: World, plan: OrderPlan): void {
-  if (!plan.wants_vault) return
-  const { order } = plan
-  const id = newId(world).toLowerCase()
-  const customer = { id: world.kit.random.string(10, '123456789') }
-  const is_late = world.kit.settings().vault_outcome === 'APPROVED'
-  const vault: Vault = { ...(is_late ? {} : { id }), status: is_late ? 'APPROVED' : 'VAULTED', customer }
-  const wallet = order.payment_source?.paypal ?? {}
-  order.payment_source = { paypal: { ...wallet, attributes: { vault } } }
-  const token = {
-    id,
-    customer,
-    payment_source: {
-      paypal: {
-        email_address: wallet.email_address ?? 'buyer@personal.example.com',
-        payer_id: wallet.account_id ?? 'QYR5Z8XDVJNXQ',
-      },
-    },
-    metadata: { order_id: order.id },
-  }
-  world.tokens.add(id, token)
-  tell(world, 'VAULT.PAYMENT-TOKEN.CREATED', {
-    resource_type: 'payment_token',
-    resource: token,
-    object_id: order.id,
-  })
 }
 
 function ids(order: Order): { custom_id?: string; invoice_id?: string } {

@@ -1,5 +1,6 @@
 import { VendorError } from './objects.ts'
 import type { Money, World } from './objects.ts'
+import { priceOf } from './sales.ts'
 
 const RANGE_MAX_MS = 31 * 86_400_000
 
@@ -29,10 +30,12 @@ export function report(world: World, query: Readonly<Record<string, string>>): o
   }
   const size = Number(query['page_size'] ?? 100)
   const page = Number(query['page'] ?? 1)
-  const lines = [...payments(world), ...refunds(world)].filter(({ transaction_info }) => {
-    const at = Date.parse(transaction_info.transaction_initiation_date)
-    return at >= from && at <= to
-  })
+  const lines = [...payments(world), ...refunds(world), ...sales(world), ...saleRefunds(world)].filter(
+    ({ transaction_info }) => {
+      const at = Date.parse(transaction_info.transaction_initiation_date)
+      return at >= from && at <= to
+    },
+  )
   return {
     transaction_details: lines.slice((page - 1) * size, page * size),
     account_number: world.kit.settings().merchant_id,
@@ -72,6 +75,41 @@ function refunds(world: World): Line[] {
       paypal_reference_id: capture.id,
       paypal_reference_id_type: 'TXN',
       ...named(refund),
+    },
+  }))
+}
+
+function sales(world: World): Line[] {
+  return [...world.sales.values()].map((sale) => ({
+    transaction_info: {
+      transaction_id: sale.id,
+      transaction_event_code: 'T0002',
+      transaction_initiation_date: sale.create_time,
+      transaction_updated_date: sale.update_time,
+      transaction_amount: priceOf(sale),
+      fee_amount: negative({
+        currency_code: sale.transaction_fee.currency,
+        value: sale.transaction_fee.value,
+      }),
+      transaction_status: sale.state === 'refunded' ? 'V' : 'S',
+      ...(sale.custom === undefined ? {} : { custom_field: sale.custom }),
+      paypal_reference_id: sale.billing_agreement_id,
+      paypal_reference_id_type: 'SUB',
+    },
+  }))
+}
+
+function saleRefunds(world: World): Line[] {
+  return [...world.sale_refunds.values()].map((refund) => ({
+    transaction_info: {
+      transaction_id: refund.id,
+      transaction_event_code: 'T1107',
+      transaction_initiation_date: refund.create_time,
+      transaction_updated_date: refund.update_time,
+      transaction_amount: negative(priceOf(refund)),
+      transaction_status: 'S',
+      paypal_reference_id: refund.sale_id,
+      paypal_reference_id_type: 'TXN',
     },
   }))
 }

@@ -2,6 +2,7 @@ import { ControlError, wrongState } from '../emulator.ts'
 import type { CompleteInput } from '../emulator.ts'
 import { newId, notFound, nowText, unprocessable } from './objects.ts'
 import type { Money, Subscription, World } from './objects.ts'
+import { sell } from './sales.ts'
 import { tell } from './webhooks.ts'
 
 const MONTH_MS = 30 * 86_400_000
@@ -51,7 +52,10 @@ export function cancelSubscription(world: World, id: string): void {
   announce(world, 'CANCELLED', subscription)
 }
 
-/** The control API: a period is paid (the first one activates), or its payment fails. */
+/**
+ * The control API: a period is paid (the first one activates), or its payment fails. `price` is another than
+ * the plan's.
+ */
 export function completeSubscription(
   world: World,
   subscription: Subscription,
@@ -69,26 +73,14 @@ export function completeSubscription(
   const is_first = subscription.status === 'APPROVAL_PENDING'
   subscription.status = 'ACTIVE'
   subscription.update_time = nowText(world)
-  billing_info.last_payment = { amount: PRICE, time: nowText(world) }
+  const price = { ...PRICE, ...(typeof input['price'] === 'string' ? { value: input['price'] } : {}) }
+  billing_info.last_payment = { amount: price, time: nowText(world) }
   billing_info.next_billing_time = new Date(world.kit.now().getTime() + MONTH_MS).toISOString()
   const [cycle] = billing_info.cycle_executions
   if (cycle) cycle.cycles_completed += 1
   if (is_first) announce(world, 'ACTIVATED', subscription)
-  sell(world, subscription)
+  sell(world, subscription, price)
   return subscription
-}
-
-/** Periods are told as sales of the older API. */
-function sell(world: World, subscription: Subscription): void {
-  const resource = {
-    id: newId(world),
-    state: 'completed',
-    amount: { total: PRICE.value, currency: PRICE.currency_code },
-    billing_agreement_id: subscription.id,
-    ...(subscription.custom_id === undefined ? {} : { custom: subscription.custom_id }),
-    create_time: nowText(world),
-  }
-  tell(world, 'PAYMENT.SALE.COMPLETED', { resource_type: 'sale', resource, object_id: subscription.id })
 }
 
 function announce(world: World, word: string, subscription: Subscription): void {

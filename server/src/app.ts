@@ -21,6 +21,7 @@ import { createLedgerKit, startLedger, stopLedger, type LedgerKit } from '#modul
 import type { FiscalSettings, OrdersKit, PaidAgainPolicy } from '#modules/orders'
 import {
   addGatewayMetrics,
+  addInboxMetrics,
   createGateways,
   createInboxRounds,
   drainInbox,
@@ -121,6 +122,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
   const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate), jobs)
   addGatewayMetrics(http.metrics, payments.gateways)
+  addInboxMetrics(http.metrics, db, payments.gateways)
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
   await people.wireJobs()

@@ -2,8 +2,8 @@ import { enableCompileCache } from 'node:module'
 import path from 'node:path'
 
 /**
- * Picks a command: `serve` (default), `demo`, `migrate`, `catalog`, `verify`, `doctor`, `keys`,
- * `secrets`.
+ * Picks a command: `serve` (default), `demo`, `migrate`, `catalog`, `verify`, `reconcile`, `inbox`, `doctor`,
+ * `keys`, `secrets`.
  * Each is one file in `commands/`, loaded only when it is asked for, so that a start loads no more than it
  * needs.
  */
@@ -39,6 +39,11 @@ const COMMANDS: Readonly<Record<string, { about: string; run: (words: string[]) 
   reconcile: {
     about: 'reconcile --gateway ID [--from DAY] [--to DAY]: compare a gateway’s own list with the books',
     run: async (words) => (await import('./commands/reconcile.ts')).reconcileCommand(words),
+  },
+  inbox: {
+    about:
+      'inbox list | retry ID … | retry --all [--gateway ID]: notifications of vendors that were given up',
+    run: async (words) => (await import('./commands/inbox.ts')).inboxCommand(words),
   },
   doctor: {
     about: 'examine every setting and dependency, with advice',

@@ -12,6 +12,7 @@ import type {
   VendorPurchase,
   VendorSubscription,
 } from './vendor-sales.ts'
+import type { WebhookResult } from './vendor-events.ts'
 import type { WebhookRequest } from './webhook.ts'
 
 /**
@@ -319,67 +320,6 @@ export interface VendorDispute {
   reason: string
   is_test?: boolean
 }
-
-export type WebhookResult =
-  /** Not from the vendor, or unreadable: nothing is stored, nothing changes. `reason` holds no secret. */
-  | { verdict: 'refused'; status: 400 | 401 | 403; reason: string }
-  /** Stored and answered at once; acted on by the worker. No events means: understood, nothing to do. */
-  | {
-      verdict: 'accepted'
-      events: readonly VendorEvent[]
-      answer?: { status?: number; content_type?: string; body?: string }
-    }
-
-interface EventBase {
-  /** Unique per event at this vendor; a repeat has the same. */
-  external_event_id: string
-  /** `signed`: the bytes were proved to be the vendor's. `hint`: only tells where to look. */
-  trust: 'signed' | 'hint'
-  /** The vendor's name of the event, for people. */
-  type: string
-  occurred_at?: Date
-}
-
-export interface PaymentEvent extends EventBase {
-  kind: 'payment'
-  external_id?: string
-  payment_id?: string
-  payment_number?: number
-  /** With trust `signed` the object itself may be given and is then believed. */
-  payment?: VendorPayment
-}
-
-export interface RefundEvent extends EventBase {
-  kind: 'refund'
-  external_id: string
-  refund_id?: string
-  payment_external_id?: string
-  refund?: VendorRefund
-}
-
-export interface DisputeEvent extends EventBase {
-  kind: 'dispute'
-  dispute: VendorDispute
-}
-
-export interface SubscriptionEvent extends EventBase {
-  kind: 'subscription'
-  external_id: string
-  /** The vendor's product, where the vendor asks by it. */
-  product_code?: string
-  /** What it said, for people. */
-  data: Readonly<Record<string, unknown>>
-  /** With trust `signed` the object itself may be given and is then believed; else it is read again. */
-  subscription?: VendorSubscription
-}
-
-/** What a notification says happened, in our words. */
-export type VendorEvent =
-  | PaymentEvent
-  | RefundEvent
-  | DisputeEvent
-  /** A vendor's own subscription changed (RuStore, Stars, Paddle); kept as the vendor tells it. */
-  | SubscriptionEvent
 
 export interface ListPage<T> {
   items: readonly T[]

@@ -5,24 +5,28 @@ export type {
   ChargeSavedMethodInput,
   CreatePaymentInput,
   CreatedPayment,
-  DisputeEvent,
   Gateway,
   GatewayContext,
   ListPage,
-  PaymentEvent,
   PaymentReference,
-  RefundEvent,
   RefundInput,
   RefundReference,
   SavedMethod,
-  SubscriptionEvent,
   VendorDispute,
-  VendorEvent,
   VendorPayment,
   VendorPaymentStatus,
   VendorRefund,
-  WebhookResult,
 } from './gateway.ts'
+export type {
+  ChargeOf,
+  DisputeEvent,
+  MethodRemovedEvent,
+  PaymentEvent,
+  RefundEvent,
+  SubscriptionEvent,
+  VendorEvent,
+  WebhookResult,
+} from './vendor-events.ts'
 export type {
   CreateReceiptInput,
   Receipt,
@@ -35,6 +39,7 @@ export type {
 export type {
   PurchaseReference,
   SubscriptionReference,
+  VendorCharge,
   VendorPurchase,
   VendorSubscription,
 } from './vendor-sales.ts'

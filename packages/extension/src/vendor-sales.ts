@@ -55,4 +55,15 @@ export interface VendorSubscription {
    * the charges are not told as payments of their own; each name is then granted for once.
    */
   period_id?: string
+  /**
+   * What the vendor charged for it by itself lately, where it tells charges as payments of their own: each
+   * becomes a payment here and is granted for once. What was refunded since is still `succeeded`.
+   */
+  charges?: readonly VendorCharge[]
+}
+
+/** One charge of a subscription. */
+export interface VendorCharge extends VendorPayment {
+  /** The vendor's name of what it paid for; absent: the subscription's. */
+  product_code?: string
 }

@@ -21,6 +21,7 @@ import { gatewayFolders, startDatabase } from './boot.ts'
 import { examineFiscal } from './doctor-fiscal.ts'
 import { tryRedis } from '../transports/redis-limits.ts'
 import { examineDatabase } from './doctor-database.ts'
+import { inboxCheck } from './doctor-inbox.ts'
 import { examineMachine } from './doctor-machine.ts'
 
 /** One thing that was looked at. `problem`: it will not work; `warning`: it works, and may hurt one day. */
@@ -241,8 +242,8 @@ function shortSecrets(config: Config): Finding[] {
 }
 
 async function furtherChecks(config: Config, db: Db | undefined): Promise<Check[]> {
-  const keys = db === undefined ? [] : [keysCheck(config, db)]
-  return [...keys, ...redisCheck(config), ...(await gatewayChecks(config))]
+  const of_database = db === undefined ? [] : [keysCheck(config, db), inboxCheck(db)]
+  return [...of_database, ...redisCheck(config), ...(await gatewayChecks(config))]
 }
 
 /** Whether everything that is sealed can be opened, and by the first key. */

@@ -1,18 +1,18 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import { createRequestCounts, type RequestCounts } from './request-counts.ts'
 
+type Figure = number | Readonly<Record<string, number>>
+
 /** The figures of one process, in Prometheus' words. Parts of the server add theirs here. */
 export interface Metrics {
   readonly registry: Registry
   /** A figure that only grows. `name` ends in `_total`. Ask once and keep it. */
   counter<Label extends string>(name: string, help: string, labels?: readonly Label[]): Counter<Label>
-  /** A figure that is read when somebody looks: one number, or one per value of a label. */
-  gauge(
-    name: string,
-    help: string,
-    read: () => number | Readonly<Record<string, number>>,
-    label?: string,
-  ): void
+  /**
+   * A figure that is read when somebody looks: one number, or one per value of a label. One that cannot be
+   * read is left out: the others must be seen all the more when the database is away.
+   */
+  gauge(name: string, help: string, read: () => Figure | Promise<Figure>, label?: string): void
   readonly requests: RequestCounts
   /** What `/metrics` answers. */
   text(): Promise<string>
@@ -36,8 +36,9 @@ export function createMetrics(has_process_metrics = true): Metrics {
         help,
         labelNames: label === undefined ? [] : [label],
         registers: [registry],
-        collect: () => {
-          const now = read()
+        collect: async () => {
+          gauge.reset()
+          const now = await readOrNothing(read)
           if (typeof now === 'number') gauge.set(now)
           else
             for (const [value, amount] of Object.entries(now)) gauge.set({ [label ?? 'name']: value }, amount)
@@ -46,6 +47,15 @@ export function createMetrics(has_process_metrics = true): Metrics {
     },
     requests,
     text: async () => `${await registry.metrics()}\n${requests.text()}`,
+  }
+}
+
+async function readOrNothing(read: () => Figure | Promise<Figure>): Promise<Figure> {
+  try {
+    return await read()
+  } catch {
+    // Whoever scrapes sees that the figure is missing; why, the log of the one who failed tells.
+    return {}
   }
 }
 

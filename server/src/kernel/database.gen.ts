@@ -641,6 +641,7 @@ export interface PaymentsInbox {
   handled_at: Date | null;
   id: ColumnType<bigint, never, never>;
   next_attempt_at: Date;
+  opened_at: Date | null;
   outcome: string | null;
   raw_body: Buffer | null;
   received_at: Date;

@@ -188,9 +188,9 @@ export async function fulfilVendorPeriods(
 ): Promise<void> {
   for (const { gateway, customer_id, external_id, period_id, product_code, ...paid } of periods) {
     const customer = await resolveCustomer(tx, customer_id)
-    const now = kit.clock.now()
-    const { currency } = paid
-    const terms = await findVendorTerms(tx, { gateway, code: product_code, currency, at: now })
+    const { currency, fee, fee_currency } = paid
+    const paid_at = paid.paid_at === null ? kit.clock.now() : new Date(paid.paid_at)
+    const terms = await findVendorTerms(tx, { gateway, code: product_code, currency, at: paid_at })
     if (!terms) {
       kit.payments.notice('a period was paid of a product the catalog does not know', {
         gateway,
@@ -200,12 +200,14 @@ export async function fulfilVendorPeriods(
     }
     const purchase = { external_id, period_id }
     const word: VendorPayment = {
-      external_id: periodExternalId(purchase),
+      external_id: paid.payment_external_id ?? periodExternalId(purchase),
       status: 'succeeded',
       amount: BigInt(paid.amount),
       currency,
       is_test: paid.is_test,
-      paid_at: now,
+      paid_at,
+      ...(fee === null ? {} : { fee: BigInt(fee) }),
+      ...(fee_currency === null ? {} : { fee_currency }),
     }
     await adopt(tx, kit, { gateway, customer, product_code, word, purchase, is_claimed: true })
   }

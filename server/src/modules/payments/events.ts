@@ -49,9 +49,25 @@ export interface VendorPeriodPayload {
   gateway: string
   external_id: string
   product_code: string
+  /** The vendor's id of the charge; null where its charges have none. */
+  payment_external_id: string | null
   amount: string
   currency: string
+  fee: string | null
+  fee_currency: string | null
   is_test: boolean
+  /** When the vendor took the money; null where it does not tell. */
+  paid_at: string | null
+  occurred_at: string
+}
+
+export interface InboxEventPayload {
+  /** To read at `GET /v1/inbox_events` and try again. */
+  inbox_event_id: string
+  gateway: string
+  /** The vendor's name of what it told. */
+  type: string
+  error: string
   occurred_at: string
 }
 
@@ -141,5 +157,9 @@ export const vendorSubscriptionChanged = eventType<VendorSubscriptionPayload>(
 )
 export const vendorPeriodPaid = eventType<VendorPeriodPayload>(
   'vendor_subscription.period_paid',
-  'A period of a subscription was paid at the vendor, which tells no payment of it.',
+  'A period of a subscription was paid at the vendor, without a payment made here.',
+)
+export const inboxEventFailed = eventType<InboxEventPayload>(
+  'inbox_event.failed',
+  'A vendor’s notification could not be acted on for days; a person has to look, for it may tell of money.',
 )

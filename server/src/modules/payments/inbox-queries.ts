@@ -1,6 +1,27 @@
 import { sql as raw } from 'kysely'
 import type { VendorEvent } from '@kopilka/extension'
-import type { Tx } from '#kernel/db'
+import type { Sql, Tx } from '#kernel/db'
+
+export const INBOX_STATUSES = ['received', 'handling', 'handled', 'failed'] as const
+export type InboxStatus = (typeof INBOX_STATUSES)[number]
+
+/** A notification as people see it: without its bytes, which may hold more about a buyer than they need. */
+export interface InboxEventRow {
+  id: bigint
+  gateway: string
+  external_event_id: string
+  type: string
+  trust: 'signed' | 'hint'
+  status: InboxStatus
+  outcome: string | null
+  error: string | null
+  attempts: number
+  repeats: number
+  received_at: Date
+  opened_at: Date | null
+  next_attempt_at: Date
+  handled_at: Date | null
+}
 
 export interface NewInboxEvent {
   gateway: string
@@ -24,7 +45,8 @@ export interface InboxRow {
 
 /**
  * Stores notifications. A repeat of a proved event is dropped. A repeat of a mere hint is opened again: the
- * first may have been forged or early, and reading the vendor's object once more is always safe.
+ * first may have been forged or early, and reading the vendor's object once more is always safe. So is one of
+ * either kind that was given up: the vendor still knows what nobody here does.
  */
 export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Promise<void> {
   const rows = JSON.stringify(
@@ -52,9 +74,12 @@ export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Pr
     on conflict (gateway, external_event_id) do update
        set repeats = i.repeats + 1,
            status = 'received',
-           next_attempt_at = case when i.status = 'handled' then excluded.next_attempt_at else
-             least(i.next_attempt_at, excluded.next_attempt_at + interval '2 seconds') end
-     where i.trust = 'hint' and i.status in ('handled', 'handling')`.execute(tx)
+           attempts = case when i.status = 'handling' then i.attempts else 0 end,
+           opened_at = excluded.received_at,
+           next_attempt_at = case when i.status = 'handling' then
+             least(i.next_attempt_at, excluded.next_attempt_at + interval '2 seconds')
+             else excluded.next_attempt_at end
+     where (i.trust = 'hint' and i.status in ('handled', 'handling')) or i.status = 'failed'`.execute(tx)
 }
 
 /**
@@ -133,6 +158,77 @@ export async function postponeEvents(
       .execute()
   }
 }
+
+/** Of one status, newest first; `after` is the last one of the page before. */
+export function listInboxEvents(
+  sql: Sql,
+  filter: { status: InboxStatus; gateway?: string | undefined },
+  page: { limit: number; after?: bigint | undefined },
+): Promise<InboxEventRow[]> {
+  let query = sql.selectFrom('payments.inbox').select(SHOWN).where('status', '=', filter.status)
+  if (filter.gateway !== undefined) query = query.where('gateway', '=', filter.gateway)
+  if (page.after !== undefined) query = query.where('id', '<', page.after)
+  return query
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+    .$castTo<InboxEventRow>()
+    .execute()
+}
+
+export function findInboxEvent(sql: Sql, id: bigint): Promise<InboxEventRow | undefined> {
+  return sql
+    .selectFrom('payments.inbox')
+    .select(SHOWN)
+    .where('id', '=', id)
+    .$castTo<InboxEventRow>()
+    .executeTakeFirst()
+}
+
+/** How many were given up, by gateway; gateways without any are missing. */
+export async function countFailedEvents(sql: Sql): Promise<Record<string, number>> {
+  const { rows } = await raw<{ gateway: string; count: number }>`
+    select gateway, count(*)::int as count from payments.inbox where status = 'failed' group by gateway
+     order by gateway`.execute(sql)
+  return Object.fromEntries(rows.map(({ gateway, count }) => [gateway, count]))
+}
+
+export async function lockFailedEvents(
+  tx: Tx,
+  { gateway, limit }: { gateway?: string | undefined; limit: number },
+): Promise<bigint[]> {
+  let query = tx.selectFrom('payments.inbox').select('id').where('status', '=', 'failed')
+  if (gateway !== undefined) query = query.where('gateway', '=', gateway)
+  const rows = await query.orderBy('id').limit(limit).forUpdate().execute()
+  return rows.map(({ id }) => id)
+}
+
+/** Makes them due now, as if they had just come; one that is being handled is left alone. */
+export async function reopenEvents(tx: Tx, ids: readonly bigint[], now: Date): Promise<void> {
+  if (ids.length === 0) return
+  await tx
+    .updateTable('payments.inbox')
+    .set({ status: 'received', attempts: 0, opened_at: now, next_attempt_at: now })
+    .where('id', 'in', [...ids])
+    .where('status', '<>', 'handling')
+    .execute()
+}
+
+const SHOWN = [
+  'id',
+  'gateway',
+  'external_event_id',
+  'type',
+  'trust',
+  'status',
+  'outcome',
+  'error',
+  'attempts',
+  'repeats',
+  'received_at',
+  'opened_at',
+  'next_attempt_at',
+  'handled_at',
+] as const
 
 /** Wire text of an event for the inbox: amounts as strings of digits, moments as ISO texts. */
 export function eventText(event: VendorEvent): string {

@@ -1,33 +1,25 @@
-import {
-  GatewayUnavailable,
-  type VendorEvent,
-  type VendorPayment,
-  type WebhookRequest,
-} from '@kopilka/extension'
+import type { WebhookRequest } from '@kopilka/extension'
 import type { Db, Tx } from '#kernel/db'
-import { NotFound, OperationalError } from '#kernel/errors'
+import { NotFound } from '#kernel/errors'
 import { recordDispute } from './disputes.ts'
+import { inboxEventFailed } from './events.ts'
 import * as queries from './inbox-queries.ts'
 import type { InboxRow, NewInboxEvent } from './inbox-queries.ts'
+import { provedOf, resolveAll, type Resolved } from './inbox-reading.ts'
 import type { PaymentsKit } from './kit.ts'
-import { findPaymentIds, findPayment } from './payment-queries.ts'
 import { recordPaymentWords, type PaymentWord } from './payment-words.ts'
-import { referenceOf } from './payments.ts'
 import { recordRefundWord, WAITS_FOR_PAYMENT } from './refund-words.ts'
 import { reviveEvent } from './revive-event.ts'
-import { nextInboxAttempt } from './schedule.ts'
-import { findSubscription } from './vendor-subscription-queries.ts'
-import { askVendor, recordSubscriptionWord } from './vendor-subscriptions.ts'
+import { dropMethod } from './saved-methods.ts'
+import { INBOX_ATTEMPTS_MAX, nextInboxAttempt } from './schedule.ts'
+import { WAITS_FOR_CHARGE, WAITS_FOR_CUSTOMER, WAITS_FOR_PRODUCT } from './subscription-charges.ts'
+import { recordSubscriptionWord } from './vendor-subscriptions.ts'
 
 /**
  * Long enough for every vendor read of a batch (35 s each, in parallel); a dead worker's events wait this
  * long.
  */
 const LEASE_MS = 60_000
-/** With pauses up to 25 s this is about an hour and a half of a vendor that does not answer. */
-const ATTEMPTS_MAX = 200
-/** Vendor reads at once: enough to hide latency, few enough not to be throttled. */
-const READS_AT_ONCE = 16
 
 export type StoreEvents = (events: readonly NewInboxEvent[]) => Promise<void>
 
@@ -90,17 +82,6 @@ export function storeEvents(db: Db): StoreEvents {
   return async (events) => {
     if (events.length > 0) await db.transact((tx) => queries.insertEvents(tx, events))
   }
-}
-
-interface Resolved {
-  row: InboxRow
-  event: VendorEvent
-  /** The object as the vendor tells it; absent when the event carries another kind. */
-  payment?: VendorPayment | undefined
-  /** When the vendor was asked; absent for what its notification proved. */
-  told_at?: Date
-  outcome?: string
-  error?: string
 }
 
 /**
@@ -215,29 +196,12 @@ async function recordAll(tx: Tx, kit: PaymentsKit, resolved: readonly Resolved[]
   }
   const recorded = await recordPaymentWords(tx, kit, words)
   words.forEach((word, index) => outcomes.set(word.inbox_id, recorded[index] ?? 'recorded'))
-  for (const { row, event, outcome, error, told_at } of resolved) {
-    if (error !== undefined || outcomes.has(row.id)) continue
-    if (outcome !== undefined) outcomes.set(row.id, outcome)
-    else if (event.kind === 'refund' && event.refund) {
-      outcomes.set(row.id, await recordRefundWord(tx, kit, row.gateway, event.refund))
-    } else if (event.kind === 'dispute' && event.trust === 'signed') {
-      outcomes.set(row.id, await recordDispute(tx, kit, row.gateway, event.dispute))
-    } else if (event.kind === 'subscription' && event.subscription) {
-      const told = {
-        gateway: row.gateway,
-        word: event.subscription,
-        told_at: told_at ?? event.occurred_at ?? now,
-        facts: event.data,
-      }
-      outcomes.set(row.id, (await recordSubscriptionWord(tx, kit, told)).outcome)
-    } else outcomes.set(row.id, `no handler for ${event.kind}`)
+  for (const one of resolved) {
+    if (one.error === undefined && !outcomes.has(one.row.id))
+      outcomes.set(one.row.id, await recordOther(tx, kit, one))
   }
-  const failed = resolved.flatMap(({ row, error }) =>
-    outcomes.get(row.id) === WAITS_FOR_PAYMENT
-      ? [{ row, error: WAITS_FOR_PAYMENT }]
-      : error === undefined
-        ? []
-        : [{ row, error }],
+  const failed = resolved.flatMap(({ row, event, error = outcomes.get(row.id) ?? '' }) =>
+    !outcomes.has(row.id) || WAITS.has(error) ? [{ row, event, error }] : [],
   )
   for (const { row } of failed) outcomes.delete(row.id)
   await queries.closeEvents(
@@ -245,138 +209,63 @@ async function recordAll(tx: Tx, kit: PaymentsKit, resolved: readonly Resolved[]
     [...outcomes].map(([id, outcome]) => ({ id, outcome })),
     now,
   )
-  await queries.postponeEvents(
+  await postpone(tx, kit, failed, now)
+}
+
+/** Outcomes with which a notification waits: what it tells belongs to something that is not here yet. */
+const WAITS: ReadonlySet<string> = new Set([
+  WAITS_FOR_PAYMENT,
+  WAITS_FOR_CHARGE,
+  WAITS_FOR_CUSTOMER,
+  WAITS_FOR_PRODUCT,
+])
+
+/** Records what is told of anything but a payment; answers its outcome. */
+async function recordOther(tx: Tx, kit: PaymentsKit, one: Resolved): Promise<string> {
+  const { row, event, outcome } = one
+  if (outcome !== undefined) return outcome
+  if (event.kind === 'refund' && event.refund) return recordRefundWord(tx, kit, row.gateway, event.refund)
+  if (event.kind === 'dispute' && event.trust === 'signed')
+    return recordDispute(tx, kit, row.gateway, event.dispute)
+  if (event.kind === 'method_removed' && event.trust === 'signed')
+    return dropMethod(tx, kit, { gateway: row.gateway, external_id: event.external_id })
+  if (event.kind !== 'subscription' || !event.subscription) return `no handler for ${event.kind}`
+  const { subscription: word, charge_external_id } = event
+  const told_at = one.told_at ?? event.occurred_at ?? kit.clock.now()
+  const told = { gateway: row.gateway, word, told_at, facts: event.data }
+  const recorded = await recordSubscriptionWord(tx, kit, told)
+  if (charge_external_id === undefined) return recorded.outcome
+  if (recorded.outcome === 'not_bound') return WAITS_FOR_CUSTOMER
+  if (recorded.without_product?.includes(charge_external_id)) return WAITS_FOR_PRODUCT
+  const is_listed = word.charges?.some(({ external_id }) => external_id === charge_external_id)
+  return is_listed === true ? recorded.outcome : WAITS_FOR_CHARGE
+}
+
+/** Puts off what failed or waits; what did so for too long is given up, and people are told. */
+async function postpone(
+  tx: Tx,
+  kit: PaymentsKit,
+  failed: readonly Pick<Resolved & { error: string }, 'row' | 'event' | 'error'>[],
+  now: Date,
+): Promise<void> {
+  const postponed = failed.map(({ row, error }) => ({
+    id: row.id,
+    next_attempt_at: nextInboxAttempt(row.attempts, now),
+    error,
+    is_dead: row.attempts >= INBOX_ATTEMPTS_MAX,
+  }))
+  await queries.postponeEvents(tx, postponed)
+  const dead = failed.filter(({ row }) => row.attempts >= INBOX_ATTEMPTS_MAX)
+  if (dead.length === 0) return
+  await kit.events.publish(
     tx,
-    failed.map(({ row, error }) => ({
-      id: row.id,
-      next_attempt_at: nextInboxAttempt(row.attempts, now),
-      error,
-      is_dead: row.attempts >= ATTEMPTS_MAX,
+    inboxEventFailed,
+    ...dead.map(({ row, event, error }) => ({
+      inbox_event_id: String(row.id),
+      gateway: row.gateway,
+      type: event.type,
+      error: error.slice(0, 500),
+      occurred_at: now.toISOString(),
     })),
   )
-}
-
-async function resolveAll(db: Db, kit: PaymentsKit, rows: readonly InboxRow[]): Promise<Resolved[]> {
-  const resolved: Resolved[] = []
-  for (let at = 0; at < rows.length; at += READS_AT_ONCE) {
-    const part = rows.slice(at, at + READS_AT_ONCE)
-    resolved.push(...(await Promise.all(part.map((row) => resolveOne(db, kit, row)))))
-  }
-  return resolved
-}
-
-async function resolveOne(db: Db, kit: PaymentsKit, row: InboxRow): Promise<Resolved> {
-  const event = reviveEvent(row.event)
-  const proved = provedOf(row, event)
-  if (proved) return proved
-  try {
-    if (event.kind === 'payment') return await readPayment(db, kit, row, event)
-    if (event.kind === 'refund') return await readRefund(db, kit, row, event)
-    if (event.kind === 'subscription') return await readSubscription(db, kit, row, event)
-    if (event.kind === 'dispute') return await nameDisputed(db, kit, row, event)
-    // A kind that another version of this program has stored.
-    return { row, event }
-  } catch (error) {
-    if (!(error instanceof GatewayUnavailable || error instanceof OperationalError)) {
-      kit.notice('reading a payment from its vendor failed', {
-        gateway: row.gateway,
-        message: error instanceof Error ? error.message : String(error),
-      })
-    }
-    return { row, event, error: error instanceof Error ? error.message : String(error) }
-  }
-}
-
-/** An event whose proved bytes hold the whole object: there is nothing to ask the vendor. */
-function provedOf(row: InboxRow, event: VendorEvent): Resolved | undefined {
-  if (event.trust !== 'signed') return undefined
-  if (event.kind === 'payment' && event.payment) return { row, event, payment: event.payment }
-  const has_object =
-    (event.kind === 'refund' && event.refund) || (event.kind === 'subscription' && event.subscription)
-  return has_object ? { row, event } : undefined
-}
-
-async function readPayment(
-  db: Db,
-  kit: PaymentsKit,
-  row: InboxRow,
-  event: Extract<VendorEvent, { kind: 'payment' }>,
-): Promise<Resolved> {
-  const { gateway, config } = kit.gateways.get(row.gateway)
-  const [id] = await findPaymentIds(db, [{ ...event, gateway: row.gateway }])
-  const ours = id === undefined ? undefined : await findPayment(db, id)
-  // Without a payment of ours the vendor's object still tells which it is: the notification may have come
-  // before the answer to our own create call was stored.
-  const reference = ours
-    ? { ...referenceOf(ours), ...(event.external_id === undefined ? {} : { external_id: event.external_id }) }
-    : event.external_id === undefined
-      ? undefined
-      : { payment_id: '', payment_number: 0, external_id: event.external_id, amount: 0n, currency: '' }
-  if (!reference) return { row, event, outcome: 'not_ours' }
-  const payment = await gateway.getPayment(config, reference, kit.gateways.context(row.gateway))
-  return payment ? { row, event, payment } : { row, event, outcome: 'unknown_to_vendor' }
-}
-
-async function readRefund(
-  db: Db,
-  kit: PaymentsKit,
-  row: InboxRow,
-  event: Extract<VendorEvent, { kind: 'refund' }>,
-): Promise<Resolved> {
-  const { gateway, config } = kit.gateways.get(row.gateway)
-  if (!gateway.getRefund) return { row, event, outcome: 'gateway_cannot_read_refunds' }
-  const refund = await gateway.getRefund(
-    config,
-    {
-      refund_id: event.refund_id ?? '',
-      external_id: event.external_id,
-      payment: {
-        payment_id: '',
-        payment_number: 0,
-        amount: 0n,
-        currency: '',
-        ...(event.payment_external_id === undefined ? {} : { external_id: event.payment_external_id }),
-      },
-      amount: 0n,
-      currency: '',
-    },
-    kit.gateways.context(row.gateway),
-  )
-  return refund ? { row, event: { ...event, refund } } : { row, event, outcome: 'unknown_to_vendor' }
-}
-
-async function readSubscription(
-  db: Db,
-  kit: PaymentsKit,
-  row: InboxRow,
-  event: Extract<VendorEvent, { kind: 'subscription' }>,
-): Promise<Resolved> {
-  const { external_id } = event
-  const known = await findSubscription(db, { gateway: row.gateway, external_id })
-  const product_code = event.product_code ?? known?.product_code ?? undefined
-  const told_at = kit.clock.now()
-  const reference = { external_id, ...(product_code === undefined ? {} : { product_code }) }
-  const subscription = await askVendor(kit, row.gateway, reference)
-  if (!subscription) return { row, event, outcome: 'unknown_to_vendor' }
-  return { row, event: { ...event, subscription }, told_at }
-}
-
-/**
- * Vendors may name a contested payment by another of its ids; asked for that, they answer under the one we
- * know.
- */
-async function nameDisputed(
-  db: Db,
-  kit: PaymentsKit,
-  row: InboxRow,
-  event: Extract<VendorEvent, { kind: 'dispute' }>,
-): Promise<Resolved> {
-  const external_id = event.dispute.payment_external_id
-  const [known] = await findPaymentIds(db, [{ gateway: row.gateway, external_id }])
-  if (known !== undefined) return { row, event }
-  const { gateway, config } = kit.gateways.get(row.gateway)
-  const reference = { payment_id: '', payment_number: 0, external_id, amount: 0n, currency: '' }
-  const payment = await gateway.getPayment(config, reference, kit.gateways.context(row.gateway))
-  if (!payment) return { row, event, outcome: 'unknown_to_vendor' }
-  return { row, event: { ...event, dispute: { ...event.dispute, payment_external_id: payment.external_id } } }
 }

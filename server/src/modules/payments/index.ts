@@ -32,6 +32,8 @@ export type { RefundRow } from './refund-queries.ts'
 export { refund as refundSchema, refundWire, payment as paymentSchema, paymentWire } from './schemas.ts'
 export { createInboxRounds, drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
 export type { StoreEvents } from './inbox.ts'
+export { countFailedEvents, listInboxEvents, retryFailedEvents, retryInboxEvent } from './inbox-review.ts'
+export type { InboxEventRow } from './inbox-review.ts'
 export { claimPrepayments } from './receipt-queries.ts'
 export { intendOffset } from './receipts.ts'
 export { sendReceipts } from './receipt-sending.ts'
@@ -48,7 +50,7 @@ export { GatewayNotAvailable, PaymentRefused, RefundTooLarge } from './errors.ts
 export { forgetPayments } from './personal-data.ts'
 export type { Difference, Reconciliation } from './reconciliation.ts'
 export { reconcileDay, runReconciliation } from './reconciliation-runs.ts'
-export { addGatewayMetrics } from './gateway-metrics.ts'
+export { addGatewayMetrics, addInboxMetrics } from './gateway-metrics.ts'
 export {
   checkVendorSubscriptions,
   claimSubscription,

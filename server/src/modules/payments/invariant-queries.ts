@@ -70,8 +70,8 @@ export function inboxTooOld(sql: Sql, limit: number, now: Date): Promise<string[
     raw<{ detail: string }>`
     select format('notification %s of %s waits since %s: %s', id, gateway, received_at, coalesce(error,
       'not tried')) as detail
-      from payments.inbox where status in ('received', 'handling') and received_at < ${too_old} and repeats
-        = 0
+      from payments.inbox
+     where status in ('received', 'handling') and coalesce(opened_at, received_at) < ${too_old}
      limit ${limit}`,
   )
 }

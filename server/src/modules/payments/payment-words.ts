@@ -13,7 +13,7 @@ import { setFee, updatePayments, type PaymentChange, type PaymentRow } from './p
 import { isFinal, isSettled } from './payment-status.ts'
 import { writePaymentReceipts } from './receipts.ts'
 import { insertRepeats, lockPaymentsOf } from './repeat-payments.ts'
-import { saveMethods } from './saved-methods.ts'
+import { saveLateMethods, saveMethods } from './saved-methods.ts'
 import { nextPaymentCheck } from './schedule.ts'
 
 /** A vendor's word about a payment that was proved or read from the vendor; `gateway` is who said it. */
@@ -35,6 +35,7 @@ export async function recordPaymentWords(
   const locked = await lockPaymentsOf(tx, kit, words)
   const changed = new Map<string, { payment: PaymentRow; word: VendorPayment }>()
   const repeats: PaymentRow[] = []
+  const late: { payment: PaymentRow; word: VendorPayment }[] = []
   const fees: { id: string; fee: bigint; fee_currency: string }[] = []
   const outcomes = words.map((told) => {
     const { gateway } = told
@@ -49,6 +50,7 @@ export async function recordPaymentWords(
     const { payment, word, is_new } = found
     const verdict = judgePayment(payment, word, { gateway })
     if (verdict.kind === 'nothing') {
+      if (word.saved_method) late.push({ payment, word })
       // Some vendors know their fee only after the payment.
       if (!isSettled(payment.status) || word.fee === undefined || payment.fee !== null) return 'nothing_new'
       const { fee, fee_currency = payment.currency } = word
@@ -74,6 +76,7 @@ export async function recordPaymentWords(
   )
   for (const fee of fees) await setFee(tx, fee)
   await saveMethods(tx, kit, changes)
+  await saveLateMethods(tx, kit, late)
   const succeeded = changes.flatMap(({ payment }) => (payment.status === 'succeeded' ? [payment] : []))
   await writePaymentReceipts(tx, kit, succeeded)
   await publishChanges(

@@ -5,7 +5,14 @@ import type { Tx } from '#kernel/db'
 export async function forgetPayers(tx: Tx, customer_ids: readonly string[], now: Date): Promise<void> {
   await tx
     .updateTable('payments.payments')
-    .set({ email: null, telegram_id: null, receipt: raw`receipt - 'contact'`, updated_at: now })
+    .set({
+      email: null,
+      telegram_id: null,
+      // A method the vendor tells of only now is not kept for somebody who is gone.
+      has_save_consent: false,
+      receipt: raw`receipt - 'contact'`,
+      updated_at: now,
+    })
     .where('customer_id', 'in', [...customer_ids])
     .execute()
   await tx

@@ -26,6 +26,9 @@ function reviveMembers(record: Record<string, unknown>): Record<string, unknown>
       if (OBJECTS.has(name) && typeof value === 'object' && value !== null) {
         return [name, reviveMembers(value as Record<string, unknown>)]
       }
+      if (name === 'charges' && Array.isArray(value)) {
+        return [name, value.map((charge: unknown) => reviveMembers(charge as Record<string, unknown>))]
+      }
       return [name, value]
     }),
   )

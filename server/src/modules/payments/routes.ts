@@ -6,6 +6,7 @@ import { resolveCustomer } from '#modules/customers'
 import { listDisputes } from './dispute-queries.ts'
 import type { StoreEvents } from './inbox.ts'
 import { receiveWebhook } from './inbox.ts'
+import { inboxRoutes } from './inbox-routes.ts'
 import type { PaymentsKit } from './kit.ts'
 import { listPayments } from './payment-queries.ts'
 import { cancelPayment, capturePayment, getPayment, hastenPayment } from './payments.ts'
@@ -38,6 +39,7 @@ export function paymentRoutes(
   reconciliationRoutes(app, kit)
   receiptRoutes(app, kit, payments)
   vendorSubscriptionRoutes(app, kit, payments)
+  inboxRoutes(app, kit)
   webhookRoute(app, kit, payments, store, { url: '/webhooks/payments/:gateway', is_hidden: false })
 }
 

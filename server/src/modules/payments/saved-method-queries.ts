@@ -27,6 +27,39 @@ export async function upsertMethod(
     .executeTakeFirstOrThrow()
 }
 
+/** As {@link upsertMethod}, but leaves one that is there, and one that was removed, as it is; then undefined. */
+export async function insertMethod(
+  tx: Tx,
+  method: Parameters<typeof upsertMethod>[1],
+): Promise<{ id: string } | undefined> {
+  return tx
+    .insertInto('payments.saved_methods')
+    .values(method)
+    .onConflict((conflict) => conflict.columns(['gateway', 'external_id', 'customer_id']).doNothing())
+    .returning('id')
+    .executeTakeFirst()
+}
+
+/** Ends every consent to a method its vendor no longer has; answers how many there were. */
+export async function markGone(
+  tx: Tx,
+  method: { gateway: string; external_id: string },
+  gone_at: Date,
+): Promise<number> {
+  const { numUpdatedRows } = await tx
+    .updateTable('payments.saved_methods')
+    .set((eb) => ({
+      removed_at: eb.fn.coalesce('removed_at', eb.val(gone_at)),
+      forgotten_at: gone_at,
+      next_forget_at: null,
+    }))
+    .where('gateway', '=', method.gateway)
+    .where('external_id', '=', method.external_id)
+    .where('forgotten_at', 'is', null)
+    .executeTakeFirst()
+  return Number(numUpdatedRows)
+}
+
 /** Those that are kept, and those their vendors have not let go yet. */
 export function methodsOfCustomer(sql: Sql, customer_id: string): Promise<SavedMethodRow[]> {
   return sql

@@ -1,10 +1,11 @@
-import type { VendorPayment } from '@kopilka/extension'
+import type { SavedMethod, VendorPayment } from '@kopilka/extension'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { paymentMethodSaved } from './events.ts'
 import type { PaymentsKit } from './kit.ts'
 import type { PaymentRow } from './payment-queries.ts'
+import { isSettled } from './payment-status.ts'
 import * as queries from './saved-method-queries.ts'
 
 export type { SavedMethodRow } from './saved-method-queries.ts'
@@ -19,30 +20,69 @@ export async function saveMethods(
   changes: readonly { payment: PaymentRow; word: VendorPayment }[],
 ): Promise<void> {
   for (const { payment, word } of changes) {
-    if (payment.status !== 'succeeded' || !payment.has_save_consent || word.saved_method === undefined)
-      continue
-    const now = kit.clock.now()
-    const saved = await queries.upsertMethod(tx, {
-      id: newId('pm', now.getTime()),
-      customer_id: payment.customer_id,
-      gateway: payment.gateway,
-      external_id: word.saved_method.external_id,
-      customer_external_id: word.saved_method.customer_external_id ?? null,
-      kind: word.saved_method.kind,
-      title: word.saved_method.title.slice(0, 100),
-      is_test: payment.is_test,
-      consented_at: payment.created_at,
-      consent_text: payment.consent_text,
-      consent_locale: payment.locale,
-      expires_at: word.saved_method.expires_at ?? null,
-      created_at: now,
-    })
-    await kit.events.publish(tx, paymentMethodSaved, {
-      saved_method_id: saved.id,
-      customer_id: payment.customer_id,
-      gateway: payment.gateway,
-    })
+    if (payment.status !== 'succeeded' || !isToKeep(payment, word)) continue
+    await publishSaved(tx, kit, payment, await queries.upsertMethod(tx, methodOf(kit, payment, word)))
   }
+}
+
+/**
+ * Keeps methods that vendors tell of only after the payment has succeeded. One that was told before is left
+ * as it is: most of all one the customer has removed since.
+ */
+export async function saveLateMethods(
+  tx: Tx,
+  kit: PaymentsKit,
+  told: readonly { payment: PaymentRow; word: VendorPayment }[],
+): Promise<void> {
+  for (const { payment, word } of told) {
+    if (!isSettled(payment.status) || !isToKeep(payment, word)) continue
+    const saved = await queries.insertMethod(tx, methodOf(kit, payment, word))
+    if (saved) await publishSaved(tx, kit, payment, saved)
+  }
+}
+
+/** The vendor no longer has this method: nobody's consent to it stands. Answers an outcome for the inbox. */
+export async function dropMethod(
+  tx: Tx,
+  kit: PaymentsKit,
+  method: { gateway: string; external_id: string },
+): Promise<string> {
+  const dropped = await queries.markGone(tx, method, kit.clock.now())
+  return dropped === 0 ? 'nothing_new' : 'removed'
+}
+
+type ToKeep = VendorPayment & { saved_method: SavedMethod }
+
+function isToKeep(payment: PaymentRow, word: VendorPayment): word is ToKeep {
+  return payment.has_save_consent && word.saved_method !== undefined
+}
+
+function methodOf(kit: PaymentsKit, payment: PaymentRow, { saved_method }: ToKeep) {
+  const now = kit.clock.now()
+  return {
+    id: newId('pm', now.getTime()),
+    customer_id: payment.customer_id,
+    gateway: payment.gateway,
+    external_id: saved_method.external_id,
+    customer_external_id: saved_method.customer_external_id ?? null,
+    kind: saved_method.kind,
+    title: saved_method.title.slice(0, 100),
+    is_test: payment.is_test,
+    consented_at: payment.created_at,
+    consent_text: payment.consent_text,
+    consent_locale: payment.locale,
+    expires_at: saved_method.expires_at ?? null,
+    created_at: now,
+  }
+}
+
+async function publishSaved(
+  tx: Tx,
+  kit: PaymentsKit,
+  { customer_id, gateway }: PaymentRow,
+  { id: saved_method_id }: { id: string },
+): Promise<void> {
+  await kit.events.publish(tx, paymentMethodSaved, { saved_method_id, customer_id, gateway })
 }
 
 /**

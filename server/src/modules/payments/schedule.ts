@@ -34,9 +34,24 @@ export function nextRefundCheck(status: 'pending' | 'unknown', created_at: Date,
   return new Date(now.getTime() + (age < DAY ? 10 * MINUTE : 6 * HOUR))
 }
 
-/** Pause before a notification that could not be handled is tried again: 1 s, doubled, at most 25 s. */
+/**
+ * Pauses before a notification that could not be handled is tried again: an hour of them, a day, a week. What
+ * it tells may be known from nowhere else, so a vendor that is down for days must not make it be given up.
+ */
+const INBOX_PAUSES = [
+  { until_attempt: 150, pause_ms: 25 * SECOND },
+  { until_attempt: 426, pause_ms: 5 * MINUTE },
+  { until_attempt: 594, pause_ms: HOUR },
+] as const
+
+/** After this many attempts, eight days, a person looks. */
+export const INBOX_ATTEMPTS_MAX = 594
+
+/** When a notification that failed so often is tried again: 1 s, doubled to 25 s, then rarer by the hour. */
 export function nextInboxAttempt(attempts: number, now: Date): Date {
-  return new Date(now.getTime() + Math.min(SECOND * 2 ** Math.min(attempts - 1, 10), 25 * SECOND))
+  const step = INBOX_PAUSES.find(({ until_attempt }) => attempts < until_attempt)
+  const pause_ms = Math.min(SECOND * 2 ** Math.min(attempts - 1, 30), step?.pause_ms ?? HOUR)
+  return new Date(now.getTime() + pause_ms)
 }
 
 /** After this long without an answer about a receipt a person looks. */

@@ -9,6 +9,7 @@ import { vendorPeriodPaid, vendorSubscriptionChanged, type VendorSubscriptionPay
 import { callGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import { findPayment } from './payment-queries.ts'
+import { takeCharges } from './subscription-charges.ts'
 import * as queries from './vendor-subscription-queries.ts'
 import type { VendorSubscriptionRow, VendorSubscriptionStatus } from './vendor-subscription-queries.ts'
 
@@ -37,12 +38,14 @@ export interface SubscriptionWord {
 export interface RecordedSubscription {
   outcome: 'recorded' | 'nothing_new' | 'not_bound' | 'another_customer' | 'wrong_mode'
   subscription?: VendorSubscriptionRow
+  /** Charges of it that could not be granted for: the catalog does not sell what they paid. */
+  without_product?: readonly string[]
 }
 
 /**
  * Keeps what a vendor says of a subscription. It belongs to one customer for good: to whoever's payment began
  * it, else to whom the app named to the vendor, else to who claimed it first. An older word changes nothing.
- * A paid period that no payment of ours stands for is told to the modules above, once.
+ * A paid period or charge that no payment of ours stands for is told to the modules above, once.
  */
 export async function recordSubscriptionWord(
   tx: Tx,
@@ -67,7 +70,9 @@ export async function recordSubscriptionWord(
   if (next !== row) await queries.updateSubscription(tx, next)
   if (is_new || isChanged(row, next)) await kit.events.publish(tx, vendorSubscriptionChanged, payloadOf(next))
   await publishPeriod(tx, kit, next, word)
-  return { outcome: next === row && !is_new ? 'nothing_new' : 'recorded', subscription: next }
+  const without_product = await takeCharges(tx, kit, next, word.charges ?? [])
+  const outcome = next === row && !is_new ? 'nothing_new' : 'recorded'
+  return { outcome, subscription: next, without_product }
 }
 
 /**
@@ -94,9 +99,13 @@ async function publishPeriod(
     gateway,
     external_id,
     product_code,
+    payment_external_id: null,
     amount: String(amount),
     currency,
+    fee: null,
+    fee_currency: null,
     is_test: row.is_test,
+    paid_at: null,
     occurred_at: now.toISOString(),
   })
 }

@@ -31,6 +31,12 @@ export const Size = z
   .transform(({ value, ...money }) => ({ ...money, value: value.replace(/^-/, '') }))
   .pipe(Amount)
 
+/** An amount of the older API, whatever its sign. */
+export const SaleAmount = z
+  .object({ total: z.string(), currency: z.string() })
+  .transform(({ total: value, currency: currency_code }) => ({ currency_code, value }))
+  .pipe(Size)
+
 /** In the vendor's words; `undefined` for what the vendor cannot express: zero, or a part of a forint. */
 export function toMoney({ amount, currency }: { amount: bigint; currency: string }): Money | undefined {
   const digits = digitsOf(currency)

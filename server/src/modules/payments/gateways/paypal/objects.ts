@@ -113,7 +113,7 @@ export function toPayment(config: Config, order: OrderObject, verdict?: Verdict)
       order_id,
       receiver_matches: receiverMatches(config, unit),
       refunded_amount: is_paid ? refundedAmount(unit, currency) : undefined,
-      fee: is_paid ? feeOf(taken, currency) : undefined,
+      ...(is_paid ? feeOf(taken, currency) : {}),
       failure_reason: told === status ? failureReason(order, status) : verdict?.failure_reason,
       paid_at: is_paid ? readMoment(taken[0]?.create_time) : undefined,
       created_at: readMoment(order.create_time),
@@ -190,8 +190,11 @@ export function payerPage(order: CreatedOrder): string | undefined {
 }
 
 /** The last part of the address of the object above, e.g. the capture of a refund. */
-export function parentId(links: { rel: string; href: string }[] | undefined): string | undefined {
-  const href = links?.find(({ rel }) => rel === 'up')?.href
+export function parentId(
+  links: { rel: string; href: string }[] | undefined,
+  above: 'up' | 'sale' = 'up',
+): string | undefined {
+  const href = links?.find(({ rel }) => rel === above)?.href
   const id = href?.split('?')[0]?.split('/').at(-1)
   return id !== undefined && Id.safeParse(id).success ? id : undefined
 }
@@ -250,10 +253,21 @@ function refundedAmount(unit: Unit, currency: string): bigint {
   return done.reduce((sum, { amount }) => sum + amount.amount, 0n)
 }
 
-function feeOf(captures: readonly CaptureObject[], currency: string): bigint | undefined {
+/** The vendor may keep its fee in the account's own currency: it is told in that, beside the payment. */
+function feeOf(
+  captures: readonly CaptureObject[],
+  currency: string,
+): { fee?: bigint; fee_currency?: string } {
   const fees = captures.flatMap((capture) => capture.seller_receivable_breakdown?.paypal_fee ?? [])
-  const own = fees.filter((fee) => fee.currency === currency)
-  return own.length === 0 ? undefined : own.reduce((sum, { amount }) => sum + amount, 0n)
+  const [first] = fees
+  // Of several in several currencies there is no sum.
+  if (!first || fees.some((fee) => fee.currency !== first.currency)) return {}
+  return feeIn(currency, { ...first, amount: fees.reduce((sum, { amount }) => sum + amount, 0n) })
+}
+
+/** A fee beside a payment in `currency`, which is named only where it differs. */
+export function feeIn(currency: string, fee: Amount): { fee: bigint; fee_currency?: string } {
+  return fee.currency === currency ? { fee: fee.amount } : { fee: fee.amount, fee_currency: fee.currency }
 }
 
 function receiverMatches(config: Config, unit: Unit): boolean | undefined {

@@ -1,8 +1,11 @@
 import { GatewayUnavailable, clipText, present, readAnswer, vendorKey } from '@kopilka/extension'
 import type { RefundInput, RefundReference, VendorRefund } from '@kopilka/extension'
-import { callApi, readObject } from './api.ts'
+import { z } from 'zod'
+import { callApi, isSafeId, readObject } from './api.ts'
 import type { Shop } from './api.ts'
+import { isSandbox } from './config.ts'
 import { toMoney } from './money.ts'
+import type { Money } from './money.ts'
 import {
   CreatedOrder,
   RefundObject,
@@ -20,6 +23,8 @@ import { readCapture, readOrder } from './orders.ts'
 
 const REFUNDS = '/v2/payments/refunds'
 
+const SaleRefundObject = z.object({ id: z.string().regex(/^[0-9A-Za-z]{1,64}$/), state: z.string() })
+
 /**
  * Gives money of a captured payment back. The order shows all its refunds, so a repeat after an unknown
  * outcome finds the first one, also when the vendor has forgotten the key.
@@ -28,8 +33,10 @@ export async function refund(shop: Shop, input: RefundInput): Promise<VendorRefu
   const order = await readOrder(shop, input.payment)
   const capture = order && capturesOf(order).find(isTaken)
   const amount = toMoney(input)
-  if (!order || !capture) return refused(input, 'payment_not_found')
   if (!amount) return refused(input, 'amount_not_supported')
+  // A charge of the vendor's own subscription is no order, but a sale of the older API.
+  if (!order && input.payment.external_id !== undefined) return refundSale(shop, input, amount)
+  if (!order || !capture) return refused(input, 'payment_not_found')
   const earlier = findOurs(order, input.refund_id)
   if (earlier) return tell(shop, earlier, order)
   const reply = await callApi(shop, {
@@ -74,6 +81,36 @@ export async function getRefund(shop: Shop, reference: RefundReference): Promise
     external_id: capture?.supplementary_data?.related_ids?.order_id,
     payment_id: paymentIdIn(capture?.custom_id),
   })
+}
+
+/**
+ * Gives money of a subscription's sale back. No list shows such refunds: after an unknown outcome the repeat
+ * under the same key, which the vendor keeps for 45 days, answers with the first one.
+ */
+async function refundSale(shop: Shop, input: RefundInput, amount: Money): Promise<VendorRefund> {
+  const { external_id = '' } = input.payment
+  if (!isSafeId(external_id)) return refused(input, 'payment_not_found')
+  const { value: total, currency_code: currency } = amount
+  const reply = await callApi(shop, {
+    method: 'POST',
+    path: `/v1/payments/sale/${external_id}/refund`,
+    key: [input.refund_id],
+    body: { amount: { total, currency } },
+  })
+  if (reply.refusal !== undefined)
+    return refused(input, reply.is_missing ? 'payment_not_found' : reply.refusal)
+  const { id, state } = readAnswer(SaleRefundObject, reply.body)
+  const is_over = state === 'failed' || state === 'cancelled'
+  return {
+    external_id: id,
+    refund_id: input.refund_id,
+    payment_external_id: external_id,
+    status: state === 'completed' ? 'succeeded' : is_over ? 'failed' : 'pending',
+    amount: input.amount,
+    currency: input.currency,
+    is_test: isSandbox(shop.config),
+    ...present({ failure_reason: is_over ? state : undefined }),
+  }
 }
 
 function findOurs(order: OrderObject, refund_id: string): RefundObject | undefined {

@@ -5,7 +5,7 @@ import { callApi } from './api.ts'
 import type { Shop } from './api.ts'
 import { isSandbox } from './config.ts'
 import { Size } from './money.ts'
-import { paymentIdIn, refundIdIn } from './objects.ts'
+import { feeIn, paymentIdIn, refundIdIn } from './objects.ts'
 
 const DAY_MS = 86_400_000
 /** One question of the vendor's report may span 31 days. */
@@ -67,7 +67,6 @@ export async function listRefunds(shop: Shop, range: Range): Promise<ListPage<Ve
 function paymentOf({ config }: Shop, info: Info): VendorPayment {
   const { transaction_status, fee_amount, transaction_amount } = info
   const is_paid = transaction_status === 'S' || transaction_status === 'V'
-  const has_own_fee = is_paid && fee_amount?.currency === transaction_amount.currency
   return {
     external_id: info.transaction_id,
     status: is_paid ? 'succeeded' : transaction_status === 'D' ? 'failed' : 'pending',
@@ -75,7 +74,7 @@ function paymentOf({ config }: Shop, info: Info): VendorPayment {
     is_test: isSandbox(config),
     ...present({
       payment_id: paymentIdIn(info.custom_field),
-      fee: has_own_fee ? fee_amount?.amount : undefined,
+      ...(is_paid && fee_amount ? feeIn(transaction_amount.currency, fee_amount) : {}),
       paid_at: is_paid ? readMoment(info.transaction_initiation_date) : undefined,
     }),
   }

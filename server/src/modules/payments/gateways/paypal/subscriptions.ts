@@ -1,13 +1,19 @@
-import { GatewayUnavailable, present, readMoment } from '@kopilka/extension'
-import type { VendorSubscription } from '@kopilka/extension'
+import { GatewayMisconfigured, GatewayUnavailable, present, readAnswer, readMoment } from '@kopilka/extension'
+import type { VendorCharge, VendorSubscription } from '@kopilka/extension'
 import { z } from 'zod'
 import { callApi, readObject } from './api.ts'
 import type { Shop } from './api.ts'
 import { isSandbox } from './config.ts'
-import { Amount } from './money.ts'
-import { paymentIdIn } from './objects.ts'
+import { Amount, Size } from './money.ts'
+import { feeIn, paymentIdIn } from './objects.ts'
 
 const SUBSCRIPTIONS = '/v1/billing/subscriptions'
+/** Charges this old are looked for: longer than a notification may be late. */
+const CHARGES_MS = 92 * 86_400_000
+/** A list of one window that has more pages is read in halves, so many times over. */
+const HALVES_MAX = 6
+/** Charges are dated by the vendor's clock. */
+const AHEAD_MS = 3_600_000
 
 const SubscriptionObject = z.object({
   id: z.string().regex(/^[0-9A-Za-z-]{1,64}$/),
@@ -28,10 +34,27 @@ const SubscriptionObject = z.object({
 })
 type SubscriptionObject = z.infer<typeof SubscriptionObject>
 
-/** A subscription PayPal keeps and renews itself. */
+const ChargeObject = z.object({
+  id: z.string().regex(/^[0-9A-Za-z-]{3,50}$/),
+  status: z.string().optional(),
+  amount_with_breakdown: z.object({ gross_amount: Amount, fee_amount: Size.optional().catch(undefined) }),
+  time: z.string(),
+})
+const ChargeList = z.object({
+  transactions: z.array(ChargeObject).optional(),
+  total_pages: z.int().min(0).optional(),
+})
+
+/** A subscription PayPal keeps and renews itself, with what it was charged lately. */
 export async function getSubscription(shop: Shop, id: string): Promise<VendorSubscription | undefined> {
   const object = await read(shop, id)
-  return object && tell(shop, object)
+  if (!object) return undefined
+  const told = tell(shop, object)
+  // Before the buyer has agreed there is nothing to list.
+  if (object.status.startsWith('APPROV')) return told
+  const now_ms = shop.context.now.getTime()
+  const range = { from: new Date(now_ms - CHARGES_MS), to: new Date(now_ms + AHEAD_MS) }
+  return { ...told, charges: await readCharges(shop, object.id, range, HALVES_MAX) }
 }
 
 /**
@@ -77,5 +100,46 @@ function tell({ config }: Shop, object: SubscriptionObject): VendorSubscription 
       account_id: object.custom_id,
       payment_id: paymentIdIn(object.custom_id),
     }),
+  }
+}
+
+/** There is no parameter for a page: where one does not hold all, shorter times are asked about. */
+async function readCharges(
+  shop: Shop,
+  id: string,
+  range: { from: Date; to: Date },
+  halves_left: number,
+): Promise<VendorCharge[]> {
+  const query = new URLSearchParams({
+    start_time: range.from.toISOString(),
+    end_time: range.to.toISOString(),
+  })
+  const path = `${SUBSCRIPTIONS}/${id}/transactions?${query.toString()}`
+  const reply = await callApi(shop, { method: 'GET', path })
+  if (reply.refusal !== undefined) throw new GatewayMisconfigured(reply.refusal)
+  const { transactions = [], total_pages = 1 } = readAnswer(ChargeList, reply.body)
+  if (total_pages <= 1) return transactions.map((one) => chargeOf(shop, one))
+  if (halves_left === 0) throw new GatewayUnavailable('more charges than can be listed')
+  const middle = new Date((range.from.getTime() + range.to.getTime()) / 2)
+  const [early, late] = [
+    await readCharges(shop, id, { from: range.from, to: middle }, halves_left - 1),
+    await readCharges(shop, id, { from: middle, to: range.to }, halves_left - 1),
+  ]
+  // What was charged in the middle itself is in both.
+  return [...new Map([...early, ...late].map((charge) => [charge.external_id, charge])).values()]
+}
+
+/** Charges are sales of the older API and known by the sale's id, as in its notifications. */
+function chargeOf({ config }: Shop, object: z.infer<typeof ChargeObject>): VendorCharge {
+  const { gross_amount, fee_amount } = object.amount_with_breakdown
+  const is_paid = ['COMPLETED', 'PARTIALLY_REFUNDED', 'REFUNDED'].includes(object.status ?? '')
+  return {
+    external_id: object.id,
+    status: is_paid ? 'succeeded' : object.status === 'DECLINED' ? 'failed' : 'pending',
+    ...gross_amount,
+    is_test: isSandbox(config),
+    is_renewal: true,
+    ...(fee_amount && is_paid ? feeIn(gross_amount.currency, fee_amount) : {}),
+    ...present({ paid_at: is_paid ? readMoment(object.time) : undefined }),
   }
 }

@@ -1,15 +1,18 @@
 import { present, readJsonBody, readMoment } from '@kopilka/extension'
 import type {
+  DisputeEvent,
   GatewayContext,
+  RefundEvent,
   VendorDispute,
   VendorEvent,
+  VendorRefund,
   WebhookRequest,
   WebhookResult,
 } from '@kopilka/extension'
 import { z } from 'zod'
 import { isSandbox } from './config.ts'
 import type { Config } from './config.ts'
-import { Amount, Size } from './money.ts'
+import { Amount, SaleAmount, Size } from './money.ts'
 import { parentId, paymentIdIn, refundIdIn } from './objects.ts'
 import { isOfNow, isProvedByVendor, isProvedHere, isVendorsAddress, readTransmission } from './proof.ts'
 
@@ -52,6 +55,14 @@ const DisputeObject = z.object({
   disputed_transactions: z.array(z.object({ seller_transaction_id: Id })).min(1),
 })
 const ReversalObject = z.object({ amount: Size })
+/** A refund of a sale, or the sale itself as it is then. */
+const SaleObject = z.object({
+  id: Id,
+  sale_id: Id.optional(),
+  state: z.string().optional(),
+  amount: SaleAmount,
+  create_time: z.string().optional(),
+})
 
 /** Ends of a dispute in the vendor's words; any other leaves it open. */
 const LOST = ['RESOLVED_BUYER_FAVOUR', 'ACCEPTED']
@@ -74,6 +85,8 @@ export const EVENT_TYPES = [
   'PAYMENT.SALE.COMPLETED',
   'PAYMENT.SALE.REFUNDED',
   'PAYMENT.SALE.REVERSED',
+  'VAULT.PAYMENT-TOKEN.CREATED',
+  'VAULT.PAYMENT-TOKEN.DELETED',
   'BILLING.SUBSCRIPTION.CREATED',
   'BILLING.SUBSCRIPTION.ACTIVATED',
   'BILLING.SUBSCRIPTION.UPDATED',
@@ -89,7 +102,7 @@ export const EVENT_TYPES = [
 /**
  * Verifies an event on its raw bytes, by the vendor's certificate or by asking the vendor, and says where to
  * look: order is not kept and the signed checksum is a weak one, so payments and refunds are read again.
- * Disputes are told as they come. Throws GatewayUnavailable when the proof itself cannot be had: the vendor
+ * Disputes, and refunds of a subscription's sales, which no call of the API shows, are told as they come. Throws GatewayUnavailable when the proof itself cannot be had: the vendor
  * then repeats the event.
  */
 export async function parseWebhook(
@@ -114,8 +127,13 @@ function toEvents(config: Config, event: z.infer<typeof EventObject>): VendorEve
   const { id, event_type: type, resource } = event
   const occurred_at = readMoment(event.create_time)
   const base = { external_event_id: id, trust: 'signed', type, ...present({ occurred_at }) } as const
+  const back = saleBack(config, type, resource)
+  if (back) return [{ ...base, ...back }]
   const dispute = toDispute(config, type, resource)
   if (dispute) return [{ ...base, kind: 'dispute', dispute }]
+  if (type === 'VAULT.PAYMENT-TOKEN.DELETED') {
+    return resource.id === undefined ? [] : [{ ...base, kind: 'method_removed', external_id: resource.id }]
+  }
   if (/^PAYMENT\.(?:CAPTURE\.REFUNDED$|REFUND\.)/.test(type)) {
     if (resource.id === undefined) return []
     const found = { refund_id: refundIdIn(resource.custom_id), payment_external_id: orderIdOf(resource) }
@@ -123,7 +141,9 @@ function toEvents(config: Config, event: z.infer<typeof EventObject>): VendorEve
   }
   const subscription_id = subscriptionIdOf(type, resource)
   if (subscription_id !== undefined) {
-    return [{ ...base, kind: 'subscription', external_id: subscription_id, data: resource }]
+    const is_sale = type === 'PAYMENT.SALE.COMPLETED'
+    const charge = present({ charge_external_id: is_sale ? resource.id : undefined })
+    return [{ ...base, kind: 'subscription', external_id: subscription_id, ...charge, data: resource }]
   }
   const payment = paymentOf(type, resource)
   return payment ? [{ ...base, kind: 'payment', ...present(payment) }] : []
@@ -149,9 +169,40 @@ function paymentOf(
 }
 
 /**
- * Payments of the vendor's own subscriptions are sales of the older kind: known by the subscription, and kept
- * with it as they are told.
+ * Money of a subscription's sale that goes back: given back, or taken by the payer's bank, which is a contest
+ * opened and lost at once.
  */
+function saleBack(config: Config, type: string, resource: Resource): SaleBack | undefined {
+  if (type !== 'PAYMENT.SALE.REFUNDED' && type !== 'PAYMENT.SALE.REVERSED') return undefined
+  const parsed = SaleObject.safeParse(resource)
+  if (!parsed.success) return undefined
+  const { id, state, amount, create_time } = parsed.data
+  const named = parsed.data.sale_id ?? parentId(resource.links, 'sale')
+  const charge_of = present({ subscription_external_id: resource.billing_agreement_id })
+  if (type === 'PAYMENT.SALE.REVERSED') {
+    const facts = { ...amount, status: 'lost', reason: 'reversed' } as const
+    return { kind: 'dispute', dispute: contest(config, named ?? id, facts), charge_of }
+  }
+  // The sale itself tells only of its whole amount.
+  if (named === undefined && state !== 'refunded') return undefined
+  const is_failed = state === 'failed' || state === 'cancelled'
+  const payment_external_id = named ?? id
+  const refund: VendorRefund = {
+    external_id: named === undefined ? `refund:${id}` : id,
+    payment_external_id,
+    status: is_failed ? 'failed' : state === 'pending' ? 'pending' : 'succeeded',
+    ...amount,
+    is_test: isSandbox(config),
+    ...present({ created_at: readMoment(create_time) }),
+  }
+  return { kind: 'refund', external_id: refund.external_id, payment_external_id, refund, charge_of }
+}
+
+type SaleBack =
+  | Pick<RefundEvent, 'kind' | 'external_id' | 'payment_external_id' | 'refund' | 'charge_of'>
+  | Pick<DisputeEvent, 'kind' | 'dispute' | 'charge_of'>
+
+/** Payments of the vendor's own subscriptions are sales of the older kind: known by the subscription. */
 function subscriptionIdOf(type: string, resource: Resource): string | undefined {
   if (type.startsWith('BILLING.SUBSCRIPTION.')) return resource.id
   return type.startsWith('PAYMENT.SALE.') ? resource.billing_agreement_id : undefined
