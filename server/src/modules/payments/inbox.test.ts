@@ -1,16 +1,30 @@
 import { GatewayUnavailable, type Gateway, type VendorEvent, type VendorPayment } from '@kopilka/extension'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
-import { paymentSucceeded } from './events.ts'
+import { inboxEventFailed, paymentSucceeded } from './events.ts'
 import { createInboxRounds, drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
 import { eventText } from './inbox-queries.ts'
+import {
+  countFailedEvents,
+  getInboxEvent,
+  listInboxEvents,
+  retryFailedEvents,
+  retryInboxEvent,
+} from './inbox-review.ts'
+import { paymentInvariants } from './invariants.ts'
+import { INBOX_ATTEMPTS_MAX, nextInboxAttempt } from './schedule.ts'
 import { getPayment } from './payments.ts'
 import type { PaymentRow } from './payment-queries.ts'
 
 let lab: PaymentsLab
 const poisoned = new Set<string>()
+/** Events of ours, as they were published. */
+const alarms: string[] = []
 beforeAll(async () => {
   lab = await openPaymentsLab()
+  lab.kit.events.within(inboxEventFailed, async (_tx, failed) => {
+    alarms.push(...failed.map(({ inbox_event_id, error }) => `${inbox_event_id} ${error}`))
+  })
   lab.kit.events.within(paymentSucceeded, async (_tx, payments) => {
     if (payments.some(({ payment_id }) => poisoned.has(payment_id))) throw new Error('it cannot be granted')
   })
@@ -131,10 +145,10 @@ describe('a notification about a payment', () => {
     lab.follow({ getPayment: () => Promise.reject(new TypeError('a mistake')) })
     await drain()
     expect(lab.notices.map(({ message }) => message)).toEqual(['reading a payment from its vendor failed'])
-    await lab.db.pool.query('update payments.inbox set attempts = 200')
+    await lab.db.pool.query(`update payments.inbox set attempts = ${INBOX_ATTEMPTS_MAX - 1}`)
     lab.clock.advance(30_000)
     await drain()
-    expect(await rows()).toMatchObject([{ status: 'failed' }])
+    expect(await rows()).toMatchObject([{ status: 'failed', attempts: INBOX_ATTEMPTS_MAX }])
   })
 
   it('that poisons its batch is put aside alone', async () => {
@@ -197,7 +211,9 @@ describe('a notification about a refund', () => {
     const never = await lab.existing()
     const hint = { kind: 'refund', trust: 'hint', external_id: 'ref_never' } as const
     await receive(hint, { getRefund: async () => refund(never) })
-    await lab.db.pool.query("update payments.inbox set attempts = 200 where status = 'received'")
+    await lab.db.pool.query(
+      `update payments.inbox set attempts = ${INBOX_ATTEMPTS_MAX} where status = 'received'`,
+    )
     await drain()
     expect((await rows()).at(-1)).toMatchObject({ status: 'failed', error: 'waits for its payment' })
   })
@@ -336,5 +352,92 @@ describe('rounds of the inbox', () => {
     await rounds.settled()
     expect((await rows()).map(({ status }) => status)).toEqual(['handled', 'handled', 'handled'])
     expect(failures).toEqual([])
+  })
+})
+
+describe('a notification that cannot be handled', () => {
+  /** Given up after a vendor that did not answer; answers its id. */
+  const giveUp = async (trust: 'signed' | 'hint' = 'hint'): Promise<string> => {
+    const payment = await lab.existing()
+    await receive({ kind: 'payment', trust, external_id: payment.external_id ?? '' })
+    lab.follow({ getPayment: () => Promise.reject(new GatewayUnavailable('down for days')) })
+    await lab.db.pool.query(`update payments.inbox set attempts = ${INBOX_ATTEMPTS_MAX - 1}
+      where status = 'received'`)
+    await drain()
+    const [last] = await listInboxEvents(lab.db, { status: 'failed' }, { limit: 1 })
+    return String(last?.id)
+  }
+  const now = () => lab.clock.now()
+
+  it('is tried for eight days, ever more rarely, and never more than a minute late in the first hour', () => {
+    let at = new Date(0)
+    const pauses: number[] = []
+    for (let attempts = 1; attempts < INBOX_ATTEMPTS_MAX; attempts++) {
+      const next = nextInboxAttempt(attempts, at)
+      pauses.push(next.getTime() - at.getTime())
+      at = next
+    }
+    expect(pauses).toEqual(pauses.toSorted((a, b) => a - b))
+    expect([pauses[0], pauses[60], pauses.at(-1)]).toEqual([1000, 25_000, 3_600_000])
+    expect(at.getTime() / 86_400_000).toBeGreaterThan(7.9)
+  })
+
+  it('is given up with an alarm, and opened again by a repeat of its vendor, signed or not', async () => {
+    for (const trust of ['signed', 'hint'] as const) {
+      alarms.length = 0
+      const id = await giveUp(trust)
+      expect(alarms).toEqual([`${id} down for days`])
+      expect(await countFailedEvents(lab.db)).toEqual({ scripted: 1 })
+      const { external_event_id } = await getInboxEvent(lab.db, id)
+      const event: VendorEvent = { kind: 'payment', trust, external_event_id, type: 'news' }
+      lab.follow({}, { parseWebhook: () => ({ verdict: 'accepted', events: [event] }) })
+      lab.clock.advance(86_400_000)
+      await Promise.all(
+        Array.from({ length: 10 }, () => receiveWebhook(lab.kit, storeEvents(lab.db), 'scripted', request)),
+      )
+      const opened = await getInboxEvent(lab.db, id)
+      expect(opened).toMatchObject({ status: 'received', attempts: 0, opened_at: now() })
+      // What was opened a moment ago does not count as waiting since yesterday.
+      const drained = paymentInvariants.find(({ name }) => name === 'inbox_drained')
+      expect(await drained?.find(lab.db, 10, now())).toEqual([])
+      lab.follow({ getPayment: async () => undefined })
+      await drain()
+      expect(await getInboxEvent(lab.db, id)).toMatchObject({ status: 'handled' })
+      expect(alarms).toHaveLength(1)
+    }
+  })
+
+  it('is handled again when a person asks for it, however often', async () => {
+    const [one, other] = [await giveUp(), await giveUp()]
+    const page = await listInboxEvents(lab.db, { status: 'failed', gateway: 'scripted' }, { limit: 1 })
+    expect(page.map(({ id }) => String(id))).toEqual([other, one])
+    expect(
+      await listInboxEvents(lab.db, { status: 'failed' }, { limit: 1, after: BigInt(other) }),
+    ).toHaveLength(1)
+    expect(await listInboxEvents(lab.db, { status: 'failed', gateway: 'x' }, { limit: 9 })).toEqual([])
+    await Promise.all(
+      Array.from({ length: 20 }, () => lab.db.transact((tx) => retryInboxEvent(tx, one, now()))),
+    )
+    lab.follow({ getPayment: async () => undefined })
+    await drain()
+    expect(await getInboxEvent(lab.db, one)).toMatchObject({ status: 'handled', attempts: 1 })
+    const all = { gateway: 'scripted', limit: 10 }
+    const retryAll = () => lab.db.transact((tx) => retryFailedEvents(tx, now(), all))
+    expect([await retryAll(), await retryAll()]).toEqual([1, 0])
+    // Handled once more it finds what stands.
+    await lab.db.transact((tx) => retryInboxEvent(tx, one, now()))
+    await drain()
+    expect((await rows()).map(({ status }) => status)).toEqual(['handled', 'handled'])
+    for (const id of ['999999999', '0', 'x', '9'.repeat(30)])
+      await expect(lab.db.transact((tx) => retryInboxEvent(tx, id, now()))).rejects.toMatchObject({
+        code: 'not_found',
+      })
+  })
+
+  it('is left to whoever is handling it', async () => {
+    const id = await giveUp()
+    await lab.db.pool.query("update payments.inbox set status = 'handling', attempts = 7")
+    await lab.db.transact((tx) => retryInboxEvent(tx, id, now()))
+    expect(await getInboxEvent(lab.db, id)).toMatchObject({ status: 'handling', attempts: 7 })
   })
 })
