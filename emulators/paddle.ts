@@ -5,10 +5,11 @@ import { completeAdjustment } from './paddle/adjustments.ts'
 import { errorBody, registerApi, registerPage } from './paddle/api.ts'
 import { VendorError } from './paddle/objects.ts'
 import type { PaddleSettings, World } from './paddle/objects.ts'
+import { completeSubscription, endSubscriptions } from './paddle/subscriptions.ts'
 import { completeTransaction } from './paddle/transactions.ts'
 import { forge } from './paddle/webhooks.ts'
 
-export type { Adjustment, PaddleSettings, Transaction } from './paddle/objects.ts'
+export type { Adjustment, PaddleSettings, Subscription, Transaction } from './paddle/objects.ts'
 
 const MINUTE_MS = 60_000
 
@@ -17,7 +18,8 @@ export const emulator = defineEmulator<PaddleSettings>({
   id: 'paddle',
   title: 'Paddle',
   description:
-    'Billing API v1: transactions, adjustments that wait for approval, chargebacks, notifications.',
+    'Billing API v1: transactions, subscriptions, adjustments that wait for approval, chargebacks, ' +
+    'notifications.',
   // 20 attempts within the first hour, 60 within three days.
   retry_schedule_ms: [
     ...Array.from({ length: 19 }, () => 3 * MINUTE_MS),
@@ -78,10 +80,11 @@ function createVendor(kit: Kit<PaddleSettings>): Vendor {
     spec: loadSpec('paddle'),
     transactions: createStore(),
     adjustments: createStore(),
+    subscriptions: createStore(),
   }
-  const { transactions, adjustments } = world
+  const { transactions, adjustments, subscriptions } = world
   return {
-    collections: { transactions, adjustments },
+    collections: { transactions, adjustments, subscriptions },
     async routes(app) {
       await app.register(async (page) => registerPage(page, world))
       await app.register(async (api) => registerApi(api, world), { prefix: '/' })
@@ -91,6 +94,8 @@ function createVendor(kit: Kit<PaddleSettings>): Vendor {
       if (transaction) return completeTransaction(world, transaction, input)
       const adjustment = adjustments.get(id)
       if (adjustment) return completeAdjustment(world, adjustment, input)
+      const subscription = subscriptions.get(id)
+      if (subscription) return completeSubscription(world, subscription, input)
       throw unknownObject(id)
     },
     forge: (object_id, notification) => forge(world, object_id, notification),
@@ -102,7 +107,9 @@ function createVendor(kit: Kit<PaddleSettings>): Vendor {
           : new VendorError(429, 'too_many_requests', 'Too many requests')
       return { status: error.status, body: JSON.stringify(errorBody(world, error)) }
     },
+    tick: (now) => endSubscriptions(world, now),
     reset() {
+      subscriptions.clear()
       transactions.clear()
       adjustments.clear()
     },

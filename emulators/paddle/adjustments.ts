@@ -64,7 +64,7 @@ export function adjust(
     action: input.action,
     type,
     transaction_id: transaction.id,
-    subscription_id: null,
+    subscription_id: transaction.subscription_id,
     customer_id: transaction.customer_id ?? newId(world, 'ctm'),
     reason: input.reason,
     credit_applied_to_balance: null,

@@ -8,10 +8,13 @@ import { createAdjustment } from './adjustments.ts'
 import type { AdjustmentBody } from './adjustments.ts'
 import { newId, VendorError } from './objects.ts'
 import type { Transaction, World } from './objects.ts'
+import { cancelSubscription, keepSubscription, subscriptionOf } from './subscriptions.ts'
 import { createTransaction, decline, pay } from './transactions.ts'
 import type { TransactionBody } from './transactions.ts'
 
 type Query = Readonly<Record<string, string>>
+
+const TRANSACTION_FILTERS = ['customer_id', 'status', 'subscription_id', 'origin']
 
 /** Registers the API. Requests are checked against the vendor's published shapes. */
 export function registerApi(app: FastifyInstance, world: World): void {
@@ -39,7 +42,7 @@ export function registerApi(app: FastifyInstance, world: World): void {
     list(
       world,
       request,
-      { path: '/transactions', store: world.transactions, filters: ['customer_id', 'status'] },
+      { path: '/transactions', store: world.transactions, filters: TRANSACTION_FILTERS },
       (held) => included(world, held, request.query),
     ),
   )
@@ -51,7 +54,28 @@ export function registerApi(app: FastifyInstance, world: World): void {
     const filters = ['transaction_id', 'action', 'status', 'id']
     return list(world, request, { path: '/adjustments', store: world.adjustments, filters }, (held) => held)
   })
+  registerSubscriptions(app, world)
   app.get('/event-types', async () => one(world, []))
+}
+
+function registerSubscriptions(app: FastifyInstance, world: World): void {
+  const path = '/subscriptions/{subscription_id}'
+  interface ById {
+    Params: { id: string }
+  }
+  app.get<ById>('/subscriptions/:id', async ({ params }) => one(world, subscriptionOf(world, params.id)))
+  app.patch<ById>('/subscriptions/:id', async ({ params, body }) => {
+    refuse(world.spec.checkBody('PATCH', path, body))
+    const subscription = subscriptionOf(world, params.id)
+    if ((body as { scheduled_change?: null }).scheduled_change !== null)
+      throw new VendorError(400, 'bad_request', 'Only a scheduled change is taken back here')
+    return one(world, keepSubscription(world, subscription))
+  })
+  app.post<ById>('/subscriptions/:id/cancel', async ({ params, body }) => {
+    refuse(world.spec.checkBody('POST', `${path}/cancel`, body))
+    const { effective_from } = body as { effective_from?: string | null }
+    return one(world, cancelSubscription(world, subscriptionOf(world, params.id), effective_from))
+  })
 }
 
 function included(world: World, transaction: Transaction, query: Query): object {
@@ -122,7 +146,7 @@ function createdFilter(query: Query): (created_at: string) => boolean {
 
 /** Values with commas are lists. */
 function listed(query: Query): Record<string, unknown> {
-  const lists = ['include', 'status', 'id', 'customer_id', 'transaction_id']
+  const lists = ['include', 'status', 'id', 'customer_id', 'transaction_id', 'subscription_id', 'origin']
   return Object.fromEntries(
     Object.entries(query).map(([name, value]) => [name, lists.includes(name) ? value.split(',') : value]),
   )

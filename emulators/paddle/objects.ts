@@ -36,6 +36,13 @@ export interface Price {
   tax_mode?: string
   product_id?: string
   product?: { name: string; tax_category: string }
+  /** The buyer pays again after each of these: a subscription. */
+  billing_cycle?: Duration | null
+}
+
+export interface Duration {
+  interval: 'day' | 'week' | 'month' | 'year'
+  frequency: number
 }
 
 export interface Transaction {
@@ -46,8 +53,8 @@ export interface Transaction {
   business_id: null
   custom_data: Record<string, unknown> | null
   currency_code: string
-  origin: 'api'
-  subscription_id: null
+  origin: 'api' | 'subscription_recurring' | 'subscription_charge'
+  subscription_id: string | null
   invoice_number: string | null
   collection_mode: 'automatic'
   discount_id: null
@@ -76,7 +83,7 @@ export interface Adjustment {
   action: string
   type: 'full' | 'partial'
   transaction_id: string
-  subscription_id: null
+  subscription_id: string | null
   customer_id: string
   reason: string
   credit_applied_to_balance: null
@@ -95,12 +102,37 @@ export interface Adjustment {
   updated_at: string
 }
 
+export interface Subscription {
+  id: string
+  status: 'active' | 'canceled' | 'past_due'
+  customer_id: string
+  address_id: string
+  business_id: null
+  currency_code: string
+  created_at: string
+  updated_at: string
+  started_at: string
+  first_billed_at: string
+  next_billed_at: string | null
+  paused_at: null
+  canceled_at: string | null
+  discount: null
+  collection_mode: 'automatic'
+  billing_details: null
+  current_billing_period: { starts_at: string; ends_at: string } | null
+  billing_cycle: Duration
+  scheduled_change: { action: 'cancel'; effective_at: string; resume_at: null } | null
+  items: { status: 'active'; quantity: number; recurring: true; price: Price & { id: string } }[]
+  custom_data: Record<string, unknown> | null
+}
+
 /** All that one running emulator knows. */
 export interface World {
   kit: Kit<PaddleSettings>
   spec: Spec
   transactions: Store<Transaction>
   adjustments: Store<Adjustment>
+  subscriptions: Store<Subscription>
 }
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'

@@ -2,7 +2,8 @@ import { ControlError, wrongState } from '../emulator.ts'
 import type { CompleteInput } from '../emulator.ts'
 import { adjust } from './adjustments.ts'
 import { newId, VendorError, withoutTax } from './objects.ts'
-import type { Adjustment, Price, Totals, Transaction, World } from './objects.ts'
+import type { Adjustment, Price, Subscription, Totals, Transaction, World } from './objects.ts'
+import { beginSubscription } from './subscriptions.ts'
 import { tell } from './webhooks.ts'
 
 export interface TransactionBody {
@@ -26,26 +27,44 @@ export function createTransaction(world: World, body: TransactionBody): Transact
     throw invalid('currency_code', 'Not that of the price')
   if ((body.collection_mode ?? 'automatic') !== 'automatic')
     throw invalid('collection_mode', 'Not played here')
-  const { totals, tax_rate } = totalsOf(world, price, item.quantity)
-  const id = newId(world, 'txn')
-  const price_id = newId(world, 'pri')
-  const now = world.kit.now().toISOString()
+  const custom_data = body.custom_data ?? null
   const page = body.checkout?.url ?? `${world.kit.base_url()}/pay`
+  const item_of = { quantity: item.quantity, price: { ...price, id: newId(world, 'pri') } }
+  return addTransaction(world, item_of, { custom_data, page })
+}
+
+/** Writes a transaction; of a subscription it is the vendor's own, and asks nobody to a page. */
+export function addTransaction(
+  world: World,
+  item: Transaction['items'][number],
+  made: {
+    custom_data: Transaction['custom_data']
+    page?: string
+    origin?: Transaction['origin']
+    subscription?: Pick<Subscription, 'id' | 'customer_id' | 'address_id'>
+  },
+): Transaction {
+  const { price, quantity } = item
+  const { currency_code } = price.unit_price
+  const { totals, tax_rate } = totalsOf(world, price, quantity)
+  const id = newId(world, 'txn')
+  const now = world.kit.now().toISOString()
+  const { page, subscription } = made
   const transaction: Transaction = {
     id,
     // Ready only when the customer and his address are known, which the checkout asks for.
-    status: 'draft',
-    customer_id: null,
-    address_id: null,
+    status: subscription ? 'ready' : 'draft',
+    customer_id: subscription?.customer_id ?? null,
+    address_id: subscription?.address_id ?? null,
     business_id: null,
-    custom_data: body.custom_data ?? null,
+    custom_data: made.custom_data,
     currency_code,
-    origin: 'api',
-    subscription_id: null,
+    origin: made.origin ?? 'api',
+    subscription_id: subscription?.id ?? null,
     invoice_number: null,
     collection_mode: 'automatic',
     discount_id: null,
-    items: [{ quantity: item.quantity, price: { ...price, id: price_id } }],
+    items: [item],
     details: {
       totals: {
         ...totals,
@@ -57,10 +76,10 @@ export function createTransaction(world: World, body: TransactionBody): Transact
         earnings: null,
         currency_code,
       },
-      line_items: [{ id: newId(world, 'txnitm'), price_id, quantity: item.quantity, tax_rate, totals }],
+      line_items: [{ id: newId(world, 'txnitm'), price_id: price.id, quantity, tax_rate, totals }],
     },
     payments: [],
-    checkout: { url: `${page}${page.includes('?') ? '&' : '?'}_ptxn=${id}` },
+    checkout: { url: page === undefined ? null : `${page}${page.includes('?') ? '&' : '?'}_ptxn=${id}` },
     created_at: now,
     updated_at: now,
     billed_at: null,
@@ -90,6 +109,7 @@ export function pay(world: World, transaction: Transaction): void {
   transaction.payments.unshift(attempt(world, transaction, null))
   transaction.billed_at = now
   totals.balance = '0'
+  beginSubscription(world, transaction)
   move(world, transaction, 'paid')
   if (world.kit.settings().completion === 'at_once') finish(world, transaction)
 }
@@ -142,7 +162,7 @@ function dispute(world: World, transaction: Transaction, step: unknown): Adjustm
   return adjust(world, transaction, { action, reason: 'fraud', amount: undefined, status: 'approved' })
 }
 
-function move(world: World, transaction: Transaction, status: Transaction['status']): void {
+export function move(world: World, transaction: Transaction, status: Transaction['status']): void {
   transaction.status = status
   transaction.updated_at = world.kit.now().toISOString()
   tell(world, `transaction.${status}`, transaction)

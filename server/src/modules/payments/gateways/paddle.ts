@@ -35,6 +35,7 @@ import {
   toRefund,
 } from './paddle/objects.ts'
 import type { TransactionObject as Transaction } from './paddle/objects.ts'
+import { cancelSubscription, getSubscription, resumeSubscription } from './paddle/subscriptions.ts'
 import { parseWebhook } from './paddle/webhook.ts'
 
 /**
@@ -42,7 +43,8 @@ import { parseWebhook } from './paddle/webhook.ts'
  * vendor has no idempotency keys: our ids stand in a transaction's custom data and at the head of an
  * adjustment's reason, and are looked for before anything is made; calls at the same moment share one. A
  * refund is pending until the vendor approves it. Unpaid transactions lapse by themselves, and a kept method
- * cannot be charged outside a subscription.
+ * cannot be charged outside a subscription. What the vendor charges for a subscription of its own is told with
+ * the subscription; the catalog knows it by the id of its price.
  */
 export default defineGateway<Config>({
   id: 'paddle',
@@ -97,6 +99,12 @@ export default defineGateway<Config>({
     )
     return { ...page, items }
   },
+
+  getSubscription: (config, { external_id }, context) => getSubscription({ config, context }, external_id),
+  cancelSubscription: (config, { external_id }, context) =>
+    cancelSubscription({ config, context }, external_id),
+  resumeSubscription: (config, { external_id }, context) =>
+    resumeSubscription({ config, context }, external_id),
 
   /** Never throws: what cannot be reached or is refused is a `detail`. */
   async checkHealth(config, context) {

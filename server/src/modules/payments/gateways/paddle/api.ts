@@ -51,7 +51,7 @@ export type Reply = { refusal?: undefined; body: unknown } | { refusal: string; 
  */
 export async function callApi(
   { config, context }: Seller,
-  call: { method: 'GET' | 'POST'; path: string; body?: object },
+  call: { method: 'GET' | 'POST' | 'PATCH'; path: string; body?: object },
 ): Promise<Reply> {
   const answer = await callVendor({
     method: call.method,
@@ -71,6 +71,11 @@ export async function callApi(
   if (answer.status === 401 || answer.status === 403) throw new GatewayMisconfigured(refusal)
   if (answer.status !== 400 && answer.status !== 404) throw new GatewayUnavailable(`status ${answer.status}`)
   return { refusal, is_missing: answer.status === 404 }
+}
+
+/** True for a text of the form of the vendor's own ids of this kind. */
+export function isVendorId(kind: 'sub' | 'txn', id: string): boolean {
+  return id.startsWith(`${kind}_`) && /^[a-z]{3}_[a-z\d]{26}$/.test(id)
 }
 
 /** What stands in an answer's `data`. */

@@ -1,5 +1,5 @@
 import { present, readMoment } from '@kopilka/extension'
-import type { VendorPayment, VendorPaymentStatus, VendorRefund } from '@kopilka/extension'
+import type { VendorCharge, VendorPayment, VendorPaymentStatus, VendorRefund } from '@kopilka/extension'
 import { z } from 'zod'
 import { isSandboxKey } from './config.ts'
 import type { Config } from './config.ts'
@@ -16,12 +16,12 @@ const WORD = /^[0-9a-z_]{1,64}$/
 const REASON_ID = /^\[([0-9A-Za-z_.-]{1,64})\]/
 
 /** Minor units as text. */
-const Amount = z
+export const Amount = z
   .string()
   .regex(/^\d{1,15}$/)
   .transform(BigInt)
-const Id = z.string().regex(/^\w{1,64}$/)
-const Currency = z.string().regex(/^[A-Z]{3}$/)
+export const Id = z.string().regex(/^\w{1,64}$/)
+export const Currency = z.string().regex(/^[A-Z]{3}$/)
 
 export const AdjustmentObject = z.object({
   id: Id,
@@ -41,6 +41,12 @@ export const TransactionObject = z.object({
   status: z.string(),
   currency_code: Currency,
   custom_data: z.record(z.string(), z.unknown()).nullish(),
+  origin: z.string().optional(),
+  subscription_id: Id.nullish(),
+  items: z
+    .array(z.object({ price: z.object({ id: Id.optional() }).nullish() }))
+    .optional()
+    .catch(undefined),
   created_at: z.string().optional(),
   billed_at: z.string().nullish(),
   checkout: z.object({ url: z.url({ protocol: /^https?$/ }).nullish() }).nullish(),
@@ -83,6 +89,23 @@ export function toPayment(config: Config, object: TransactionObject): VendorPaym
       created_at: readMoment(object.created_at),
     }),
   }
+}
+
+/**
+ * A transaction of a subscription. What the vendor made of itself carries the custom data of the one that
+ * began the subscription; the price's id says what it was for.
+ */
+export function toCharge(config: Config, object: TransactionObject): VendorCharge {
+  return {
+    ...toPayment(config, object),
+    is_renewal: isVendorsOwn(object.origin),
+    ...present({ product_code: object.items?.[0]?.price?.id }),
+  }
+}
+
+/** Made by the vendor for a subscription, and not at somebody's checkout. */
+export function isVendorsOwn(origin: unknown): boolean {
+  return typeof origin === 'string' && origin.startsWith('subscription_')
 }
 
 /** The vendor's adjustment in our words: done when approved, not when made. */

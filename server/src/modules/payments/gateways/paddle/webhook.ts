@@ -4,7 +4,7 @@ import type { VendorDispute, VendorEvent, WebhookRequest, WebhookResult } from '
 import { z } from 'zod'
 import { isSandboxKey } from './config.ts'
 import type { Config } from './config.ts'
-import { AdjustmentObject, ourId, refundIdIn } from './objects.ts'
+import { AdjustmentObject, isVendorsOwn, ourId, refundIdIn } from './objects.ts'
 
 const SIGNATURE_HEADER = 'paddle-signature'
 /** How far the signed time may lie from ours, on either side: beyond it is a replay or a forgery. */
@@ -67,18 +67,28 @@ function toEvents(config: Config, { event_id, event_type: type, occurred_at, dat
   if (external_id === undefined) return []
   if (type.startsWith('transaction.')) {
     const payment_id = ourId(data.custom_data?.['payment_id'])
+    const { subscription_id, origin } = data
+    // The custom data of what the vendor charged by itself name the payment that began the subscription.
+    if (typeof subscription_id === 'string' && (isVendorsOwn(origin) || payment_id === undefined)) {
+      const is_paid = type === 'transaction.paid' || type === 'transaction.completed'
+      const charge = present({ charge_external_id: is_paid ? external_id : undefined })
+      return [{ ...base, kind: 'subscription', external_id: subscription_id, ...charge, data }]
+    }
     return [{ ...base, kind: 'payment', external_id, ...present({ payment_id }) }]
   }
   if (type.startsWith('subscription.')) return [{ ...base, kind: 'subscription', external_id, data }]
   if (!type.startsWith('adjustment.')) return []
-  const { action, transaction_id, reason } = data
+  const { action, transaction_id, reason, subscription_id } = data
+  const charge_of =
+    typeof subscription_id === 'string' ? { subscription_external_id: subscription_id } : undefined
   if (action === 'refund') {
     const refund_id = refundIdIn(reason)
     const payment_external_id = typeof transaction_id === 'string' ? transaction_id : undefined
-    return [{ ...base, kind: 'refund', external_id, ...present({ refund_id, payment_external_id }) }]
+    const named = present({ refund_id, payment_external_id, charge_of })
+    return [{ ...base, kind: 'refund', external_id, ...named }]
   }
   const dispute = toDispute(config, data)
-  return dispute ? [{ ...base, kind: 'dispute', dispute }] : []
+  return dispute ? [{ ...base, kind: 'dispute', dispute, ...present({ charge_of }) }] : []
 }
 
 type Told = z.infer<typeof Notification>

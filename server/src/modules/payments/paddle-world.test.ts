@@ -1,0 +1,241 @@
+import { startPaddleEmulator, type Subscription, type Transaction } from '@kopilka/emulators/paddle'
+import type { Emulator } from '@kopilka/emulators/emulator'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { startWorld, type World } from '../../../test/world.ts'
+
+/** Made up here, valid nowhere. */
+const ACCOUNT = {
+  api_key: 'pdl_sdbx_apikey_01made_up_for_the_world',
+  webhook_secret: 'pdl_ntfset_01made_up_for_the_world',
+}
+/** Seconds of speech for each period, which is ten dollars. */
+const PERIOD = 600
+
+let world: World
+let paddle: Emulator
+beforeAll(async () => {
+  paddle = await startPaddleEmulator({ settings: ACCOUNT, retry_scale: 0.001, hold_ms: 500 })
+  world = await startWorld((settings) => ({
+    ...settings,
+    gateways: { ...settings.gateways, paddle: { ...ACCOUNT, base_url: paddle.base_url } },
+  }))
+  paddle.control.settings({ webhook_url: `${world.base_url}/webhooks/payments/paddle` })
+})
+afterEach(() => {
+  paddle.control.faults({ lose: 0, duplicate: 0, forge: 0 })
+  paddle.control.settings({ refund_outcome: 'approved', completion: 'at_once' })
+})
+afterAll(async () => {
+  await world?.close()
+  await paddle?.close()
+})
+
+/** A checkout of the owner's own page, which names the buyer; our catalog knows what its price grants. */
+async function checkout(customer_id: string, is_sold = true): Promise<Transaction> {
+  const price = {
+    description: 'Club',
+    product: { name: 'Club', tax_category: 'standard' },
+    unit_price: { amount: '1000', currency_code: 'USD' },
+    tax_mode: 'internal',
+    billing_cycle: { interval: 'month', frequency: 1 },
+  }
+  const answer = await fetch(`${paddle.base_url}/transactions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${ACCOUNT.api_key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ items: [{ quantity: 1, price }], custom_data: { customer_id } }),
+  })
+  const { data } = (await answer.json()) as { data: Transaction }
+  if (is_sold) await sell(data)
+  return data
+}
+
+async function sell({ items }: Transaction): Promise<void> {
+  const price_id = items[0]?.price.id ?? ''
+  const must = async (url: string, body: unknown): Promise<string> => {
+    const answer = await world.call<{ id: string }>('POST', url, body)
+    if (answer.status !== 201) throw new Error(`${url}: ${answer.text}`)
+    return answer.body.id
+  }
+  const product_id = await must('/v1/products', {
+    key: `club_${price_id.slice(-12)}`,
+    name: 'Club',
+    grants: [{ unit: 'minute', amount: PERIOD }],
+    metadata: { paddle_product_id: price_id },
+  })
+  await must('/v1/prices', { product_id, currency: 'USD', amount: 1000 })
+}
+
+const subscriptionOf = ({ id }: Transaction): Subscription => {
+  const held = paddle.control.objects({ collection: 'transactions', limit: 1000 }).items as Transaction[]
+  const { subscription_id } = held.find((one) => one.id === id) ?? {}
+  const all = paddle.control.objects({ collection: 'subscriptions', limit: 1000 }).items as Subscription[]
+  const found = all.find((one) => one.id === subscription_id)
+  if (!found) throw new Error('no subscription was begun')
+  return found
+}
+/** Its first period is paid. */
+async function subscribe(customer_id: string): Promise<{ first: Transaction; id: string }> {
+  const first = await checkout(customer_id)
+  paddle.control.complete(first.id, 'succeeded')
+  return { first, id: subscriptionOf(first).id }
+}
+const renew = (id: string, more: object = {}): Transaction =>
+  paddle.control.complete(id, { outcome: 'succeeded', ...more }) as Transaction
+
+interface ShownPayment {
+  id: string
+  status: string
+  fee: number | null
+  refunded_amount: number
+  mismatch_reason: string | null
+}
+const paymentsOf = async ({ id }: Transaction): Promise<ShownPayment[]> =>
+  (await world.call<{ items: ShownPayment[] }>('GET', `/v1/payments?external_id=${id}`)).body.items
+const balance = async (customer_id: string): Promise<unknown> =>
+  (await world.call('GET', `/v1/customers/${customer_id}/wallets/minute`)).body['balance']
+const holds = (customer_id: string, units: number) =>
+  world.eventually(`${customer_id} holds ${units}`, async () => (await balance(customer_id)) === units)
+const kept = async (customer_id: string) => {
+  const url = `/v1/vendor_subscriptions?customer_id=${customer_id}`
+  return (await world.call<{ items: { id: string; status: string; will_renew: boolean }[] }>('GET', url)).body
+    .items
+}
+const booksAreClean = async (): Promise<void> =>
+  expect((await world.call('GET', '/v1/verification')).body['findings']).toEqual([])
+
+describe('a subscription Paddle renews by itself', () => {
+  it('is one payment and one grant for each period, though each is told fifty times and forged', async () => {
+    const customer_id = await world.customer()
+    paddle.control.faults({ duplicate: 49, forge: 2 })
+    const { first, id } = await subscribe(customer_id)
+    const second = renew(id)
+    await holds(customer_id, 2 * PERIOD)
+    await paddle.control.settled(20_000)
+    paddle.control.faults({ duplicate: 0, forge: 0 })
+    const third = renew(id)
+    await holds(customer_id, 3 * PERIOD)
+    for (const transaction of [first, second, third])
+      expect(await paymentsOf(transaction)).toMatchObject([{ status: 'succeeded', fee: 50 }])
+    expect(await kept(customer_id)).toMatchObject([{ external_id: id, status: 'active', will_renew: true }])
+    await booksAreClean()
+  })
+
+  it('is granted for although all that told of it was lost, and keeps a fee that is told later', async () => {
+    const customer_id = await world.customer()
+    const { id } = await subscribe(customer_id)
+    await holds(customer_id, PERIOD)
+    paddle.control.faults({ lose: 100 })
+    renew(id)
+    await paddle.control.settled()
+    paddle.control.faults({ lose: 0 })
+    paddle.control.settings({ completion: 'later' })
+    const third = renew(id)
+    await holds(customer_id, 3 * PERIOD)
+    expect(await paymentsOf(third)).toMatchObject([{ status: 'succeeded', fee: null }])
+    paddle.control.complete(third.id, 'succeeded')
+    await world.eventually('the fee is known', async () => (await paymentsOf(third))[0]?.fee === 50)
+    expect(await balance(customer_id)).toBe(3 * PERIOD)
+    await booksAreClean()
+  })
+
+  it('ends with its period when asked to, comes back when asked, and fails without a grant', async () => {
+    const customer_id = await world.customer()
+    const { id } = await subscribe(customer_id)
+    await holds(customer_id, PERIOD)
+    const [subscription] = await kept(customer_id)
+    const ask = (verb: string) =>
+      world.call('POST', `/v1/vendor_subscriptions/${subscription?.id}/${verb}`, {})
+    for (const _time of ['once', 'again'])
+      expect((await ask('cancel')).body).toMatchObject({ status: 'canceled', will_renew: false })
+    expect(subscriptionOfId(id).scheduled_change).toMatchObject({ action: 'cancel' })
+    for (const _time of ['once', 'again'])
+      expect((await ask('resume')).body).toMatchObject({ status: 'active', will_renew: true })
+    expect(subscriptionOfId(id).scheduled_change).toBeNull()
+    paddle.control.complete(id, 'canceled')
+    await world.eventually('it is not paid', async () => (await kept(customer_id))[0]?.status === 'expired')
+    expect(await balance(customer_id)).toBe(PERIOD)
+    renew(id)
+    await holds(customer_id, 2 * PERIOD)
+    expect(await kept(customer_id)).toMatchObject([{ status: 'active' }])
+    await booksAreClean()
+  })
+
+  it('gives a period back: refunded by us, in the cabinet, and charged back, each once', async () => {
+    const customer_id = await world.customer()
+    const { first, id } = await subscribe(customer_id)
+    const [second, third] = [renew(id), renew(id)]
+    await holds(customer_id, 3 * PERIOD)
+    paddle.control.faults({ duplicate: 5 })
+    const [paid] = await paymentsOf(first)
+    const refund = await world.call('POST', `/v1/payments/${paid?.id}/refunds`, { reason: 'unhappy' })
+    expect([refund.status, refund.body['status'], refund.body['amount']]).toEqual([201, 'succeeded', 1000])
+    await holds(customer_id, 2 * PERIOD)
+    await fetch(`${paddle.base_url}/adjustments`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ACCOUNT.api_key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ action: 'refund', transaction_id: second.id, reason: 'r', type: 'full' }),
+    })
+    await holds(customer_id, PERIOD)
+    paddle.control.complete(third.id, { outcome: 'canceled', dispute: 'open' })
+    await holds(customer_id, 0)
+    paddle.control.complete(third.id, { outcome: 'canceled', dispute: 'won' })
+    await holds(customer_id, PERIOD)
+    await paddle.control.settled()
+    expect(await paymentsOf(second)).toMatchObject([{ status: 'refunded', refunded_amount: 1000 }])
+    expect(await paymentsOf(third)).toMatchObject([{ status: 'succeeded', refunded_amount: 0 }])
+    await booksAreClean()
+  })
+
+  it('whose money goes back before anything told of it is granted and taken back, not forgotten', async () => {
+    const customer_id = await world.customer()
+    const { id } = await subscribe(customer_id)
+    await holds(customer_id, PERIOD)
+    paddle.control.faults({ lose: 100 })
+    const lost = renew(id)
+    await paddle.control.settled()
+    paddle.control.faults({ lose: 0 })
+    await fetch(`${paddle.base_url}/adjustments`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ACCOUNT.api_key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ action: 'refund', transaction_id: lost.id, reason: 'r', type: 'full' }),
+    })
+    await world.eventually('it is refunded', async () => (await paymentsOf(lost))[0]?.status === 'refunded')
+    expect(await balance(customer_id)).toBe(PERIOD)
+    await booksAreClean()
+  })
+
+  it('grants nothing for a charge at another price or of something we do not sell', async () => {
+    const customer_id = await world.customer()
+    const { id } = await subscribe(customer_id)
+    const dear = renew(id, { price: '1100' })
+    const wrong = await world.eventually('the money is seen', async () => (await paymentsOf(dear))[0])
+    expect(wrong).toMatchObject({ status: 'mismatch', mismatch_reason: 'wrong_amount' })
+    const once = renew(id, { charge: '500' })
+    await world.eventually('it waits for a product', async () => {
+      const { body } = await world.call<{ items: { error: string | null }[] }>(
+        'GET',
+        '/v1/inbox_events?status=received&limit=100',
+      )
+      return body.items.some(({ error }) => error?.includes('waits for a product') === true)
+    })
+    expect([await balance(customer_id), await paymentsOf(once)]).toEqual([PERIOD, []])
+    const product_id = (
+      await world.call<{ id: string }>('POST', '/v1/products', {
+        key: `extra_${once.id.slice(-12)}`,
+        name: 'Extra',
+        grants: [{ unit: 'minute', amount: 60 }],
+        metadata: { paddle_product_id: once.items[0]?.price.id },
+      })
+    ).body.id
+    await world.call('POST', '/v1/prices', { product_id, currency: 'USD', amount: 500 })
+    await holds(customer_id, PERIOD + 60)
+    await booksAreClean()
+  })
+})
+
+function subscriptionOfId(id: string): Subscription {
+  const all = paddle.control.objects({ collection: 'subscriptions', limit: 1000 }).items as Subscription[]
+  const found = all.find((one) => one.id === id)
+  if (!found) throw new Error(`no subscription ${id}`)
+  return found
+}
