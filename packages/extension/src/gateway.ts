@@ -113,6 +113,11 @@ export interface Gateway<Config = unknown> {
     range: { from: Date; to: Date; cursor?: string },
     context: GatewayContext,
   ): Promise<ListPage<VendorPayment>>
+  /**
+   * True where `listPayments` names a payment by another of the vendor's ids than `createPayment`, and by our
+   * `payment_id`. Default false.
+   */
+  lists_other_ids?: boolean
   listRefunds?(
     config: Config,
     range: { from: Date; to: Date; cursor?: string },

@@ -43,16 +43,23 @@ export interface Difference {
 
 /**
  * Compares a vendor's payments with ours, both ways. Payments that nobody paid are no difference: vendors
- * forget them. Pure.
+ * forget them. Where the list names payments by another id than ours have, ours is told by our own id, for
+ * the first that names it: another one is other money. Pure.
  */
-export function comparePayments(ours: readonly OwnPayment[], theirs: readonly VendorPayment[]): Difference[] {
+export function comparePayments(
+  ours: readonly OwnPayment[],
+  theirs: readonly VendorPayment[],
+  { has_other_ids = false }: { has_other_ids?: boolean } = {},
+): Difference[] {
   const by_external = new Map(
     ours.flatMap((own) => (own.external_id === null ? [] : [[own.external_id, own] as const])),
   )
   const by_id = new Map(ours.map((own) => [own.id, own]))
   const seen = new Set<string>()
   const found = theirs.flatMap((word): Difference[] => {
-    const own = by_external.get(word.external_id) ?? unlessOther(by_id.get(word.payment_id ?? ''), word)
+    const named = by_id.get(word.payment_id ?? '')
+    const is_same = has_other_ids ? named !== undefined && !seen.has(named.id) : isSame(named, word)
+    const own = by_external.get(word.external_id) ?? (is_same ? named : undefined)
     if (own) seen.add(own.id)
     return own ? differencesOf(own, word) : missingHere(word)
   })
@@ -128,8 +135,8 @@ export function compareRefunds(ours: readonly OwnRefund[], theirs: readonly Vend
 }
 
 /** A payment known by another id at the vendor is not this one: a link may have been paid twice. */
-function unlessOther(own: OwnPayment | undefined, word: VendorPayment): OwnPayment | undefined {
-  return own?.external_id == null || own.external_id === word.external_id ? own : undefined
+function isSame(own: OwnPayment | undefined, word: VendorPayment): boolean {
+  return own?.external_id == null || own.external_id === word.external_id
 }
 
 function missingHere(word: VendorPayment): Difference[] {

@@ -69,7 +69,7 @@ export async function reconcile(
   const inside = new Set(ours.filter(isInside).map((own) => own.id))
   const refunds_inside = new Set(our_refunds.filter(isInside).map((own) => own.id))
   const differences = [
-    ...comparePayments(ours, theirs).filter(
+    ...comparePayments(ours, theirs, { has_other_ids: ready.gateway.lists_other_ids === true }).filter(
       (one) => one.kind !== 'payment_missing_at_vendor' || inside.has(one.id ?? ''),
     ),
     ...(their_refunds ? compareRefunds(our_refunds, their_refunds) : []).filter(

@@ -169,6 +169,7 @@ export default defineGateway<Config>({
     if (reply.refusal !== undefined && !reply.is_missing) throw new GatewayMisconfigured(reply.refusal)
   },
 
+  lists_other_ids: true,
   listPayments: (config, range, context) => listPayments({ config, context }, range),
   listRefunds: (config, range, context) => listRefunds({ config, context }, range),
   getSubscription: (config, { external_id }, context) => getSubscription({ config, context }, external_id),
