@@ -4,7 +4,7 @@ import type { EmulatorOptions } from '../emulator.ts'
 import { loadSpec } from '../kit/openapi.ts'
 import { startListener } from '../kit/test-listener.ts'
 import { startPaddleEmulator } from '../paddle.ts'
-import type { Adjustment, PaddleSettings, Transaction } from '../paddle.ts'
+import type { Adjustment, PaddleSettings, Subscription, Transaction } from '../paddle.ts'
 
 const KEY = 'pdl_sdbx_apikey_kopilka_emulator'
 const SECRET = 'pdl_ntfset_kopilka_emulator'
@@ -201,5 +201,45 @@ describe('the Paddle emulator', () => {
     expect(held?.payments.map(({ status }) => status)).toEqual(['captured', 'error'])
     expect(held?.id).toBe(id)
     expect((await fetch(`${emulator.base_url}/pay?_ptxn=none`)).status).toBe(404)
+  })
+})
+
+describe('a subscription of the emulated Paddle', () => {
+  const MONTHLY = { billing_cycle: { interval: 'month', frequency: 1 } }
+
+  it('begins with a paid transaction, renews, fails, is kept and ends, in the published shapes', async () => {
+    const { emulator, merchant, call, make } = await open()
+    const { id } = await make(MONTHLY)
+    emulator.control.complete(id, 'succeeded')
+    const first = (await call<Transaction>('GET', `/transactions/${id}`)).body.data
+    const path = `/subscriptions/${first.subscription_id}`
+    const spec = loadSpec('paddle')
+    const shape = '/subscriptions/{subscription_id}'
+    const one = await call<Subscription>('GET', path)
+    expect(spec.checkResponse('GET', shape, 200, one.body)).toEqual([])
+    expect(one.body.data).toMatchObject({ status: 'active', custom_data: { a: '1' } })
+    const renewed = emulator.control.complete(one.body.data.id, 'succeeded') as Transaction
+    expect(renewed).toMatchObject({ origin: 'subscription_recurring', status: 'completed' })
+    const listed = await call<Transaction[]>('GET', `/transactions?subscription_id=${one.body.data.id}`)
+    expect(listed.body.data.map((held) => held.id)).toEqual([renewed.id, id])
+    const canceled = await call<Subscription>('POST', `${path}/cancel`, { effective_from: null })
+    expect(spec.checkResponse('POST', `${shape}/cancel`, 200, canceled.body)).toEqual([])
+    expect(canceled.body.data.scheduled_change).toMatchObject({ action: 'cancel' })
+    const kept = await call<Subscription>('PATCH', path, { scheduled_change: null })
+    expect(kept.body.data.scheduled_change).toBeNull()
+    expect((await call('PATCH', path, { items: [] })).status).toBe(400)
+    expect((await call('POST', `${path}/cancel`, { effective_from: 'never' })).status).toBe(400)
+    expect(emulator.control.complete(one.body.data.id, 'canceled')).toMatchObject({ status: 'past_due' })
+    await call('POST', `${path}/cancel`, { effective_from: 'next_billing_period' })
+    emulator.control.advanceClock(31 * 86_400_000)
+    expect((await call<Subscription>('GET', path)).body.data.status).toBe('canceled')
+    expect((await call('POST', `${path}/cancel`, {})).status).toBe(400)
+    expect(() => emulator.control.complete(one.body.data.id, 'succeeded')).toThrow(/already/)
+    expect((await call('GET', '/subscriptions/sub_unknown')).status).toBe(404)
+    await emulator.control.settled()
+    const types = merchant.bodies<{ event_type: string }>().map(({ event_type }) => event_type)
+    expect(types).toEqual(
+      expect.arrayContaining(['subscription.created', 'subscription.past_due', 'subscription.canceled']),
+    )
   })
 })

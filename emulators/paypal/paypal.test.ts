@@ -299,3 +299,41 @@ describe('the PayPal emulator', () => {
     expect(emulator.control.objects({ collection: 'events', limit: 100 }).items).toHaveLength(10)
   })
 })
+
+describe('a subscription of the emulated PayPal', () => {
+  it('sells period after period, lists its sales late and page by page, and gives them back once', async () => {
+    const { emulator, call, types } = await open()
+    const path = '/v1/billing/subscriptions'
+    const made = await call<{ id: string }>('POST', path, { plan_id: 'P-5ML4271244454362WXNWU5NQ' })
+    const { id } = made.body
+    const at = (ms: number) => new Date(Date.now() + ms).toISOString()
+    const list = () =>
+      call<{ transactions: { id: string; status: string }[]; total_pages: number }>(
+        'GET',
+        `${path}/${id}/transactions?start_time=${at(-60_000)}&end_time=${at(60_000)}`,
+      )
+    for (let count = 0; count < 21; count++) emulator.control.complete(id, 'succeeded')
+    const { body } = await list()
+    expect(loadSpec('paypal-subscriptions').checkSchema('transactions_list', body)).toEqual([])
+    expect([body.transactions.length, body.total_pages]).toEqual([20, 2])
+    emulator.control.settings({ charge_list_lag_ms: 60_000 })
+    expect((await list()).body.transactions).toEqual([])
+    emulator.control.settings({ charge_list_lag_ms: 0 })
+    const sale = body.transactions[0]?.id ?? ''
+    const refund = (total: string) =>
+      call<object>('POST', `/v1/payments/sale/${sale}/refund`, {
+        amount: { total, currency: 'USD' },
+      })
+    expect((await refund('4.00')).status).toBe(201)
+    expect((await refund('7.00')).body.details?.[0]?.issue).toBe('REFUND_AMOUNT_EXCEEDED')
+    expect(emulator.control.complete(sale, { outcome: 'canceled', refund: '6.00' })).toMatchObject({
+      sale_id: sale,
+    })
+    expect((await refund('1.00')).body.details?.[0]?.issue).toBe('CAPTURE_FULLY_REFUNDED')
+    expect(() => emulator.control.complete(sale, { outcome: 'canceled', dispute: 'reversed' })).toThrow()
+    expect(() => emulator.control.complete(sale, 'succeeded')).toThrow(/refunded/)
+    expect((await call('GET', `${path}/${id}/transactions?from=x`)).status).toBe(400)
+    await emulator.control.settled()
+    expect(types()).toEqual(expect.arrayContaining(['PAYMENT.SALE.COMPLETED', 'PAYMENT.SALE.REFUNDED']))
+  })
+})

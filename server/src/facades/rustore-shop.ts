@@ -5,13 +5,10 @@ import { amount, currency, pageQuery, shortText, storable, timestamp } from '#ht
 import { listTransfers, readWallet, spendWithin, type Transfer } from '#modules/ledger'
 import { placeOrder, type OrdersKit } from '#modules/orders'
 import type { PaymentsKit } from '#modules/payments'
+import { keepLists } from './rustore-product-list.ts'
 import { buyerOf, priceOf, productsOnSale, productWire, RUSTORE, TAG, UNIT } from './rustore-words.ts'
 
 const ME = { user: true } as const
-/** The list is read at every start of the app; a change of a price shows within this time. */
-const LIST_AGE_MS = 15_000
-const LISTS_MAX = 50
-
 const product = z.object({
   productId: z.string().describe('The store’s code of the product.'),
   id: z.string(),
@@ -63,7 +60,7 @@ export function rustoreShopRoutes(
 }
 
 function productRoute(app: FastifyInstance, kit: RouteKit): void {
-  const lists = new Map<string, { list: z.output<typeof products>; made_ms: number }>()
+  const keep = keepLists<z.output<typeof products>>(kit.clock)
   addRoute(app, kit, {
     method: 'GET',
     url: '/api/products',
@@ -72,18 +69,11 @@ function productRoute(app: FastifyInstance, kit: RouteKit): void {
     summary: 'Products on sale, by the store’s codes',
     query: z.object({ currency: currency.default('RUB'), locale: localeCode.optional() }),
     answer: products,
-    read: async ({ query }) => {
-      const key = `${query.currency} ${query.locale?.toLowerCase() ?? ''}`
-      const now_ms = kit.clock.now_ms()
-      const kept = lists.get(key)
-      if (kept && now_ms >= kept.made_ms && now_ms - kept.made_ms < LIST_AGE_MS) return kept.list
-      const found = await productsOnSale(kit)
-      const list = { products: found.flatMap((one) => productWire(one, query.currency, query.locale)) }
-      lists.delete(key)
-      if (lists.size >= LISTS_MAX) lists.delete(lists.keys().next().value ?? '')
-      lists.set(key, { list, made_ms: now_ms })
-      return list
-    },
+    read: ({ query: { currency: code, locale } }) =>
+      keep(`${code} ${locale?.toLowerCase() ?? ''}`, async () => {
+        const found = await productsOnSale(kit)
+        return { products: found.flatMap((one) => productWire(one, code, locale)) }
+      }),
   })
 }
 

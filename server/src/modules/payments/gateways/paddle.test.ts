@@ -162,6 +162,35 @@ describe('a notification of Paddle', () => {
       { id: 'sub_1', status: 'past_due' },
       { kind: 'subscription', external_id: 'sub_1', data: { status: 'past_due' } },
     ],
+    [
+      'transaction.completed',
+      {
+        id: 'txn_2',
+        origin: 'subscription_recurring',
+        subscription_id: 'sub_1',
+        custom_data: { payment_id: 'pay_1' },
+      },
+      { kind: 'subscription', external_id: 'sub_1', charge_external_id: 'txn_2' },
+    ],
+    [
+      'transaction.completed',
+      { id: 'txn_1', origin: 'web', subscription_id: 'sub_1', custom_data: { payment_id: 'pay_1' } },
+      { kind: 'payment', external_id: 'txn_1', payment_id: 'pay_1' },
+    ],
+    [
+      'transaction.paid',
+      { id: 'txn_1', origin: 'web', subscription_id: 'sub_1' },
+      { kind: 'subscription', external_id: 'sub_1', charge_external_id: 'txn_1' },
+    ],
+    [
+      'adjustment.updated',
+      { ...adjustment, action: 'refund', subscription_id: 'sub_1' },
+      {
+        kind: 'refund',
+        payment_external_id: 'txn_1',
+        charge_of: { subscription_external_id: 'sub_1' },
+      },
+    ],
   ])('%s of %j says what happened', async (type, data, event) => {
     expect(await parse(eventText(type, data))).toMatchObject({
       events: [{ trust: 'signed', type, ...event }],

@@ -385,6 +385,40 @@ describe('a subscription PayPal keeps', () => {
     })
   })
 
+  it('is told with every charge, in halves of the time where a page does not hold them all', async () => {
+    const charge = (id: string, status: string, fee_currency = 'USD') => ({
+      id,
+      status,
+      amount_with_breakdown: {
+        gross_amount: money(),
+        fee_amount: { currency_code: fee_currency, value: '-0.34' },
+      },
+      time: '2026-08-01T10:00:00Z',
+    })
+    let lists = 0
+    play(({ path }) => {
+      if (!path.includes('/transactions')) return { body: subscription('ACTIVE') }
+      lists += 1
+      if (lists === 1) return { body: { transactions: [charge('S1', 'COMPLETED')], total_pages: 2 } }
+      const second = [charge('S1', 'COMPLETED'), charge('S2', 'REFUNDED', 'EUR'), charge('S3', 'DECLINED')]
+      return { body: { transactions: lists === 2 ? [charge('S1', 'COMPLETED')] : second, total_pages: 1 } }
+    })
+    const told = await paypal.getSubscription?.(config(), { external_id: 'I-1' }, newContext())
+    expect(told?.charges).toMatchObject([
+      { external_id: 'S1', status: 'succeeded', amount: 1000n, fee: 34n, is_renewal: true },
+      { external_id: 'S2', status: 'succeeded', fee: 34n, fee_currency: 'EUR' },
+      { external_id: 'S3', status: 'failed' },
+    ])
+    expect(lists).toBe(3)
+    play(({ path }) =>
+      path.includes('/transactions') ? { body: { total_pages: 9 } } : { body: subscription('ACTIVE') },
+    )
+    await expectEnding(
+      paypal.getSubscription?.(config(), { external_id: 'I-1' }, newContext()),
+      GatewayUnavailable,
+    )
+  })
+
   it('is usable to the end of what was paid when its renewal is ended', async () => {
     let status = 'ACTIVE'
     play(({ method }) => {

@@ -287,6 +287,22 @@ describe('what an event of PayPal says', () => {
     return result.verdict === 'accepted' ? result.events : result
   }
 
+  /** As the older API tells it: with a sign, and a total. */
+  const saleRefund = { id: 'R1', state: 'completed', amount: { total: '-4.00', currency: 'USD' } }
+  const backOf = (refund: object) => ({
+    kind: 'refund',
+    payment_external_id: 'S1',
+    refund: {
+      payment_external_id: 'S1',
+      status: 'succeeded',
+      amount: 400n,
+      currency: 'USD',
+      is_test: true,
+      ...refund,
+    },
+    charge_of: {},
+  })
+
   it.each([
     [
       'PAYMENT.CAPTURE.COMPLETED',
@@ -314,7 +330,41 @@ describe('what an event of PayPal says', () => {
     [
       'PAYMENT.SALE.COMPLETED',
       { id: 'S1', billing_agreement_id: 'I-1', amount: { total: '10.00', currency: 'USD' } },
-      { kind: 'subscription', external_id: 'I-1', data: { id: 'S1' } },
+      { kind: 'subscription', external_id: 'I-1', charge_external_id: 'S1', data: { id: 'S1' } },
+    ],
+    ['PAYMENT.SALE.REFUNDED', { ...saleRefund, sale_id: 'S1' }, backOf({ external_id: 'R1' })],
+    [
+      'PAYMENT.SALE.REFUNDED',
+      { ...saleRefund, links: [{ rel: 'sale', href: 'https://api.paypal.com/v1/payments/sale/S1' }] },
+      backOf({ external_id: 'R1' }),
+    ],
+    [
+      'PAYMENT.SALE.REFUNDED',
+      { ...saleRefund, sale_id: 'S1', state: 'failed' },
+      backOf({ status: 'failed' }),
+    ],
+    [
+      'PAYMENT.SALE.REFUNDED',
+      { ...saleRefund, id: 'S1', state: 'refunded', billing_agreement_id: 'I-1' },
+      {
+        ...backOf({ external_id: 'refund:S1' }),
+        charge_of: { subscription_external_id: 'I-1' },
+      },
+    ],
+    [
+      'PAYMENT.SALE.REVERSED',
+      { ...saleRefund, sale_id: 'S1' },
+      {
+        kind: 'dispute',
+        dispute: { payment_external_id: 'S1', status: 'lost', amount: 400n, currency: 'USD' },
+        charge_of: {},
+      },
+    ],
+    ['VAULT.PAYMENT-TOKEN.DELETED', { id: '8kk845' }, { kind: 'method_removed', external_id: '8kk845' }],
+    [
+      'VAULT.PAYMENT-TOKEN.CREATED',
+      { id: '8kk845', metadata: { order_id: 'O1' } },
+      { kind: 'payment', external_id: 'O1' },
     ],
   ])('%s is about that', async (type, resource, event) => {
     expect(await eventOf(type, resource)).toMatchObject([
@@ -326,6 +376,8 @@ describe('what an event of PayPal says', () => {
     ['PAYMENT.CAPTURE.COMPLETED', { id: 'C1', custom_id: 'their-own' }],
     ['CHECKOUT.ORDER.APPROVED', { id: 'O1', purchase_units: [{ custom_id: 'their-own' }] }],
     ['PAYMENT.SALE.COMPLETED', { id: 'S1' }],
+    ['PAYMENT.SALE.REFUNDED', { id: 'R1', state: 'completed', amount: { total: 'x', currency: 'USD' } }],
+    ['VAULT.PAYMENT-TOKEN.DELETED', {}],
     ['INVOICING.INVOICE.PAID', { id: 'INV2' }],
     ['CUSTOMER.DISPUTE.CREATED', { dispute_id: 'PP-D-1' }],
   ])('%s of %j is none of ours', async (type, resource) => {

@@ -130,6 +130,7 @@ describe('an event of Stripe', () => {
       { kind: 'refund', external_id: 're_1', refund_id: 're_9' },
     ],
     ['refund.failed', { id: 're_1' }, { kind: 'refund', external_id: 're_1' }],
+    ['payment_method.detached', { id: 'pm_1' }, { kind: 'method_removed', external_id: 'pm_1' }],
   ])('%s of %j says where to look', async (type, object, event) => {
     const result = await parse(eventText(type, { object: 'any', ...object }))
     expect(result).toMatchObject({ verdict: 'accepted', events: [{ trust: 'signed', type, ...event }] })

@@ -97,6 +97,9 @@ function toEvents(event: z.infer<typeof EventObject>): VendorEvent[] {
       ? []
       : [{ ...base, kind: 'payment', payment_id, ...present({ external_id }) }]
   }
+  if (type === 'payment_method.detached' && object.id !== undefined) {
+    return [{ ...base, kind: 'method_removed', external_id: object.id }]
+  }
   if (REFUND_EVENTS.includes(type) && object.id !== undefined) {
     const refund_id = ourId(object.metadata?.['refund_id'])
     return [{ ...base, kind: 'refund', external_id: object.id, ...present({ refund_id }) }]
