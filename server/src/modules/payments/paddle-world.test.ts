@@ -22,7 +22,7 @@ beforeAll(async () => {
   paddle.control.settings({ webhook_url: `${world.base_url}/webhooks/payments/paddle` })
 })
 afterEach(() => {
-  paddle.control.faults({ lose: 0, duplicate: 0, forge: 0 })
+  paddle.control.faults({ lose: 0, duplicate: 0, forge: 0, reorder: 0 })
   paddle.control.settings({ refund_outcome: 'approved', completion: 'at_once' })
 })
 afterAll(async () => {
@@ -106,7 +106,7 @@ const booksAreClean = async (): Promise<void> =>
 describe('a subscription Paddle renews by itself', () => {
   it('is one payment and one grant for each period, though each is told fifty times and forged', async () => {
     const customer_id = await world.customer()
-    paddle.control.faults({ duplicate: 49, forge: 2 })
+    paddle.control.faults({ duplicate: 49, forge: 2, reorder: 3 })
     const { first, id } = await subscribe(customer_id)
     const second = renew(id)
     await holds(customer_id, 2 * PERIOD)

@@ -24,7 +24,7 @@ beforeAll(async () => {
   await sellClub(PLAN)
 })
 afterEach(() => {
-  emulator.control.faults({ lose: 0, duplicate: 0, forge: 0, timeout_after_charge: 0 })
+  emulator.control.faults({ lose: 0, duplicate: 0, forge: 0, reorder: 0, timeout_after_charge: 0 })
   emulator.control.settings({ vault_outcome: 'VAULTED', fee_currency: '', charge_list_lag_ms: 0 })
 })
 afterAll(async () => {
@@ -246,7 +246,7 @@ describe('a subscription PayPal renews by itself', () => {
   it('is one payment and one grant for each period, though each is told fifty times', async () => {
     const customer_id = await world.customer()
     const id = await subscribe(customer_id)
-    emulator.control.faults({ duplicate: 49, forge: 2 })
+    emulator.control.faults({ duplicate: 49, forge: 2, reorder: 3 })
     const first = renew(id)
     const second = renew(id)
     await holds(customer_id, 2 * PERIOD)
