@@ -399,15 +399,15 @@ describe('a subscription PayPal keeps', () => {
     play(({ path }) => {
       if (!path.includes('/transactions')) return { body: subscription('ACTIVE') }
       lists += 1
-      if (lists === 1) return { body: { transactions: [charge('S1', 'COMPLETED')], total_pages: 2 } }
-      const second = [charge('S1', 'COMPLETED'), charge('S2', 'REFUNDED', 'EUR'), charge('S3', 'DECLINED')]
-      return { body: { transactions: lists === 2 ? [charge('S1', 'COMPLETED')] : second, total_pages: 1 } }
+      if (lists === 1) return { body: { transactions: [charge('SALE1', 'COMPLETED')], total_pages: 2 } }
+      const second = [charge('SALE1', 'COMPLETED'), charge('SALE2', 'REFUNDED', 'EUR'), charge('SALE3', 'DECLINED')]
+      return { body: { transactions: lists === 2 ? [charge('SALE1', 'COMPLETED')] : second, total_pages: 1 } }
     })
     const told = await paypal.getSubscription?.(config(), { external_id: 'I-1' }, newContext())
     expect(told?.charges).toMatchObject([
-      { external_id: 'S1', status: 'succeeded', amount: 1000n, fee: 34n, is_renewal: true },
-      { external_id: 'S2', status: 'succeeded', fee: 34n, fee_currency: 'EUR' },
-      { external_id: 'S3', status: 'failed' },
+      { external_id: 'SALE1', status: 'succeeded', amount: 1000n, fee: 34n, is_renewal: true },
+      { external_id: 'SALE2', status: 'succeeded', fee: 34n, fee_currency: 'EUR' },
+      { external_id: 'SALE3', status: 'failed' },
     ])
     expect(lists).toBe(3)
     play(({ path }) =>
