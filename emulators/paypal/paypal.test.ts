@@ -301,7 +301,7 @@ describe('the PayPal emulator', () => {
 })
 
 describe('a subscription of the emulated PayPal', () => {
-  it('sells period after period, lists its sales late and page by page, and gives them back once', async () => {
+  it('sells periods, lists them late and page by page, and gives them back once', async () => {
     const { emulator, call, types } = await open()
     const path = '/v1/billing/subscriptions'
     const made = await call<{ id: string }>('POST', path, { plan_id: 'P-5ML4271244454362WXNWU5NQ' })

@@ -31,8 +31,8 @@ export interface PaymentEvent extends EventBase {
 }
 
 /**
- * Given with money that goes back from a charge a subscription was renewed with. Where the charge is not known
- * here yet, the subscription is read, if it is named, and the event waits for the charge.
+ * Given with money that goes back from a charge a subscription was renewed with. Where the charge is not
+ * known here yet, the subscription is read, if it is named, and the event waits for the charge.
  */
 export interface ChargeOf {
   subscription_external_id?: string

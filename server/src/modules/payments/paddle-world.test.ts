@@ -186,7 +186,7 @@ describe('a subscription Paddle renews by itself', () => {
     await booksAreClean()
   })
 
-  it('whose money goes back before anything told of it is granted and taken back, not forgotten', async () => {
+  it('whose money goes back before anything told of it is granted and taken back', async () => {
     const customer_id = await world.customer()
     const { id } = await subscribe(customer_id)
     await holds(customer_id, PERIOD)

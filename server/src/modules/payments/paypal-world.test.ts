@@ -275,7 +275,7 @@ describe('a subscription PayPal renews by itself', () => {
     await booksAreClean()
   })
 
-  it('is granted for a period that is told a month late, and for one its vendor lists only later', async () => {
+  it('is granted for a period that is told a month late, or listed only later', async () => {
     const customer_id = await world.customer()
     const id = await subscribe(customer_id)
     emulator.control.advanceClock(-30 * 86_400_000)
@@ -292,7 +292,7 @@ describe('a subscription PayPal renews by itself', () => {
     await booksAreClean()
   })
 
-  it('waits for its customer and its product, and is granted once for each period when they are there', async () => {
+  it('waits for its customer and its product, and is granted once when they are there', async () => {
     const external_id = `stranger-${Date.now()}`
     const plan = 'P-0NOTYETSOLD4362WXNWU5ABC'
     const id = await subscribe(external_id, plan)
@@ -392,7 +392,7 @@ describe('an agreement in PayPal’s vault', () => {
     return made.external_id
   }
 
-  it('is kept although it is ready only long after the payment, and goes when the buyer ends it', async () => {
+  it('is kept although it is ready long after the payment, and goes when the buyer ends it', async () => {
     const customer_id = await world.customer()
     emulator.control.settings({ vault_outcome: 'LATE' })
     const external_id = await paidAt(customer_id)

@@ -27,7 +27,7 @@ export async function upsertMethod(
     .executeTakeFirstOrThrow()
 }
 
-/** As {@link upsertMethod}, but leaves one that is there, and one that was removed, as it is; then undefined. */
+/** As {@link upsertMethod}, but leaves what is there, removed or not, as it is; then undefined. */
 export async function insertMethod(
   tx: Tx,
   method: Parameters<typeof upsertMethod>[1],

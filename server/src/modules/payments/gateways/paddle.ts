@@ -43,8 +43,8 @@ import { parseWebhook } from './paddle/webhook.ts'
  * vendor has no idempotency keys: our ids stand in a transaction's custom data and at the head of an
  * adjustment's reason, and are looked for before anything is made; calls at the same moment share one. A
  * refund is pending until the vendor approves it. Unpaid transactions lapse by themselves, and a kept method
- * cannot be charged outside a subscription. What the vendor charges for a subscription of its own is told with
- * the subscription; the catalog knows it by the id of its price.
+ * cannot be charged outside a subscription. What the vendor charges for a subscription of its own is told
+ * with the subscription; the catalog knows it by the id of its price.
  */
 export default defineGateway<Config>({
   id: 'paddle',

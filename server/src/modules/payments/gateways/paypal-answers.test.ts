@@ -400,7 +400,8 @@ describe('a subscription PayPal keeps', () => {
       if (!path.includes('/transactions')) return { body: subscription('ACTIVE') }
       lists += 1
       if (lists === 1) return { body: { transactions: [charge('SALE1', 'COMPLETED')], total_pages: 2 } }
-      const second = [charge('SALE1', 'COMPLETED'), charge('SALE2', 'REFUNDED', 'EUR'), charge('SALE3', 'DECLINED')]
+      const more = [charge('SALE2', 'REFUNDED', 'EUR'), charge('SALE3', 'DECLINED')]
+      const second = [charge('SALE1', 'COMPLETED'), ...more]
       return { body: { transactions: lists === 2 ? [charge('SALE1', 'COMPLETED')] : second, total_pages: 1 } }
     })
     const told = await paypal.getSubscription?.(config(), { external_id: 'I-1' }, newContext())

@@ -102,8 +102,8 @@ export const EVENT_TYPES = [
 /**
  * Verifies an event on its raw bytes, by the vendor's certificate or by asking the vendor, and says where to
  * look: order is not kept and the signed checksum is a weak one, so payments and refunds are read again.
- * Disputes, and refunds of a subscription's sales, which no call of the API shows, are told as they come. Throws GatewayUnavailable when the proof itself cannot be had: the vendor
- * then repeats the event.
+ * Disputes, and refunds of a subscription's sales, which no call of the API shows, are told as they come.
+ * Throws GatewayUnavailable when the proof itself cannot be had: the vendor then repeats the event.
  */
 export async function parseWebhook(
   config: Config,
