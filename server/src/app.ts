@@ -122,7 +122,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
   const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate), jobs)
   addGatewayMetrics(http.metrics, payments.gateways)
-  addInboxMetrics(http.metrics, db, payments.gateways)
+  addInboxMetrics(db, http.metrics, payments.gateways)
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
   await people.wireJobs()

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runReconciliation, type Reconciliation } from '../../src/modules/payments/index.ts'
 import { OUTSIDE, startEveryGateway, type EveryGateway, type GatewayId } from '../every-gateway.ts'
+import { compareBooks, type Reconciliation } from '../reconciliation-lab.ts'
 
 /** Every gateway's own books against ours, and the commands that look after what vendors tell. */
 
@@ -14,10 +14,7 @@ beforeAll(async () => {
 }, 90_000)
 afterAll(() => lab?.close())
 
-const HOUR_MS = 3_600_000
-const range = () => ({ from: new Date(Date.now() - HOUR_MS), to: new Date(Date.now() + HOUR_MS) })
-const run = (gateway: GatewayId): Promise<Reconciliation & { id: string }> =>
-  runReconciliation(lab.world.app.db, lab.world.app.payments, { gateway, ...range() })
+const run = (gateway: GatewayId): Promise<Reconciliation & { id: string }> => compareBooks(lab, gateway)
 const set = (change: string, id: string): Promise<unknown> =>
   lab.world.app.db.pool.query(`update payments.payments set ${change} where id = $1`, [id])
 

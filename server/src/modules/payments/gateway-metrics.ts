@@ -28,7 +28,7 @@ export function addGatewayMetrics(metrics: Gauges, gateways: Gateways): void {
 }
 
 /** Adds the gauge of the vendors' notifications that were given up; every process tells the same. */
-export function addInboxMetrics(metrics: Gauges, sql: Sql, gateways: Gateways): void {
+export function addInboxMetrics(sql: Sql, metrics: Gauges, gateways: Gateways): void {
   metrics.gauge(
     'kopilka_inbox_failed',
     'Notifications of a vendor that could not be acted on and wait for a person.',

@@ -272,6 +272,7 @@ describe('a subscription PayPal renews by itself', () => {
     emulator.control.faults({ lose: 0 })
     renew(id)
     await holds(customer_id, 3 * PERIOD)
+    expect(await emulator.control.settled()).toBe(true)
     await booksAreClean()
   })
 
@@ -351,6 +352,7 @@ describe('a subscription PayPal renews by itself', () => {
       return paid?.status === 'refunded'
     })
     await holds(customer_id, PERIOD)
+    expect(await paymentsOf(sale)).toMatchObject([{ refunded_amount: 1000 }])
     await booksAreClean()
   })
 

@@ -1,0 +1,15 @@
+import { runReconciliation, type Reconciliation } from '../src/modules/payments/index.ts'
+import type { EveryGateway, GatewayId } from './every-gateway.ts'
+
+export type { Reconciliation }
+
+const HOUR_MS = 3_600_000
+
+/** The last hour of ours compared with the books of one gateway's vendor, and kept. */
+export function compareBooks(
+  { world }: Pick<EveryGateway, 'world'>,
+  gateway: GatewayId,
+): Promise<Reconciliation & { id: string }> {
+  const range = { from: new Date(Date.now() - HOUR_MS), to: new Date(Date.now() + HOUR_MS) }
+  return runReconciliation(world.app.db, world.app.payments, { gateway, ...range })
+}
