@@ -260,7 +260,7 @@ describe('a subscription PayPal renews by itself', () => {
     const { body } = await world.call('GET', `/v1/vendor_subscriptions?customer_id=${customer_id}`)
     expect(body['items']).toMatchObject([{ external_id: id, status: 'active', product_code: PLAN }])
     await booksAreClean()
-  })
+  }, 60_000)
 
   it('whose notifications are all lost is found by the next one that comes', async () => {
     const customer_id = await world.customer()
