@@ -148,6 +148,30 @@ export async function startPeopleWorld(
   }
 }
 
+/** What an app asks of its database meanwhile, without the values. */
+export async function statementsOf(
+  { app }: Pick<PeopleWorld, 'app'>,
+  work: () => Promise<unknown>,
+): Promise<string[]> {
+  const { pool } = app.db
+  const seen: string[] = []
+  const client = await pool.connect()
+  const prototype = Object.getPrototypeOf(client) as { query: (...input: unknown[]) => unknown }
+  client.release()
+  const { query } = prototype
+  prototype.query = function (this: unknown, ...input: unknown[]) {
+    const [first] = input as [string | { text?: string }]
+    seen.push(typeof first === 'string' ? first : (first.text ?? ''))
+    return query.apply(this, input)
+  }
+  try {
+    await work()
+  } finally {
+    prototype.query = query
+  }
+  return seen
+}
+
 interface Sealed {
   kind: string
   to: string

@@ -2,7 +2,7 @@ import { createDb, type Db } from '#kernel/db'
 import { addSecretKey, removeSecretKey, SecretKeysRefused, useSecretKey } from '#kernel/secret-keys'
 import type { SecretBox } from '#kernel/secrets'
 import { sealedByKey } from '#modules/admin'
-import { resealSecondFactors, resealSigningKeys } from '#modules/identity'
+import { resealBenefitKey, resealSecondFactors, resealSigningKeys } from '#modules/identity'
 import { resealEndpointSecrets } from '#modules/notifications'
 import { boot, type Boot } from './boot.ts'
 
@@ -72,6 +72,7 @@ const VERBS: Readonly<Record<string, (db: Db, booted: Boot, word: string) => Pro
 export async function reseal(db: Db, box: SecretBox): Promise<number> {
   let moved = await db.transact((tx) => resealSigningKeys(tx, box))
   moved += await db.transact((tx) => resealEndpointSecrets(tx, box))
+  moved += await db.transact((tx) => resealBenefitKey(tx, box))
   for (let after: string | undefined = ''; after !== undefined;) {
     const from: string = after
     const { changed, next } = await db.transact((tx) => resealSecondFactors(tx, box, from))

@@ -305,6 +305,29 @@ describe('whose payment it is', () => {
     }
   })
 
+  it('A60: is counted by network and account when it is a person who buys, of everybody together too', async () => {
+    const own = await person()
+    const { id } = await tariff()
+    const body = { tariff_id: id, email: 'u@example.com' }
+    const buys = async (): Promise<number> =>
+      (await world.call('POST', '/api/v1/payments/create', body, own)).status
+    expect(await buys()).toBe(201)
+    const { body: me } = await world.call('GET', '/v1/me', undefined, own)
+    const account = `checkout, account\n${me['customer_id']}`
+    for (const cell of ['checkout, network\n127.0.0.1', account, 'checkout, all\n']) {
+      const digest = createHash('sha256').update(cell).digest()
+      const move = (hours: number) =>
+        world.app.db.pool.query(
+          `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
+          [digest, hours],
+        )
+      expect([cell, (await move(1)).rowCount]).toEqual([cell, 1])
+      expect([cell, await buys()]).toEqual([cell, 429])
+      await move(-1)
+    }
+    expect(await buys()).toBe(201)
+  })
+
   it('a key used for one user is refused for another, who does not get the first one’s answer', async () => {
     const { id } = await tariff()
     const key = { 'idempotency-key': randomUUID() }

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { formatDecimal } from '@kopilka/extension'
 import { z } from 'zod'
+import { networkOfPerson } from '#http/client-address'
 import { addRoute, type Call, type RouteKit } from '#http/routing'
 import { timestamp } from '#http/wire'
 import type { Sql } from '#kernel/db'
@@ -196,6 +197,7 @@ async function buy(
     gateway,
     return_url: return_url ?? `${payments.gateways.context(gateway).base_url}/docs`,
     receipt_contact: email === undefined && phone === undefined ? undefined : { email, phone },
+    network: networkOfPerson(call),
   })
   return paymentOf(kit.db, placed.payment?.id ?? '')
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { networkOfPerson } from '#http/client-address'
 import { addRoute, type RouteKit } from '#http/routing'
 import { timestamp } from '#http/wire'
 import { InvalidRequest, NotFound } from '#kernel/errors'
@@ -219,6 +220,7 @@ function createRoute(app: FastifyInstance, kit: RouteKit, { orders, payments }: 
           gateway: gateway_id,
           return_url: `${payments.gateways.context(gateway_id).base_url}/docs`,
           subscription_period_seconds: period,
+          network: networkOfPerson(call),
         })
         return {
           orderId: order.id,

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { networkOfPerson } from '#http/client-address'
 import { addRoute, type Call, type RouteKit } from '#http/routing'
 import { amount, currency, pageQuery, shortText, storable, timestamp } from '#http/wire'
 import { listTransfers, readWallet, spendWithin, type Transfer } from '#modules/ledger'
@@ -149,6 +150,7 @@ function buyRoute(
           gateway,
           return_url: returnUrl ?? `${payments.gateways.context(gateway).base_url}/docs`,
           receipt_contact: email === undefined ? undefined : { email },
+          network: networkOfPerson(call),
         })
         return {
           orderId: order.id,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../../test/world.ts'
 
@@ -105,6 +106,29 @@ describe('buying and using minutes', () => {
     const days = (new Date(body.packages[0]?.expires_at ?? 0).getTime() - Date.now()) / 86_400_000
     expect(Math.round(days)).toBe(90)
     expect((await world.call<Balance>('GET', '/balance/', undefined, user)).body.minutes).toBe(30)
+  })
+
+  it('A60: by one’s own token is counted by network, account and everybody together', async () => {
+    const sign_up = { email: 'screph-buyer@mail.example', password: 'correct horse battery' }
+    const { body: entered } = await world.call('POST', '/v1/auth/register', sign_up, { authorization: '' })
+    const own = { authorization: `Bearer ${entered['access_token']}` }
+    const { body: me } = await world.call('GET', '/v1/me', undefined, own)
+    const order = { package_id: 'minutes_30', email: 'u@example.com' }
+    const buys = async (url: string): Promise<number> => (await world.call('POST', url, order, own)).status
+    expect(await buys('/api/orders/')).toBe(201)
+    const account = `checkout, account\n${me['customer_id']}`
+    for (const cell of ['checkout, network\n127.0.0.1', account, 'checkout, all\n']) {
+      const digest = createHash('sha256').update(cell).digest()
+      const move = (hours: number) =>
+        world.app.db.pool.query(
+          `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
+          [digest, hours],
+        )
+      expect([cell, (await move(1)).rowCount]).toEqual([cell, 1])
+      expect([cell, await buys('/api/orders/')]).toEqual([cell, 429])
+      await move(-1)
+    }
+    expect(await buys('/api/orders/')).toBe(201)
   })
 
   it('charges seconds in blocks of fifteen, over several packages, oldest expiry first', async () => {

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
-import { addressKey } from '#http/client-address'
+import { networkOfPerson } from '#http/client-address'
 import { addRoute, type Call, type RouteKit } from '#http/routing'
 import { timestamp } from '#http/wire'
 import type { PeopleRouteKit } from '#modules/identity'
@@ -167,7 +167,7 @@ function orderRoutes(app: FastifyInstance, kit: RouteKit, screph: ScrephKit): vo
       gateway: body.gateway,
       return_url: body.return_url ?? `${screph.payments.gateways.context(body.gateway).base_url}/docs`,
       receipt_contact: contact,
-      network: call.actor.kind === 'user' ? addressKey(call.ip) : undefined,
+      network: networkOfPerson(call),
     })
     return {
       id: order.id,

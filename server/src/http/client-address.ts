@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { addressCheck } from '@kopilka/extension'
+import type { Actor } from './actor.ts'
 
 /**
  * What limits are counted under: an IPv4 address, or the /64 network of an IPv6 address, since whoever has
@@ -23,6 +24,14 @@ export function addressKey(address: string): string {
   }
   const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))
   return `${network.join(':')}::/64`
+}
+
+/**
+ * The network of a person who acts for himself, for limits; undefined for the owner's own server, which asks
+ * for many people from one address.
+ */
+export function networkOfPerson({ actor, ip }: { actor: Pick<Actor, 'kind'>; ip: string }): string | undefined {
+  return actor.kind === 'user' ? addressKey(ip) : undefined
 }
 
 /** Loopback and the private networks of RFC 1918, RFC 4193 and link-local: machines of the same owner. */

@@ -1,3 +1,4 @@
+export { claimForCustomer } from './benefits.ts'
 export {
   createCustomer,
   ensureCustomer,

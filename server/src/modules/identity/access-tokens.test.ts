@@ -187,6 +187,11 @@ describe('the signer', () => {
       [{ typ: 'at+jwt' }, { ...body, nbf: now_s + 3600 }],
       [{ typ: 'at+jwt' }, { ...body, exp: 'soon' }],
       [{ typ: 'at+jwt' }, { ...body, aud: ['kopilka/live'] }],
+      // What a header calls critical and we do not know must not be passed over, signed by us or not.
+      [{ typ: 'at+jwt', crit: ['x'], x: 1 }, body],
+      [{ typ: 'at+jwt', crit: ['exp'], exp: now_s + 60 }, body],
+      [{ typ: 'at+jwt', crit: [] }, body],
+      [{ typ: 'at+jwt', b64: false, crit: ['b64'] }, body],
     ]
     for (const [head, claims] of bad) {
       await expect(

@@ -222,13 +222,11 @@ function telegramLinkRoutes(app: FastifyInstance, kit: RouteKit, { people }: Peo
     answer: schemas.startCode,
     is_keyed: false,
     read: (call) =>
-      db.transact((tx) =>
-        createStartCode(tx, people, {
-          purpose: 'link',
-          user_id: himself(call.actor).id,
-          client: clientOf(call),
-        }),
-      ),
+      createStartCode(db, people, {
+        purpose: 'link',
+        user_id: himself(call.actor).id,
+        client: clientOf(call),
+      }),
   })
 }
 
@@ -260,8 +258,11 @@ function oauthLinkRoutes(app: FastifyInstance, kit: RouteKit, { people }: People
     answer: schemas.identity,
     is_keyed: false,
     errors: { 401: ['proof_invalid', 'vendor_proof_invalid'], 409: ['identity_taken'] },
-    read: ({ actor, params, body }) =>
-      finishOauthLink(db, people, { ...params, ...body, user_id: himself(actor).id }),
+    read: (call) => {
+      const { actor, params, body } = call
+      const { network } = clientOf(call)
+      return finishOauthLink(db, people, { ...params, ...body, network, user_id: himself(actor).id })
+    },
   })
 }
 

@@ -10,6 +10,7 @@ import type { SessionMode } from './sessions.ts'
 import type { SignInProvider, VendorPerson } from './sign-in-provider.ts'
 import type { SignInOutcome } from './sign-in.ts'
 import { plainEmail } from './users.ts'
+import { countBegun, withProof } from './vendor-limits.ts'
 
 /** A sign-in at a vendor that was begun. */
 export interface OauthStart {
@@ -36,19 +37,22 @@ export interface OauthAnswer {
   state: string
   code: string
   flow_token: string
+  /** Where the answer comes from. */
+  network: string
   /** VK's own. */
   device_id?: string | undefined
 }
 
 const VERIFIER_CONTEXT = 'identity.oauth'
 
-/** Begins a sign-in at a vendor, or linking it to a user. Throws SignInNotOffered. */
+/** Begins a sign-in at a vendor, or linking it to a user. Throws SignInNotOffered, TooManyRequests. */
 export async function beginOauth(
   db: Db,
   kit: PeopleKit,
   input: { provider: string; mode: SessionMode; client: Client; user_id?: string | undefined },
 ): Promise<OauthStart> {
   const provider = providerOf(kit, input.provider)
+  await countBegun(kit, input.client.network)
   const verifier = randomBytes(48).toString('base64url')
   const nonce = randomBytes(16).toString('base64url')
   const flow = newToken('oaf')
@@ -70,12 +74,16 @@ export async function beginOauth(
 
 /**
  * Ends a sign-in at a vendor: checks that whoever ends it began it, and exchanges the code with the vendor.
- * Throws ProofInvalid, VendorProofInvalid, SignInNotOffered, UserDisabled, GatewayUnavailable.
+ * Throws ProofInvalid, VendorProofInvalid, SignInNotOffered, UserDisabled, TooManyRequests,
+ * GatewayUnavailable.
  */
 export async function finishOauth(db: Db, kit: PeopleKit, answer: OauthAnswer): Promise<SignInOutcome> {
-  const { identity, facts, proof } = await exchange(db, kit, answer)
-  if (proof.user_id !== null) throw new ProofInvalid('It was begun to link, not to sign in.')
-  return signInWithIdentity(db, kit, { identity, mode: facts.mode, client: facts.client })
+  const provider = providerOf(kit, answer.provider)
+  return withProof(kit, answer.network, async () => {
+    const { identity, facts, proof } = await exchange(db, kit, provider, answer)
+    if (proof.user_id !== null) throw new ProofInvalid('It was begun to link, not to sign in.')
+    return signInWithIdentity(db, kit, { identity, mode: facts.mode, client: facts.client })
+  })
 }
 
 /** As {@link finishOauth}, and links the identity to the user who began. Throws IdentityTaken too. */
@@ -84,9 +92,12 @@ export async function finishOauthLink(
   kit: PeopleKit,
   input: OauthAnswer & { user_id: string },
 ): Promise<Identity> {
-  const { identity, proof } = await exchange(db, kit, input)
-  if (proof.user_id !== input.user_id) throw new ProofInvalid('It was begun in another session.')
-  return linkIdentity(db, kit, { user_id: input.user_id, identity })
+  const provider = providerOf(kit, input.provider)
+  return withProof(kit, input.network, async () => {
+    const { identity, proof } = await exchange(db, kit, provider, input)
+    if (proof.user_id !== input.user_id) throw new ProofInvalid('It was begun in another session.')
+    return linkIdentity(db, kit, { user_id: input.user_id, identity })
+  })
 }
 
 /** The vendors this installation can ask. */
@@ -97,9 +108,9 @@ export function listProviders(kit: PeopleKit): { id: string; title: string }[] {
 async function exchange(
   db: Db,
   kit: PeopleKit,
+  provider: SignInProvider,
   answer: OauthAnswer,
 ): Promise<{ identity: ProvedIdentity; facts: OauthFacts; proof: Proof }> {
-  const provider = providerOf(kit, answer.provider)
   const proof = await getProof(db, kit.clock, PROOFS.oauth, answer.state)
   const facts = proof.facts as OauthFacts
   const is_beginner = digestOf(answer.flow_token).toString('base64url') === facts.flow_digest

@@ -4,6 +4,7 @@ import {
   type Person,
   type PeopleWorld,
   startPeopleWorld,
+  statementsOf,
   type Tokens,
 } from '../../../test/people-world.ts'
 
@@ -70,6 +71,27 @@ describe('a confirmed registration', () => {
     expect(one.status).toBe(two.status)
     expect(await lastMail(known.email)).toEqual({ kind: 'already_registered', token: undefined })
     expect((await login(known.email)).status, 'nothing was changed').toBe(200)
+  })
+
+  test('A25: does the same statements and the same hash for an address that is known', async () => {
+    const known = await confirmed()
+    await register(address())
+    const hashes: string[] = []
+    const { passwords } = world.app.people.people
+    const { hash } = passwords
+    passwords.hash = (password) => {
+      hashes.push(password)
+      return hash(password)
+    }
+    try {
+      const one = await statementsOf(world, () => register(known.email))
+      const two = await statementsOf(world, () => register(address()))
+      expect(two).toEqual(one)
+      expect(one.length).toBeGreaterThan(5)
+      expect(hashes).toEqual([PASSWORD, PASSWORD])
+    } finally {
+      passwords.hash = hash
+    }
   })
 
   test('with another password for a known address changes nothing', async () => {
@@ -176,6 +198,15 @@ describe('A59: a forgotten password', () => {
     const [one, two] = [await forgot(known.email), await forgot(unknown)]
     expect([one.status, plain(one.text)]).toEqual([two.status, plain(two.text)])
     expect((await lastMail(unknown))?.kind).toBe('none')
+  })
+
+  test('A25: does the same statements for an address that is known', async () => {
+    const known = await confirmed()
+    await forgot(address())
+    const one = await statementsOf(world, () => forgot(known.email))
+    const two = await statementsOf(world, () => forgot(address()))
+    expect(two).toEqual(one)
+    expect(one.length).toBeGreaterThan(4)
   })
 
   test('link works once, of fifty at once for one', async () => {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { PASSWORD, type PeopleWorld, startPeopleWorld, type Tokens } from '../../../test/people-world.ts'
+import { PASSWORD, type PeopleWorld, startPeopleWorld, statementsOf, type Tokens } from '../../../test/people-world.ts'
 import { createPasswords } from './passwords.ts'
 
 /** A25 and A26: guessing, telling who exists, and wearing the server out. */
@@ -116,6 +116,34 @@ describe('A25: brute force', () => {
     expect(statuses.slice(10)).toEqual([429, 429])
   })
 
+  test('A45: sign-ups from one network are thirty an hour, whatever address of it and whoever signs up', async () => {
+    const signUp = async (index: number, ip: string): Promise<[number, number]> => {
+      const body = { email: `new${index}@mail.example`, password: PASSWORD }
+      const { status, headers } = await world.send('POST', '/v1/auth/register', { body, ip })
+      return [status, Number(headers['retry-after'] ?? 0)]
+    }
+    const answers = []
+    for (let index = 0; index < 32; index++) answers.push(await signUp(index, `2001:db8:7:7::${index + 1}`))
+    expect(answers.map(([status]) => status)).toEqual([...Array(30).fill(200), 429, 429])
+    // Not the minute's limit of the edge: the next one is free after two.
+    expect(answers.at(-1)?.[1]).toBeGreaterThan(60)
+    expect((await signUp(40, '2001:db8:7:8::1'))[0]).toBe(200)
+  })
+
+  test('A45: mails for a new password are twenty an hour for one network, known addresses or not', async () => {
+    const { email } = await world.person()
+    const forgot = async (address: string, ip: string): Promise<number> =>
+      (await world.send('POST', '/v1/auth/password/forgot', { body: { email: address }, ip })).status
+    const statuses = [await forgot(email, '198.51.100.20')]
+    for (let index = 0; index < 21; index++) {
+      statuses.push(await forgot(`nobody${index}@mail.example`, '198.51.100.20'))
+    }
+    expect(statuses).toEqual([...Array(20).fill(202), 429, 429])
+    expect(await forgot(email, '198.51.100.21')).toBe(202)
+    world.clock.advance(3_600_000)
+    expect(await forgot(email, '198.51.100.20')).toBe(202)
+  })
+
   test('right passwords are never counted', async () => {
     const { email, password } = await world.person()
     for (let time = 0; time < 30; time++) expect((await login({ email, password })).status).toBe(200)
@@ -151,8 +179,8 @@ describe('A25: a sign-in', () => {
 
   test('does the same statements for an account that is there and one that is not', async () => {
     const { email } = await world.person()
-    const known = await statementsOf(() => login({ email, password: 'wrong' }))
-    const unknown = await statementsOf(() => login({ email: `y${email}`, password: 'wrong' }))
+    const known = await statementsOf(world, () => login({ email, password: 'wrong' }))
+    const unknown = await statementsOf(world, () => login({ email: `y${email}`, password: 'wrong' }))
     expect(unknown).toEqual(known)
     expect(known.length).toBeGreaterThan(3)
   })
@@ -277,27 +305,6 @@ function rankDistance(one: readonly number[], two: readonly number[]): number {
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
-}
-
-/** What is asked of the database meanwhile, without the values. */
-async function statementsOf(work: () => Promise<unknown>): Promise<string[]> {
-  const { pool } = world.app.db
-  const seen: string[] = []
-  const client = await pool.connect()
-  const prototype = Object.getPrototypeOf(client) as { query: (...input: unknown[]) => unknown }
-  client.release()
-  const { query } = prototype
-  prototype.query = function (this: unknown, ...input: unknown[]) {
-    const [first] = input as [string | { text?: string }]
-    seen.push(typeof first === 'string' ? first : (first.text ?? ''))
-    return query.apply(this, input)
-  }
-  try {
-    await work()
-  } finally {
-    prototype.query = query
-  }
-  return seen
 }
 
 /** How long wrong passwords take, for an account that is there and ones that are not; `count` of each. */

@@ -18,6 +18,7 @@ import {
   type TelegramVerdict,
 } from './telegram-proof.ts'
 import { getUserRow } from './users.ts'
+import { countBegun, withProof } from './vendor-limits.ts'
 
 /** What a page or a Mini App hands over: one of the two. */
 export type TelegramProof = { init_data: string } | { widget: Readonly<Record<string, string | number>> }
@@ -26,7 +27,7 @@ export type TelegramProof = { init_data: string } | { widget: Readonly<Record<st
  * Lets somebody in whom Telegram vouches for. Telegram re-sends the same initData for as long as a Mini App
  * is open, so it may come again from the device (or, without an id of it, the network) that used it first,
  * and from nowhere else; what the Login Widget gives works once. Throws VendorProofInvalid, SignInNotOffered,
- * UserDisabled.
+ * UserDisabled, TooManyRequests.
  */
 export async function signInWithTelegram(
   db: Db,
@@ -34,27 +35,34 @@ export async function signInWithTelegram(
   input: { proof: TelegramProof; mode: SessionMode; client: Client },
 ): Promise<SignInOutcome> {
   const { proof, mode, client } = input
-  const person = provedPerson(kit, proof)
-  return signInWithIdentity(db, kit, {
-    identity: identityOf(person),
-    mode,
-    client,
-    check: (tx) => useVendorProof(tx, kit.clock, proof, client),
-  })
+  const telegram = settingsOf(kit)
+  return withProof(kit, client.network, async () =>
+    signInWithIdentity(db, kit, {
+      identity: identityOf(provedPerson(kit, telegram, proof)),
+      mode,
+      client,
+      check: (tx) => useVendorProof(tx, kit.clock, proof, client),
+    }),
+  )
 }
 
-/** Links Telegram to a signed-in user. Throws VendorProofInvalid, SignInNotOffered, IdentityTaken. */
+/**
+ * Links Telegram to a signed-in user. Throws VendorProofInvalid, SignInNotOffered, IdentityTaken,
+ * TooManyRequests.
+ */
 export async function linkTelegram(
   db: Db,
   kit: PeopleKit,
   input: { user_id: string; proof: TelegramProof; client: Client },
 ): Promise<Identity> {
-  const person = provedPerson(kit, input.proof)
-  return linkIdentity(db, kit, {
-    user_id: input.user_id,
-    identity: identityOf(person),
-    check: (tx) => useVendorProof(tx, kit.clock, input.proof, input.client),
-  })
+  const telegram = settingsOf(kit)
+  return withProof(kit, input.client.network, async () =>
+    linkIdentity(db, kit, {
+      user_id: input.user_id,
+      identity: identityOf(provedPerson(kit, telegram, input.proof)),
+      check: (tx) => useVendorProof(tx, kit.clock, input.proof, input.client),
+    }),
+  )
 }
 
 /** What a code for the bot's start is for. */
@@ -78,16 +86,27 @@ interface StartFacts {
 
 /**
  * Makes a code that links Telegram to a user, or lets a page in, when the bot is started with it: 256 bits,
- * one use, ten minutes. Throws SignInNotOffered without a bot.
+ * one use, ten minutes. Throws SignInNotOffered without a bot, TooManyRequests.
  */
 export async function createStartCode(
-  tx: Tx,
+  db: Db,
   kit: PeopleKit,
   input:
     | { purpose: 'link'; user_id: string; client: Client }
     | { purpose: 'sign_in'; mode: SessionMode; client: Client },
 ): Promise<StartCode> {
   const { bot_name } = settingsOf(kit)
+  await countBegun(kit, input.client.network)
+  const code = await db.transact((tx) => insertStartCode(tx, kit, input))
+  const url = bot_name === undefined ? null : `https://t.me/${bot_name}?start=${code.code}`
+  return { ...code, url }
+}
+
+async function insertStartCode(
+  tx: Tx,
+  kit: PeopleKit,
+  input: Parameters<typeof createStartCode>[2],
+): Promise<Omit<StartCode, 'url'>> {
   const claim = input.purpose === 'sign_in' ? newToken(PROOFS.telegram_claim.word) : undefined
   const facts: StartFacts = {
     purpose: input.purpose,
@@ -108,8 +127,7 @@ export async function createStartCode(
       facts: { user_id: null, ...facts },
     })
   }
-  const url = bot_name === undefined ? null : `https://t.me/${bot_name}?start=${token}`
-  return { code: token, url, expires_at, claim_token: claim?.token ?? null }
+  return { code: token, expires_at, claim_token: claim?.token ?? null }
 }
 
 /**
@@ -180,8 +198,8 @@ export async function claimStartCode(
   })
 }
 
-function provedPerson(kit: PeopleKit, proof: TelegramProof): TelegramPerson {
-  const { bot_token, public_key, window_seconds } = settingsOf(kit)
+function provedPerson(kit: PeopleKit, telegram: TelegramSettings, proof: TelegramProof): TelegramPerson {
+  const { bot_token, public_key, window_seconds } = telegram
   const check = { bot_token, public_key, window_ms: window_seconds * 1000, now_ms: kit.clock.now_ms() }
   const verdict: TelegramVerdict =
     'init_data' in proof ? checkInitData(proof.init_data, check) : checkLoginWidget(proof.widget, check)

@@ -93,7 +93,7 @@ function telegramRoutes(app: FastifyInstance, kit: RouteKit, parts: PeopleRouteK
       const { mode, device_id } = call.body
       checkBrowser(call, mode, people)
       const client = clientOf(call, device_id)
-      return kit.db.transact((tx) => createStartCode(tx, people, { purpose: 'sign_in', mode, client }))
+      return createStartCode(kit.db, people, { purpose: 'sign_in', mode, client })
     },
   })
   addRoute(app, kit, {
@@ -186,7 +186,8 @@ function oauthRoutes(app: FastifyInstance, kit: RouteKit, parts: PeopleRouteKit)
     answer: schemas.signInAnswer,
     errors: { 401: ['proof_invalid', 'vendor_proof_invalid'] },
     reply: async (call, reply) => {
-      const outcome = await finishOauth(kit.db, people, { ...call.params, ...call.body })
+      const { network } = clientOf(call)
+      const outcome = await finishOauth(kit.db, people, { ...call.params, ...call.body, network })
       return sendOutcome(reply, parts, outcome)
     },
   })
@@ -217,6 +218,7 @@ function callbackRoute(app: FastifyInstance, kit: RouteKit, parts: PeopleRouteKi
         state,
         device_id,
         flow_token: flow,
+        network: clientOf(call).network,
       })
       if (outcome.status !== 'signed_in')
         return sendPage(reply, { title: 'One step more', body: SECOND_STEP })

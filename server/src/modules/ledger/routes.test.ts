@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createServer } from '#http/server'
 import { newId } from '#kernel/ids'
+import { createSecretBox } from '#kernel/secrets'
 import { createCursors } from '#kernel/page'
 import { createCustomer, createCustomerResolver, type CustomerResolver } from '#modules/customers'
 import { openBooks, type Books } from './ledger.fixtures/books.ts'
@@ -31,7 +32,8 @@ beforeAll(async () => {
       return id === undefined ? undefined : { kind: 'key', id, scopes: new Set((scopes ?? '').split(' ')) }
     },
   })
-  ledgerRoutes(app, kit, books, customers)
+  const box = createSecretBox({ keys: [{ id: 'test', key: Buffer.alloc(32, 2) }] })
+  ledgerRoutes(app, kit, books, customers, { clock: books.clock, box })
   await app.ready()
   customer_id = await makeCustomer('first')
 })

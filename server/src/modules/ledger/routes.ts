@@ -5,7 +5,8 @@ import { customerKey, unitCode } from '#http/wire'
 import { DomainError } from '#kernel/errors'
 import { isId } from '#kernel/ids'
 import { toPage } from '#kernel/page'
-import { resolveCustomer, type CustomerResolver } from '#modules/customers'
+import { claimForCustomer, resolveCustomer, type CustomerResolver } from '#modules/customers'
+import type { BenefitKit } from '#modules/identity'
 import { getGrant, grantOnce, listGrants } from './grants.ts'
 import type { LedgerKit } from './kit.ts'
 import { movementRoutes } from './movement-routes.ts'
@@ -24,10 +25,11 @@ export function ledgerRoutes(
   kit: RouteKit,
   ledger: LedgerKit,
   customers: CustomerResolver,
+  benefits: BenefitKit,
 ): void {
   unitRoutes(app, kit)
   walletRoutes(app, kit, ledger, customers)
-  grantRoutes(app, kit)
+  grantRoutes(app, kit, benefits)
   spendRoutes(app, kit, ledger, customers)
   movementRoutes(app, kit)
 }
@@ -125,7 +127,7 @@ function walletRoutes(
   })
 }
 
-function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
+function grantRoutes(app: FastifyInstance, kit: RouteKit, benefits: BenefitKit): void {
   addRoute(app, kit, {
     method: 'POST',
     url: '/v1/customers/:id/grants',
@@ -136,7 +138,7 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: customer,
     body: schemas.newGrant,
     answer: schemas.grant,
-    errors: { 403: ['approval_required'] },
+    errors: { 403: ['approval_required'], 409: ['already_given'] },
     audit: { action: 'grant.made', is_for_people_only: true },
     write: async (tx, { params, body, actor, idempotency_key }) => {
       const owner = await resolveCustomer(tx, params.id)
@@ -150,8 +152,10 @@ function grantRoutes(app: FastifyInstance, kit: RouteKit): void {
           customer_id: owner.id,
         })
       }
+      const { once_per_person: benefit, ...facts } = body
+      if (benefit !== undefined) await claimForCustomer(tx, benefits, { benefit, customer_id: owner.id })
       const made = await grantOnce(tx, kit.clock, {
-        ...body,
+        ...facts,
         customer_id: owner.id,
         actor_id: actor.id,
         idempotency_key,

@@ -112,6 +112,14 @@ export const newGrant = z.strictObject({
   source: z.enum(['manual', 'promo', 'bonus', 'referral']).default('manual'),
   starts_at: timestamp.optional(),
   expires_at: timestamp.nullable().optional().describe('Exclusive; null or absent: never.'),
+  once_per_person: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9_.-]{0,99}$/)
+    .optional()
+    .describe(
+      'A name of what is given, such as `trial`: refused with `already_given` when this person had it before, '
+        + 'under another account, e-mail alias or device too, also after an erasure.',
+    ),
   reason: shortText,
   reference: shortText.optional(),
   metadata: metadata.optional(),

@@ -56,8 +56,8 @@ export interface NewOrder {
   payment_method_id?: string | undefined
   locale?: string | undefined
   metadata?: object | undefined
-  /** The network of a person who buys for himself (`addressKey`): limits are counted by it too. */
-  network?: string | undefined
+  /** The network of a person who buys for himself: limits are counted by it too. See `networkOfPerson`. */
+  network: string | undefined
   /** The vendor charges again after this long by itself and every charge grants the lines once more. */
   subscription_period_seconds?: number | undefined
 }

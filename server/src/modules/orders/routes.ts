@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { networkOfPerson } from '#http/client-address'
 import { addRoute, type RouteKit } from '#http/routing'
 import { toPage } from '#kernel/page'
 import { resolveCustomer } from '#modules/customers'
@@ -39,9 +40,11 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
     },
     across: {
       prefix: 'ord',
-      work: async (order_id, { body }) => {
-        const { payment_method_id, ...rest } = body
-        const placed = await placeOrder(kit.db, orders, order_id, { ...rest, payment_method_id })
+      work: async (order_id, call) => {
+        const placed = await placeOrder(kit.db, orders, order_id, {
+          ...call.body,
+          network: networkOfPerson(call),
+        })
         return schemas.orderWire(placed.order, placed.lines, placed.payment)
       },
     },

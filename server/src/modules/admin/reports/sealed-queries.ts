@@ -20,6 +20,8 @@ export async function sealedByKey(sql: Sql): Promise<SealedUnder[]> {
         union all
         select 'second factors', secret_sealed from identity.totp_secrets
         union all
+        select 'who got what', key_sealed from identity.benefit_key
+        union all
         select 'sign-ins at a vendor', facts ->> 'verifier_sealed' from identity.one_time_proofs
          where facts ? 'verifier_sealed' and used_at is null
         union all
