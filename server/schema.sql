@@ -316,6 +316,23 @@ CREATE INDEX audit_log_subject ON identity.audit_log USING btree (subject_id, se
 CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON identity.audit_log FOR EACH STATEMENT EXECUTE FUNCTION identity.refuse_audit_change();
 -- privileges: kopilka=arxtm/kopilka
 
+create table identity.benefit_claims (
+  benefit text not null,
+  digest bytea not null,
+  created_at timestamp with time zone not null,
+  constraint benefit_claims_pkey PRIMARY KEY (benefit, digest),
+  constraint benefit_claims_benefit_check CHECK (((length(benefit) >= 1) AND (length(benefit) <= 100))),
+  constraint benefit_claims_digest_check CHECK ((octet_length(digest) = 32))
+);
+
+create table identity.benefit_key (
+  is_only boolean not null default true,
+  key_sealed text not null,
+  created_at timestamp with time zone not null,
+  constraint benefit_key_pkey PRIMARY KEY (is_only),
+  constraint benefit_key_is_only_check CHECK (is_only)
+);
+
 create table identity.devices (
   user_id text not null,
   device_id text not null,
@@ -482,6 +499,8 @@ create table identity.users (
 CREATE INDEX users_created ON identity.users USING btree (created_at DESC, id DESC);
 CREATE UNIQUE INDEX users_customer ON identity.users USING btree (customer_id) WHERE (customer_id IS NOT NULL);
 CREATE UNIQUE INDEX users_email ON identity.users USING btree (email) WHERE (email IS NOT NULL);
+CREATE INDEX users_email_beginning ON identity.users USING btree (email text_pattern_ops) WHERE ((merged_into IS NULL) AND (erased_at IS NULL));
+CREATE INDEX users_name_beginning ON identity.users USING btree (lower(name) text_pattern_ops) WHERE ((merged_into IS NULL) AND (erased_at IS NULL));
 
 CREATE OR REPLACE FUNCTION identity.append_audit(p_actor_id text, p_actor_kind text, p_impersonator_id text, p_action text, p_subject_id text, p_before jsonb, p_after jsonb, p_reason text, p_address text, p_request_id text, p_now timestamp with time zone)
  RETURNS bigint

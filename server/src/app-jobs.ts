@@ -1,9 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { RouteKit } from '#http/routing'
 import type { Clock } from '#kernel/clock'
 import type { Db } from '#kernel/db'
 import { deleteOldKeys } from '#kernel/idempotency-queries'
 import type { JobQueue } from '#kernel/jobs'
-import { expireApprovals } from '#modules/admin'
+import { expireApprovals, type BookWatch } from '#modules/admin'
 import { sweepExpiries, sweepHolds, type LedgerKit } from '#modules/ledger'
 import { forgetOldEvents, type NotificationsKit } from '#modules/notifications'
 import { expireOrders, settlePrepayments, type OrdersKit } from '#modules/orders'
@@ -28,6 +29,7 @@ export async function wireJobs(
     orders,
     notifications,
     kit,
+    watch,
   }: {
     db: Db
     clock: Clock
@@ -36,6 +38,8 @@ export async function wireJobs(
     orders: OrdersKit
     notifications: NotificationsKit
     kit: RouteKit
+    /** Absent: nobody looks by himself. */
+    watch: { books: BookWatch; seconds: number } | undefined
   },
 ): Promise<void> {
   await jobs.every('payments.check', 2, async () => {
@@ -70,6 +74,14 @@ export async function wireJobs(
     await db.transact((tx) => expireOrders(tx, clock, 500))
     await db.transact((tx) => expireApprovals(tx, clock))
   })
+  if (watch !== undefined) {
+    const { books, seconds } = watch
+    await jobs.every('books.verify', seconds, async (signal) => {
+      // Not at the start: that has other things to do.
+      await pause(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined)
+      if (!signal.aborted) await books.look()
+    })
+  }
   await jobs.schedule('idempotency.forget', '17 3 * * *', async (signal) => {
     // Sixty days: twice what is promised, and no ledger key is among them.
     const before = new Date(kit.clock.now_ms() - 60 * 86_400_000)

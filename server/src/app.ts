@@ -14,7 +14,7 @@ import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
-import { refuseAloneBy } from '#modules/admin'
+import { createBookWatch, refuseAloneBy, type BookWatch } from '#modules/admin'
 import { createCustomerResolver } from '#modules/customers'
 import { auditWriter, createAuthenticator, type Authenticator } from '#modules/identity'
 import { createLedgerKit, startLedger, stopLedger, type LedgerKit } from '#modules/ledger'
@@ -67,6 +67,8 @@ export interface AppSettings {
   /** Default: in the database. */
   limits?: LimitSettings | undefined
   metrics_token?: string | undefined
+  /** How often the books are verified by themselves, in seconds; 0 is never. Default: 45. */
+  verify_seconds?: number | undefined
   spend_lanes?: number | undefined
   spend_batch_max?: number | undefined
   fiscal: FiscalSettings
@@ -126,7 +128,8 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
   await people.wireJobs()
-  await wireJobs(jobs, { db, clock, ledger, payments, orders, notifications, kit })
+  const watch = watchBooks(db, settings, { clock, events, http })
+  await wireJobs(jobs, { db, clock, ledger, payments, orders, notifications, kit, watch })
   await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
   if (settings.roles.includes('worker')) {
     await events.startWorkers(jobs)
@@ -168,6 +171,21 @@ export async function startApp(settings: AppSettings): Promise<App> {
     },
     stop,
   }
+}
+
+/** A minute is promised between a row changed by hand and the alarm. */
+const VERIFY_SECONDS = 45
+
+function watchBooks(
+  db: Db,
+  { log, verify_seconds: seconds = VERIFY_SECONDS }: AppSettings,
+  { clock, events, http }: { clock: Clock; events: Events; http: Pick<FastifyInstance, 'metrics'> },
+): { books: BookWatch; seconds: number } | undefined {
+  if (seconds === 0) return undefined
+  const books = createBookWatch(db, { clock, events, log })
+  const help = 'Rows that break an invariant of the books or the audit log, at the last look of this process.'
+  http.metrics.gauge('kopilka_findings', help, () => books.counts(), 'invariant')
+  return { books, seconds }
 }
 
 function routeKit({ cursor_key }: AppSettings, db: Db, clock: Clock): RouteKit {

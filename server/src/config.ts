@@ -127,6 +127,11 @@ const SETTINGS = {
     'With it /metrics may be read from anywhere; without it only from this machine and private networks.',
     true,
   ),
+  verify_seconds: setting(
+    'KOPILKA_VERIFY_SECONDS',
+    whole(0, 86_400).optional(),
+    'How often the books and the audit log are verified, 45 unless said otherwise; 0 is never.',
+  ),
   spend_lanes: setting(
     'KOPILKA_SPEND_LANES',
     whole(1, 16).optional(),

@@ -264,6 +264,99 @@ describe('A15, A23: a body holds what the route takes and nothing else', () => {
   })
 })
 
+describe('A36: text that would be SQL', () => {
+  const NASTY = [
+    `' or '1'='1`,
+    `' or 1=1 --`,
+    `'; select pg_sleep(5) --`,
+    `x') union select null, null --`,
+    '%',
+    '_',
+    String.raw`\\%`,
+    `$1`,
+    `{"$ne":null}`,
+    `$.* ? (@ > 0)`,
+    `a' -> 'b`,
+    `created_at; drop table customers.customers`,
+    `(select 1)`,
+    `"id" desc`,
+  ]
+  /** Finds nothing, and is nobody's name. */
+  const HARMLESS = 'qqqqzzzz'
+  const reads = (): Route[] => routes.filter((route) => route.method === 'GET')
+  /** What was answered, without what must differ: the text itself, ids of requests, moments. */
+  const plain = (answer: { statusCode: number; body: string }, text: string): string => {
+    const quoted = JSON.stringify(text).slice(1, -1)
+    const body = [text, quoted, encodeURIComponent(text)].reduce(
+      (rest, one) => rest.replaceAll(one, 'TEXT'),
+      answer.body,
+    )
+    return `${answer.statusCode} ${body.replaceAll(/req_\w+|"(checked_at|made_at)":"[^"]+"/g, '')}`
+  }
+  const ask = (route: Route, path: string) =>
+    matrix.lab.call(isOpen(route) ? '' : whoMay(route), 'GET', path)
+  const pathOf = (route: Route): string => matrix.existingPath(route.url) ?? absentPath(route.url)
+
+  test('is answered as any other text that finds nothing, in every parameter of every read', async () => {
+    const found: string[] = []
+    let tried = 0
+    const before = await matrix.world.digest()
+    for (const route of reads()) {
+      // What is no parameter must not be one either.
+      for (const name of [...Object.keys(route.query ?? {}), 'order_by', 'sort', 'fields']) {
+        const with_text = (text: string) => `${pathOf(route)}?${name}=${encodeURIComponent(text)}`
+        const wanted = plain(await ask(route, with_text(HARMLESS)), HARMLESS)
+        for (const text of NASTY) {
+          const answer = await ask(route, with_text(text))
+          tried++
+          // A form that is refused is as good as one that finds nothing; a failure of ours never is.
+          if (answer.statusCode === 400) continue
+          if (answer.statusCode < 500 && plain(answer, text) === wanted) continue
+          found.push(`${nameOf(route)} ${name}=${text}: ${answer.statusCode} ${answer.body.slice(0, 120)}`)
+        }
+      }
+    }
+    expect(found).toEqual([])
+    expect(tried).toBeGreaterThan(2_000)
+    expect(await matrix.world.digest()).toBe(before)
+  }, 120_000)
+
+  test('names nothing in the path of any route', async () => {
+    const found: string[] = []
+    for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
+      for (const text of NASTY) {
+        const path = route.url.replaceAll(/:\w+/g, encodeURIComponent(text))
+        const answer = await matrix.call(route, whoMay(route), path)
+        if (answer.statusCode !== 404 && answer.statusCode !== 400)
+          found.push(`${nameOf(route)} ${text}: ${answer.statusCode} ${answer.body.slice(0, 120)}`)
+      }
+    }
+    expect(found).toEqual([])
+  }, 120_000)
+
+  test('and a cursor that is changed, cut or of another list, opens nothing', async () => {
+    const cursors: [Route, string][] = []
+    for (const route of reads().filter((one) => one.query !== undefined && 'cursor' in one.query)) {
+      const answer = await ask(route, `${pathOf(route)}?limit=1`)
+      const { next_cursor: cursor } = answer.json<{ next_cursor: string | null }>()
+      if (typeof cursor === 'string') cursors.push([route, cursor])
+    }
+    expect(cursors.length).toBeGreaterThan(3)
+    for (const [index, [route, cursor]] of cursors.entries()) {
+      const [, of_another = ''] = cursors[(index + 1) % cursors.length] ?? []
+      const flipped = (at: number): string =>
+        cursor.slice(0, at) + (cursor[at] === 'A' ? 'B' : 'A') + cursor.slice(at + 1)
+      const bad = [flipped(0), flipped(Math.floor(cursor.length / 2)), cursor.slice(1), `${cursor}A`, of_another]
+      for (const text of bad) {
+        const answer = await ask(route, `${pathOf(route)}?limit=1&cursor=${encodeURIComponent(text)}`)
+        expect([nameOf(route), text, answer.statusCode]).toEqual([nameOf(route), text, 400])
+      }
+      const good = await ask(route, `${pathOf(route)}?limit=1&cursor=${encodeURIComponent(cursor)}`)
+      expect([nameOf(route), good.statusCode]).toEqual([nameOf(route), 200])
+    }
+  })
+})
+
 describe('A24: what is in an answer', () => {
   /** Reading routes of things that exist, with everybody who may. */
   const readers = (route: Route): [string, Caller][] => {

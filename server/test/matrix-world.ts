@@ -105,6 +105,7 @@ async function furnish(world: World, lab: PeopleLab, people: Matrix['people']): 
     '/admin/users/:id': { id: people['user'] },
     '/v1/customers/:id': { id: customer, unit: 'minute' },
     '/v1/organizations/:id': await organization(lab, people),
+    ...(await ownThings(world, people['user'] ?? '')),
     '/v1/units/:code': { code: 'minute' },
     '/v1/spends/:id': { id: await made('POST', '/v1/spends', { customer_id: customer, ...units }) },
     '/v1/holds/:id': { id: await made('POST', '/v1/holds', { customer_id: customer, ...units }) },
@@ -116,6 +117,39 @@ async function furnish(world: World, lab: PeopleLab, people: Matrix['people']): 
     '/v1/approvals/:id': { id: await made('POST', '/v1/approvals/adjustments', asked) },
     '/v1/webhook_endpoints/:id': { id: endpoint },
     '/v1/webhook_deliveries/:id': { id: await made('POST', `/v1/webhook_endpoints/${endpoint}/test`, {}) },
+  }
+}
+
+/** What is the user's own and found by an id of its own. */
+async function ownThings(world: World, user_id: string): Promise<Existing> {
+  const { pool } = world.app.db
+  const { rows } = await pool.query<{ customer_id: string }>(
+    'select customer_id from identity.users where id = $1',
+    [user_id],
+  )
+  const tariff = { name: '10 checks', checks_count: 10, price_rub: 199 }
+  const { body } = await world.call<{ id: string }>('POST', '/api/v1/admin/tariffs', tariff)
+  const product = await world.call<{ key: string }>('GET', `/v1/products/${body.id}`)
+  const { payment } = await paidOrder(world, rows[0]?.customer_id ?? '', product.body.key)
+  await pool.query(
+    `insert into identity.sessions (id, user_id, mode, network, methods, created_at, last_used_at, expires_at)
+     values ('ses_of_the_matrix', $1, 'bearer', '192.0.2.1', '{password}', now(), now(), now() + interval '1 day')`,
+    [user_id],
+  )
+  for (const [id, provider] of [
+    ['idn_of_the_matrix', 'google'],
+    ['idn_that_stays', 'vk'],
+  ]) {
+    await pool.query(
+      `insert into identity.identities (id, user_id, provider, subject, created_at, last_used_at)
+       values ($1, $2, $3, $1, now(), now())`,
+      [id, user_id, provider],
+    )
+  }
+  return {
+    '/v1/me/sessions/:id': { id: 'ses_of_the_matrix' },
+    '/v1/me/identities/:id': { id: 'idn_of_the_matrix' },
+    '/api/v1/payments/:payment_id': { payment_id: payment.id },
   }
 }
 

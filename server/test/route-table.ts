@@ -11,6 +11,8 @@ export interface Route {
   audit_action?: string | undefined
   /** What its body may hold, by member; undefined when it takes none, or no object. */
   body: Readonly<Record<string, z.ZodType>> | undefined
+  /** What its query may hold, by member; undefined when it takes none. */
+  query: Readonly<Record<string, z.ZodType>> | undefined
   answer: unknown
 }
 
@@ -41,13 +43,16 @@ function note(table: RouteTable, route: RouteOptions): void {
       continue
     }
     const { url } = route
-    const schema = route.schema as { body?: z.ZodType; response?: Record<string, unknown> } | undefined
+    const schema = route.schema as
+      | { body?: z.ZodType; querystring?: z.ZodType; response?: Record<string, unknown> }
+      | undefined
     table.routes.push({
       method: method as Method,
       url,
       who,
       audit_action: route.config?.audit_action,
       body: membersOf(schema?.body),
+      query: membersOf(schema?.querystring),
       answer: schema?.response,
     })
   }

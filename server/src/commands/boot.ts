@@ -99,6 +99,7 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     anonymous_per_minute: config.anonymous_per_minute,
     limits: { store: config.limits, redis_url: config.redis_url },
     metrics_token: config.metrics_token,
+    verify_seconds: config.verify_seconds,
     spend_lanes: config.spend_lanes,
     spend_batch_max: config.spend_batch_max,
     fiscal: config.fiscal,

@@ -208,6 +208,18 @@ export interface IdentityAuditLog {
   subject_id: string | null;
 }
 
+export interface IdentityBenefitClaims {
+  benefit: string;
+  created_at: Date;
+  digest: Buffer;
+}
+
+export interface IdentityBenefitKey {
+  created_at: Date;
+  is_only: Generated<boolean>;
+  key_sealed: string;
+}
+
 export interface IdentityDevices {
   device_id: string;
   first_seen_at: Date;
@@ -900,6 +912,8 @@ export interface DB {
   "identity.attempts": IdentityAttempts;
   "identity.audit_head": IdentityAuditHead;
   "identity.audit_log": IdentityAuditLog;
+  "identity.benefit_claims": IdentityBenefitClaims;
+  "identity.benefit_key": IdentityBenefitKey;
   "identity.devices": IdentityDevices;
   "identity.identities": IdentityIdentities;
   "identity.one_time_proofs": IdentityOneTimeProofs;

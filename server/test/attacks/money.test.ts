@@ -185,40 +185,6 @@ describe('A19: a refund', () => {
   })
 })
 
-test('A36: text that would be SQL is text, in every parameter of every list', async () => {
-  const nasty = [`' or 1=1 --`, `'; select pg_sleep(5) --`, '%', `{"$ne":null}`, `1) union select null --`]
-  const lists = ['customers', 'orders', 'payments', 'refunds', 'audit_log', 'staff', 'webhook_deliveries']
-  const names = [
-    'query',
-    'customer_id',
-    'status',
-    'cursor',
-    'sort',
-    'order_by',
-    'action',
-    'actor_id',
-    'limit',
-  ]
-  const before = await world.digest()
-  for (const list of lists) {
-    for (const name of names) {
-      for (const text of nasty) {
-        const began = performance.now()
-        const { status, body } = await world.call<{ items?: unknown[] }>(
-          'GET',
-          `/v1/${list}?${name}=${encodeURIComponent(text)}`,
-        )
-        expect([200, 400, 404], `${list} ${name} ${text}`).toContain(status)
-        // Nothing is found by such a text; what is no parameter at all is not looked at.
-        if (status === 200 && ['actor_id', 'action', 'query'].includes(name) && list === 'audit_log')
-          expect(name === 'query' ? [] : body.items).toEqual([])
-        expect(performance.now() - began).toBeLessThan(4_000)
-      }
-    }
-  }
-  expect(await world.digest()).toBe(before)
-})
-
 test('and after all of this the books verify', async () => {
   const { body } = await world.call<{ findings: unknown[] }>('GET', '/v1/verification')
   expect(body.findings).toEqual([])

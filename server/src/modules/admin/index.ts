@@ -1,5 +1,8 @@
 export { adminRoutes } from './routes.ts'
 export { allInvariants, verifyBooks } from './verification.ts'
+export { createBookWatch } from './book-watch.ts'
+export type { BookWatch } from './book-watch.ts'
+export * as adminEvents from './events.ts'
 export type { Finding, Verification } from './verification.ts'
 export { moneyTablesDigest } from './reports/queries.ts'
 export { panelPackages, panelPayments, panelUsers } from './reports/screph-queries.ts'

@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createServer } from '#http/server'
+import { appointStaff } from './index.ts'
+import { silentLog } from '#kernel/log'
 import { type Person, type PeopleWorld, startPeopleWorld, type Tokens } from '../../../test/people-world.ts'
+import { absentPath, isOpen, nameOf, type Route, watchRoutes } from '../../../test/route-table.ts'
 
 /** Sessions of browsers, and pages of other sites that would like to use them. */
 let world: PeopleWorld
@@ -67,6 +71,76 @@ describe('A30: a browser’s session', () => {
     expect([answer.status, answer.body.code]).toEqual([403, 'csrf_refused'])
     const seen = await world.send<{ name: string | null }>('GET', '/v1/me', { headers: { cookie } })
     expect(seen.body.name).toBeNull()
+  })
+
+  /** Every route of the program, of a server that is never asked. */
+  async function allRoutes(): Promise<Route[]> {
+    const http = await createServer({
+      kit: world.app.kit,
+      version: '0.0.0-test',
+      anonymous_per_minute: 1,
+      log: silentLog(),
+      authenticate: () => undefined,
+    })
+    const { routes } = watchRoutes(http)
+    world.app.addRoutes(http)
+    await http.ready()
+    await http.close()
+    return routes
+  }
+
+  test('changes nothing on any route without its CSRF token, or from another site with it', async () => {
+    const { cookie, csrf_token, person } = await browser()
+    const root = { id: 'command', permissions: new Set(['*']) }
+    await world.app.db.transact((tx) =>
+      appointStaff(tx, world.clock, root, { user_id: person.id, role: 'owner' }),
+    )
+    // A new role ends sessions: he enters anew.
+    const entered = await browser(person)
+    const changing = (await allRoutes()).filter((route) => route.method !== 'GET' && !isOpen(route))
+    expect(changing.length).toBeGreaterThan(80)
+    const wrong: string[] = []
+    for (const route of changing) {
+      for (const headers of [
+        {},
+        { 'x-csrf-token': csrf_token },
+        { 'x-csrf-token': entered.csrf_token, origin: 'https://evil.example' },
+        { 'x-csrf-token': entered.csrf_token, 'sec-fetch-site': 'cross-site' },
+      ]) {
+        const answer = await world.send<{ code: string }>(route.method, absentPath(route.url), {
+          ...(route.method === 'DELETE' ? {} : { body: {} }),
+          headers: { cookie: entered.cookie, ...headers },
+        })
+        if (answer.status !== 403 || answer.body.code !== 'csrf_refused')
+          wrong.push(`${nameOf(route)} ${JSON.stringify(headers)}: ${answer.status} ${answer.text.slice(0, 80)}`)
+      }
+    }
+    expect(wrong).toEqual([])
+    expect(cookie).not.toBe(entered.cookie)
+  }, 60_000)
+
+  /** Ways in that can end in a cookie, each with a body that is well-formed. */
+  const WAYS_IN: Readonly<Record<string, object>> = {
+    'POST /v1/auth/register': { email: 'eve@mail.example', password: 'correct horse battery' },
+    'POST /v1/auth/login': { email: 'eve@mail.example', password: 'correct horse battery' },
+    'POST /v1/auth/telegram': { init_data: 'x' },
+    'POST /v1/auth/telegram/start_codes': {},
+    'POST /v1/auth/oauth/:provider': {},
+  }
+
+  test('is not begun by another site’s page, on any way in', async () => {
+    const ways = (await allRoutes()).filter((route) => isOpen(route) && 'mode' in (route.body ?? {}))
+    expect(ways.map(nameOf).toSorted()).toEqual(Object.keys(WAYS_IN).toSorted())
+    for (const route of ways) {
+      for (const headers of [{ origin: 'https://evil.example' }, { origin: 'null' }]) {
+        const answer = await world.send<{ code: string }>(route.method, absentPath(route.url), {
+          body: { ...WAYS_IN[nameOf(route)], mode: 'cookie' },
+          headers,
+        })
+        expect([nameOf(route), answer.status, answer.body.code]).toEqual([nameOf(route), 403, 'csrf_refused'])
+        expect(answer.cookies).toEqual({})
+      }
+    }
   })
 
   test('another session’s CSRF token is none of this one', async () => {
