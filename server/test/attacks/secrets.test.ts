@@ -1,10 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startApp, type App, type AppSettings } from '../../src/app.ts'
 import { createLog } from '../../src/kernel/log.ts'
 import { createSecretBox } from '../../src/kernel/secrets.ts'
-import { ROOT } from '../repository-files.ts'
+import { repositoryFiles, ROOT } from '../repository-files.ts'
 import { codeAt } from '../totp-codes.ts'
 import { PASSWORD, type Person, type PeopleWorld, startPeopleWorld } from '../people-world.ts'
 
@@ -68,7 +69,7 @@ async function live(): Promise<void> {
   for (const url of ['/v1/me', '/v1/me/sessions', '/v1/me/personal_data', '/v1/me/devices']) {
     seen.push((await world.send('GET', url, { token })).text)
   }
-  for (const url of ['/openapi.json', '/metrics', '/v1/catalog', '/nothing']) {
+  for (const url of ['/openapi.json', '/metrics', '/v1/catalog', '/nothing', '/healthz', '/readyz', '/docs']) {
     const headers = { authorization: `Bearer ${secrets['the metrics token']}` }
     seen.push((await world.send('GET', url, url === '/metrics' ? { headers } : {})).text)
   }
@@ -90,6 +91,25 @@ describe('A52: a secret', () => {
     const text = seen.join('\n')
     expect(seen.every((one) => one !== '')).toBe(true)
     expect(Object.entries(secrets).filter(([, secret]) => text.includes(secret))).toEqual([])
+  })
+})
+
+describe('A52: the source', () => {
+  /** What secrets of the world look like. Ours for tests say in themselves that they are made up. */
+  const FORMS: readonly RegExp[] = [
+    /-----BEGIN (?:RSA |EC |OPENSSH )?PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40}/,
+    /\bAKIA[0-9A-Z]{16}\b/,
+    /\bghp_[A-Za-z0-9]{36}\b/,
+    /\bsk_live_[A-Za-z0-9]{24,}\b/,
+    /\bxox[abp]-[A-Za-z0-9-]{20,}/,
+    /\beyJ[\w-]{20,}\.eyJ[\w-]{40,}\.[\w-]{60,}/,
+  ]
+
+  test('holds no secret of anybody', () => {
+    const found = repositoryFiles().flatMap(({ path: file, text }) =>
+      FORMS.filter((form) => form.test(text)).map((form) => `${file}: ${form.source.slice(0, 30)}`),
+    )
+    expect(found).toEqual([])
   })
 })
 
@@ -154,6 +174,7 @@ describe('A54: what is installed', () => {
   const REGISTRY = 'https://registry.npmjs.org/'
   interface Locked {
     resolved?: string
+    version?: string
     integrity?: string
     link?: boolean
     hasInstallScript?: boolean
@@ -172,6 +193,25 @@ describe('A54: what is installed', () => {
         !resolved.startsWith(REGISTRY) || !integrity.startsWith('sha512-'),
     )
     expect(wrong.map(([place]) => place)).toEqual([])
+  })
+
+  test('is listed whole as a bill of materials by npm itself', ({ skip }) => {
+    const made = spawnSync('npm', ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    })
+    if (made.error !== undefined) skip('this machine has no npm')
+    const { components } = JSON.parse(made.stdout) as { components: { name: string; version: string }[] }
+    const listed = new Set(components.map(({ name, version }) => `${name}@${version}`))
+    const missing = installed.filter(([place, { version = '' }]) => {
+      const name = place.slice(place.lastIndexOf('node_modules/') + 'node_modules/'.length)
+      return !listed.has(`${name}@${version}`)
+    })
+    expect(missing.map(([place]) => place)).toEqual([])
+  })
+
+  test('is what the settings of npm say: no script of a package runs by itself', () => {
+    expect(readFileSync(path.join(ROOT, '.npmrc'), 'utf8').split('\n')).toContain('ignore-scripts=true')
   })
 
   test('runs no script when it is installed but the database’s, which is not needed either', () => {
