@@ -39,7 +39,7 @@ export async function wireJobs(
     notifications: NotificationsKit
     kit: RouteKit
     /** Absent: nobody looks by himself. */
-    watch: { books: BookWatch; seconds: number } | undefined
+    watch: Watch | undefined
   },
 ): Promise<void> {
   await jobs.every('payments.check', 2, async () => {
@@ -74,14 +74,7 @@ export async function wireJobs(
     await db.transact((tx) => expireOrders(tx, clock, 500))
     await db.transact((tx) => expireApprovals(tx, clock))
   })
-  if (watch !== undefined) {
-    const { books, seconds } = watch
-    await jobs.every('books.verify', seconds, async (signal) => {
-      // Not at the start: that has other things to do.
-      await pause(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined)
-      if (!signal.aborted) await books.look()
-    })
-  }
+  if (watch !== undefined) await wireWatch(jobs, watch)
   await jobs.schedule('idempotency.forget', '17 3 * * *', async (signal) => {
     // Sixty days: twice what is promised, and no ledger key is among them.
     const before = new Date(kit.clock.now_ms() - 60 * 86_400_000)
@@ -89,5 +82,18 @@ export async function wireJobs(
   })
   await jobs.schedule('webhooks.forget', '37 3 * * *', async (signal) => {
     while (!signal.aborted && (await db.transact((tx) => forgetOldEvents(tx, notifications, 5000))) > 0);
+  })
+}
+
+interface Watch {
+  books: BookWatch
+  seconds: number
+}
+
+async function wireWatch(jobs: JobQueue, { books, seconds }: Watch): Promise<void> {
+  await jobs.every('books.verify', seconds, async (signal) => {
+    // Not at the start: that has other things to do.
+    await pause(seconds * 1000, undefined, { signal, ref: false }).catch(() => undefined)
+    if (!signal.aborted) await books.look()
   })
 }

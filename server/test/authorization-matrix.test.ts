@@ -4,6 +4,7 @@ import { SCOPES } from '../src/http/who.ts'
 import { BUILT_IN_ROLES, PERMISSIONS } from '../src/modules/identity/index.ts'
 import { BODIES, type Matrix, startMatrix } from './matrix-world.ts'
 import { OPEN } from './open-routes.ts'
+import { NEEDS_MORE, OWN_BODIES } from './own-acts.ts'
 import type { Caller, Method, PeopleLab } from './people-lab.ts'
 import { absentPath, isOpen, nameOf, type Route } from './route-table.ts'
 
@@ -322,6 +323,40 @@ describe('A22: only what is declared is served', () => {
     }
     expect(found).toEqual([])
   }, 60_000)
+})
+
+test('what is one’s own, one changes, on every route for it', async () => {
+  const { pool } = matrix.world.app.db
+  const { rows } = await pool.query<{ customer_id: string }>(
+    'select customer_id from identity.users where id = $1',
+    [people['user']],
+  )
+  const grant = { unit: 'minute', amount: 600, reason: 'for the matrix' }
+  const organization = matrix.existingPath('/v1/organizations/:id')
+  const { body } = await matrix.world.call<{ customer_id: string }>('GET', organization ?? '')
+  for (const id of [rows[0]?.customer_id, body.customer_id]) {
+    expect((await matrix.world.call('POST', `/v1/customers/${id}/grants`, grant)).status).toBe(201)
+  }
+  const packages = await matrix.world.call<{ items: { id: string }[] }>('GET', '/packages/')
+  // What ends something comes last, and an organization is closed after everything in it.
+  const lastly = ({ method, url }: Route): number =>
+    url.endsWith('/close') ? 3 : url.includes('/invitations/') ? 1 : method === 'DELETE' ? 2 : 0
+  const own = routes
+    .filter((route) => route.method !== 'GET' && route.who.user === true && !isOpen(route))
+    .toSorted((a, b) => lastly(a) - lastly(b))
+  const found: string[] = []
+  for (const route of own.filter((one) => !(nameOf(one) in NEEDS_MORE))) {
+    const url = matrix.existingPath(route.url) ?? route.url.replace(':id', packages.body.items[0]?.id ?? '')
+    const sent =
+      route.method === 'DELETE' ? undefined : (OWN_BODIES[nameOf(route)] ?? BODIES[nameOf(route)] ?? {})
+    const answer = await lab.call(people['user'] as Caller, route.method, url, sent)
+    if (answer.statusCode >= 300)
+      found.push(`${nameOf(route)}: ${answer.statusCode} ${answer.body.slice(0, 160)}`)
+  }
+  expect(found).toEqual([])
+  expect(own.length).toBeGreaterThan(30)
+  const names = new Set(own.map(nameOf))
+  expect(Object.keys(NEEDS_MORE).filter((name) => !names.has(name))).toEqual([])
 })
 
 test('nothing of all this was a mistake of ours', () => {

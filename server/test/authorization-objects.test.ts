@@ -293,8 +293,7 @@ describe('A36: text that would be SQL', () => {
     )
     return `${answer.statusCode} ${body.replaceAll(/req_\w+|"(checked_at|made_at)":"[^"]+"/g, '')}`
   }
-  const ask = (route: Route, path: string) =>
-    matrix.lab.call(isOpen(route) ? '' : whoMay(route), 'GET', path)
+  const ask = (route: Route, path: string) => matrix.lab.call(isOpen(route) ? '' : whoMay(route), 'GET', path)
   const pathOf = (route: Route): string => matrix.existingPath(route.url) ?? absentPath(route.url)
 
   test('is answered as any other text that finds nothing, in every parameter of every read', async () => {
@@ -346,7 +345,13 @@ describe('A36: text that would be SQL', () => {
       const [, of_another = ''] = cursors[(index + 1) % cursors.length] ?? []
       const flipped = (at: number): string =>
         cursor.slice(0, at) + (cursor[at] === 'A' ? 'B' : 'A') + cursor.slice(at + 1)
-      const bad = [flipped(0), flipped(Math.floor(cursor.length / 2)), cursor.slice(1), `${cursor}A`, of_another]
+      const bad = [
+        flipped(0),
+        flipped(Math.floor(cursor.length / 2)),
+        cursor.slice(1),
+        `${cursor}A`,
+        of_another,
+      ]
       for (const text of bad) {
         const answer = await ask(route, `${pathOf(route)}?limit=1&cursor=${encodeURIComponent(text)}`)
         expect([nameOf(route), text, answer.statusCode]).toEqual([nameOf(route), text, 400])

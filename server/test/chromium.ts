@@ -71,7 +71,11 @@ interface Answer {
 
 async function look<T>(
   debugger_url: string,
-  { url, expression, headers }: { url: string; expression: string; headers: Readonly<Record<string, string>> },
+  {
+    url,
+    expression,
+    headers,
+  }: { url: string; expression: string; headers: Readonly<Record<string, string>> },
 ): Promise<T> {
   const made = await fetch(`${debugger_url}/json/new?about:blank`, { method: 'PUT' })
   const { webSocketDebuggerUrl } = (await made.json()) as { webSocketDebuggerUrl: string }

@@ -132,8 +132,10 @@ async function ownThings(world: World, user_id: string): Promise<Existing> {
   const product = await world.call<{ key: string }>('GET', `/v1/products/${body.id}`)
   const { payment } = await paidOrder(world, rows[0]?.customer_id ?? '', product.body.key)
   await pool.query(
-    `insert into identity.sessions (id, user_id, mode, network, methods, created_at, last_used_at, expires_at)
-     values ('ses_of_the_matrix', $1, 'bearer', '192.0.2.1', '{password}', now(), now(), now() + interval '1 day')`,
+    `insert into identity.sessions (id, user_id, mode, network, methods, created_at, last_used_at,
+       expires_at)
+     values ('ses_of_the_matrix', $1, 'bearer', '192.0.2.1', '{password}', now(), now(),
+       now() + interval '1 day')`,
     [user_id],
   )
   for (const [id, provider] of [

@@ -150,18 +150,27 @@ export async function startPeopleWorld(
 
 /** What an app asks of its database meanwhile, without the values. */
 export async function statementsOf(
-  { app }: Pick<PeopleWorld, 'app'>,
+  world: Pick<PeopleWorld, 'app'>,
   work: () => Promise<unknown>,
 ): Promise<string[]> {
-  const { pool } = app.db
-  const seen: string[] = []
-  const client = await pool.connect()
+  return (await queriesOf(world, work)).map(({ text }) => text)
+}
+
+/** As {@link statementsOf}, with the values. */
+export async function queriesOf(
+  { app }: Pick<PeopleWorld, 'app'>,
+  work: () => Promise<unknown>,
+): Promise<{ text: string; values: unknown[] }[]> {
+  const seen: { text: string; values: unknown[] }[] = []
+  const client = await app.db.pool.connect()
   const prototype = Object.getPrototypeOf(client) as { query: (...input: unknown[]) => unknown }
   client.release()
   const { query } = prototype
   prototype.query = function (this: unknown, ...input: unknown[]) {
-    const [first] = input as [string | { text?: string }]
-    seen.push(typeof first === 'string' ? first : (first.text ?? ''))
+    const [first, second] = input as [string | { text?: string; values?: unknown[] }, unknown]
+    const given = typeof first === 'string' ? undefined : first.values
+    const text = typeof first === 'string' ? first : (first.text ?? '')
+    seen.push({ text, values: given ?? (Array.isArray(second) ? second : []) })
     return query.apply(this, input)
   }
   try {

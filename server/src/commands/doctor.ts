@@ -5,7 +5,7 @@ import { databaseClock } from '#kernel/clock'
 import { createDb, type Db } from '#kernel/db'
 import { hasJobTables } from '#kernel/job-queries'
 import { loadSecretKeys, secretKeysFile } from '#kernel/secret-keys'
-import { sealedByKey, type SealedUnder } from '#modules/admin'
+import { allInvariants, sealedByKey, type SealedUnder, verifyBooks } from '#modules/admin'
 import { createGateways, loadGatewayFiles, sayRule, type Gateways } from '#modules/payments'
 import {
   ConfigRefused,
@@ -242,7 +242,7 @@ function shortSecrets(config: Config): Finding[] {
 }
 
 async function furtherChecks(config: Config, db: Db | undefined): Promise<Check[]> {
-  const of_database = db === undefined ? [] : [keysCheck(config, db), inboxCheck(db)]
+  const of_database = db === undefined ? [] : [keysCheck(config, db), inboxCheck(db), booksCheck(db)]
   return [...of_database, ...redisCheck(config), ...(await gatewayChecks(config))]
 }
 
@@ -260,6 +260,31 @@ function keysCheck(config: Config, db: Db): Check {
         await sealedByKey(db),
         keys.map(({ id }) => id),
       )
+    },
+  }
+}
+
+/** Whether the books and the audit log are what they were when they were written. */
+function booksCheck(db: Db): Check {
+  const subject = 'books'
+  return {
+    subject,
+    look: async () => {
+      // Before the first start there are no tables to look through.
+      if (!(await hasJobTables(db))) return []
+      const { findings } = await verifyBooks(db, databaseClock())
+      if (findings.length === 0) {
+        return [{ level: 'ok', subject, detail: `all ${allInvariants().length} invariants hold` }]
+      }
+      return [
+        {
+          level: 'problem',
+          subject,
+          detail: `${findings.length} rows break an invariant, the first: ${findings[0]?.detail}`,
+          advice:
+            'Run: kopilka verify. Compare what it names with a backup: rows may have been changed by hand.',
+        },
+      ]
     },
   }
 }

@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { appointStaff } from '#modules/identity'
-import { PASSWORD, type Person, type PeopleWorld, startPeopleWorld } from '../../test/people-world.ts'
+import {
+  PASSWORD,
+  type Person,
+  type PeopleWorld,
+  queriesOf,
+  startPeopleWorld,
+} from '../../test/people-world.ts'
 
 let world: PeopleWorld
 const staff: Record<string, Person> = {}
@@ -74,6 +80,27 @@ describe('GET /admin/users', () => {
     for (const text of ['%', '_oe', 'miller', id.slice(0, -1), '\\']) {
       expect([text, await search(text)]).toEqual([text, []])
     }
+  })
+
+  test('finds by the beginning of address and name through an index, among many', async () => {
+    await world.app.db.pool.query(
+      `insert into identity.users (id, email, name, created_at, updated_at)
+       select 'usr_many_' || n, 'many' || n || '@mail.example', 'Many ' || n, now(), now()
+         from generate_series(1, 5000) n`,
+    )
+    await world.app.db.pool.query('analyze identity.users')
+    const asked = await queriesOf(world, () =>
+      world.send('GET', '/admin/users?search=many4999', as('read_only')),
+    )
+    const search = asked.find(({ text }) => text.includes(' like '))
+    const plan = await world.app.db.pool.query({
+      text: `explain ${search?.text}`,
+      values: search?.values ?? [],
+    })
+    const text = JSON.stringify(plan.rows)
+    expect(text).toContain('users_email_beginning')
+    expect(text).toContain('users_name_beginning')
+    await world.app.db.pool.query("delete from identity.users where id like 'usr_many_%'")
   })
 
   test('A36: a search or a cursor that would be SQL is a text that finds nobody, or refused', async () => {

@@ -305,7 +305,7 @@ describe('whose payment it is', () => {
     }
   })
 
-  it('A60: is counted by network and account when it is a person who buys, of everybody together too', async () => {
+  it('A60: bought by a person it is counted by network, account and everybody together', async () => {
     const own = await person()
     const { id } = await tariff()
     const body = { tariff_id: id, email: 'u@example.com' }

@@ -30,7 +30,13 @@ export function addressKey(address: string): string {
  * The network of a person who acts for himself, for limits; undefined for the owner's own server, which asks
  * for many people from one address.
  */
-export function networkOfPerson({ actor, ip }: { actor: Pick<Actor, 'kind'>; ip: string }): string | undefined {
+export function networkOfPerson({
+  actor,
+  ip,
+}: {
+  actor: Pick<Actor, 'kind'>
+  ip: string
+}): string | undefined {
   return actor.kind === 'user' ? addressKey(ip) : undefined
 }
 

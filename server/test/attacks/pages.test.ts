@@ -5,7 +5,8 @@ import { type Chromium, findChromium, startChromium } from '../chromium.ts'
 import { startWorld, type World } from '../world.ts'
 
 /** Pages as a browser builds them, with text of strangers in everything that is kept and shown. */
-const TEXT = `"><img src=x onerror="window.pwned=1"><svg onload="window.pwned=1"></svg>'<script>window.pwned=1</script>`
+const ACT = 'window.pwned=1'
+const TEXT = `"><img src=x onerror="${ACT}"><svg onload="${ACT}"></svg>'<script>${ACT}</script>`
 const QUERY = encodeURIComponent(TEXT)
 const PROGRAM = findChromium()
 
@@ -68,7 +69,7 @@ interface Seen {
 const LOOK = `({
   is_run: window.pwned === 1,
   aliens: document.querySelectorAll('img[src="x"], [onerror], [onload]').length,
-  text: document.body.innerText + [...document.querySelectorAll('input')].map((one) => one.value).join(' '),
+  text: document.body.innerText,
 })`
 /** Where the text is shown: there it has to be seen, or nothing was tried. */
 const SHOWN = new Set(['the page of sandbox', 'the mails that were caught', 'the panel of staff'])

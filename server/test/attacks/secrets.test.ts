@@ -69,7 +69,15 @@ async function live(): Promise<void> {
   for (const url of ['/v1/me', '/v1/me/sessions', '/v1/me/personal_data', '/v1/me/devices']) {
     seen.push((await world.send('GET', url, { token })).text)
   }
-  for (const url of ['/openapi.json', '/metrics', '/v1/catalog', '/nothing', '/healthz', '/readyz', '/docs']) {
+  for (const url of [
+    '/openapi.json',
+    '/metrics',
+    '/v1/catalog',
+    '/nothing',
+    '/healthz',
+    '/readyz',
+    '/docs',
+  ]) {
     const headers = { authorization: `Bearer ${secrets['the metrics token']}` }
     seen.push((await world.send('GET', url, url === '/metrics' ? { headers } : {})).text)
   }

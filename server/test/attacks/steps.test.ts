@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { PAYMENT_STATUSES, type PaymentStatus } from '../../src/modules/payments/payment-status.ts'
 import { sweepHolds } from '../../src/modules/ledger/index.ts'
 import { type PlacedOrder, startWorld, type World } from '../world.ts'
 
@@ -23,7 +22,7 @@ const COMMANDS: Readonly<Record<Command, (order: PlacedOrder) => [string, object
  * Which commands a state takes; every other one is refused. `same`: it is done already, and is answered
  * without doing anything.
  */
-const TAKES: Readonly<Record<PaymentStatus, Partial<Record<Command, 'takes' | 'same'>>>> = {
+const TAKES: Readonly<Record<string, Partial<Record<Command, 'takes' | 'same'>>>> = {
   unknown: {},
   pending: { cancel: 'takes' },
   requires_action: { cancel: 'takes' },
@@ -36,10 +35,10 @@ const TAKES: Readonly<Record<PaymentStatus, Partial<Record<Command, 'takes' | 's
   partially_refunded: { refund: 'takes' },
   refunded: {},
 }
-const SETTLED = new Set<PaymentStatus>(['succeeded', 'partially_refunded', 'refunded'])
+const SETTLED = new Set(['succeeded', 'partially_refunded', 'refunded'])
 
 /** An order whose payment is in a state, with what belongs to it. */
-async function orderIn(status: PaymentStatus): Promise<PlacedOrder> {
+async function orderIn(status: string): Promise<PlacedOrder> {
   const order = await world.order({ customer_id, product_key: 'minutes_30' })
   const captured = SETTLED.has(status) || status === 'mismatch' ? order.total : 0
   const refunded = status === 'refunded' ? order.total : status === 'partially_refunded' ? 100 : 0
@@ -51,17 +50,22 @@ async function orderIn(status: PaymentStatus): Promise<PlacedOrder> {
       where id = $1`,
     [order.payment.id, status, captured, refunded],
   )
-  if (SETTLED.has(status)) await pool.query(`update orders.orders set status = 'fulfilled' where id = $1`, [order.id])
+  if (SETTLED.has(status))
+    await pool.query(`update orders.orders set status = 'fulfilled' where id = $1`, [order.id])
   return order
 }
 
 describe('A18: a payment', () => {
-  const pairs = PAYMENT_STATUSES.flatMap((status) =>
+  const pairs = Object.keys(TAKES).flatMap((status) =>
     (Object.keys(COMMANDS) as Command[]).map((command) => [status, command] as const),
   )
 
-  test('has a state in every row of the table', () => {
-    expect(Object.keys(TAKES).toSorted()).toEqual([...PAYMENT_STATUSES].toSorted())
+  test('has no state that is not in the table', async () => {
+    const { rows } = await world.app.db.pool.query<{ text: string }>(
+      `select pg_get_constraintdef(oid) as text from pg_constraint where conname = 'payments_status_check'`,
+    )
+    const states = [...(rows[0]?.text ?? '').matchAll(/'(\w+)'/g)].map(([, state]) => state ?? '')
+    expect(Object.keys(TAKES).toSorted()).toEqual(states.toSorted())
     expect(pairs).toHaveLength(44)
   })
 
@@ -70,7 +74,7 @@ describe('A18: a payment', () => {
     const [url, body] = COMMANDS[command](order)
     const before = await world.digest()
     const answer = await world.call('POST', url, body)
-    const verdict = TAKES[status][command] ?? 'refused'
+    const verdict = TAKES[status]?.[command] ?? 'refused'
     // What is taken goes to the vendor, who may say no: but we did not.
     if (verdict === 'takes') {
       expect(answer.body['code']).not.toBe('invalid_state')

@@ -27,14 +27,16 @@ const alarms = async (): Promise<Told[]> => {
   return rows.map(({ body }) => (JSON.parse(body) as { data: Told }).data)
 }
 const details = (told: readonly Told[], invariant: string): string[] =>
-  told.flatMap(({ findings }) => findings.filter((one) => one.invariant === invariant)).map((one) => one.detail)
+  told
+    .flatMap(({ findings }) => findings.filter((one) => one.invariant === invariant))
+    .map((one) => one.detail)
 /** What `/metrics` says of an invariant. */
 const figure = async (invariant: string): Promise<string | undefined> => {
   const text = await world.app.http.metrics.text()
   return new RegExp(`^kopilka_findings\\{invariant="${invariant}"\\} (\\d+)$`, 'm').exec(text)?.[1]
 }
 
-test('A51: fifty rows of the books and fifty of the log, changed by hand, are found by themselves and told', async () => {
+test('A51: fifty rows of the books and fifty of the log, changed by hand, are told', async () => {
   const url = 'https://shop.example/hook'
   const hook = await world.call('POST', '/v1/webhook_endpoints', { url, event_types: ['books.broken'] })
   expect(hook.status).toBe(201)
@@ -74,7 +76,8 @@ test('A51: fifty rows of the books and fifty of the log, changed by hand, are fo
   await world.eventually('it is mended', async () => (await figure('hash_chain_intact')) === '0', 60_000)
   const { rows } = await world.app.db.pool.query<{ wallet_id: string }>(
     `update ledger.transfers set reason = 'again'
-      where wallet_id = (select min(wallet_id) from ledger.transfers where reason = 'gift') returning wallet_id`,
+      where wallet_id = (select min(wallet_id) from ledger.transfers where reason = 'gift')
+      returning wallet_id`,
   )
   await world.eventually(
     'the second alarm',

@@ -8,7 +8,7 @@ import { type Finding, verifyBooks } from './verification.ts'
 export interface BookWatch {
   /** One look, unless the last one was so long that the database must rest first. */
   look(): Promise<void>
-  /** How many findings there were at the last look, by invariant; the others are at 0 or were not seen yet. */
+  /** How many findings there were at the last look, by invariant; what was mended is at 0. */
   counts(): Readonly<Record<string, number>>
 }
 

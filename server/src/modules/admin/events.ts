@@ -11,5 +11,5 @@ export interface BooksBrokenPayload {
 
 export const booksBroken = eventType<BooksBrokenPayload>(
   'books.broken',
-  'Rows were found that break what is always true of the books or of the audit log, such as rows changed by hand.',
+  'Rows were found that break what must be true of the books or the audit log, such as those changed by hand.',
 )

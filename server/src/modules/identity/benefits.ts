@@ -75,8 +75,7 @@ function marksOf(known: readonly KnownBy[]): { looked_at: string[]; kept: string
 }
 
 const typed = (mark: string): string => `typed\n${mark}`
-const markOf = ({ kind, value }: KnownBy): string =>
-  `${kind}\n${kind === 'email' ? mailboxOf(value) : value}`
+const markOf = ({ kind, value }: KnownBy): string => `${kind}\n${kind === 'email' ? mailboxOf(value) : value}`
 
 /** The key of all digests, made by whoever needs it first. */
 async function ensureKey(tx: Tx, { clock, box }: BenefitKit): Promise<Buffer> {

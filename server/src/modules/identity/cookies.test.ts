@@ -112,7 +112,9 @@ describe('A30: a browser’s session', () => {
           headers: { cookie: entered.cookie, ...headers },
         })
         if (answer.status !== 403 || answer.body.code !== 'csrf_refused')
-          wrong.push(`${nameOf(route)} ${JSON.stringify(headers)}: ${answer.status} ${answer.text.slice(0, 80)}`)
+          wrong.push(
+            `${nameOf(route)} ${JSON.stringify(headers)}: ${answer.status} ${answer.text.slice(0, 80)}`,
+          )
       }
     }
     expect(wrong).toEqual([])

@@ -144,6 +144,20 @@ describe.each(['google', 'vk'] as const)('signing in by %s', (vendor) => {
   })
 })
 
+test('A45: made-up answers of a vendor from one network are sixty in fifteen minutes', async () => {
+  const ip = '198.51.100.70'
+  const made_up = { state: 'x', flow_token: 'x', code: 'x' }
+  const statuses = []
+  for (let time = 0; time < 61; time++) {
+    const answer = await world.send('POST', '/v1/auth/oauth/google/finish', { body: made_up, ip })
+    statuses.push(answer.status)
+  }
+  expect(new Set(statuses.slice(0, 60))).toEqual(new Set([401]))
+  expect(statuses[60]).toBe(429)
+  const back = await agree(await begin('google'), someone())
+  expect((await finish('google', back)).status, 'from elsewhere').toBe(200)
+})
+
 describe('Google', () => {
   test.each(LIES.filter((lie) => lie !== 'none'))('an ID token with %s signs nobody in', async (lie) => {
     const before = await users()

@@ -177,6 +177,38 @@ const redeem = (code: string, user: TelegramUser, token = bot_key) =>
     },
   )
 
+describe('A45: from one network', () => {
+  test('sixty wrong proofs in fifteen minutes are the last, and right ones are never counted', async () => {
+    const ip = '198.51.100.60'
+    for (let time = 0; time < 65; time++) {
+      const right = await enter({ init_data: initData(someone()), device_id: `phone ${time}` }, ip)
+      if (right.status !== 200) expect([time, right.status]).toEqual([time, 200])
+    }
+    const wrong = `${initData(someone())}x`
+    const statuses = []
+    for (let time = 0; time < 62; time++) statuses.push((await enter({ init_data: wrong }, ip)).status)
+    expect(statuses).toEqual([...Array(60).fill(401), 429, 429])
+    expect((await enter({ init_data: initData(someone()) }, '198.51.100.61')).status).toBe(200)
+    world.clock.advance(15 * 60_000)
+    expect((await enter({ init_data: initData(someone()) }, ip)).status).toBe(200)
+  })
+
+  test('codes for the bot are counted too, where all processes see them', async () => {
+    const ask = async (ip: string): Promise<number> =>
+      (await world.send('POST', '/v1/auth/telegram/start_codes', { body: {}, ip })).status
+    // The edge's own limit is for one address and a minute; a network has many addresses.
+    const address = (time: number): string => `2001:db8:9:9::${time + 1}`
+    expect(await ask(address(0))).toBe(201)
+    const { rowCount } = await world.app.db.pool.query(
+      `update identity.attempts set full_at = full_at + interval '15 minutes'
+        where key_digest = sha256(convert_to(E'vendor sign-in, network\\n2001:db8:9:9::/64', 'UTF8'))`,
+    )
+    expect(rowCount).toBe(1)
+    expect(await ask(address(1))).toBe(429)
+    expect(await ask('2001:db8:9:a::1')).toBe(201)
+  })
+})
+
 describe('A35: a code for the bot’s start', () => {
   const linkCode = async (token: string): Promise<StartCode> =>
     (await world.send<StartCode>('POST', '/v1/me/identities/telegram/start_codes', { token })).body

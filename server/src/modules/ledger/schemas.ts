@@ -117,8 +117,8 @@ export const newGrant = z.strictObject({
     .regex(/^[a-z0-9][a-z0-9_.-]{0,99}$/)
     .optional()
     .describe(
-      'A name of what is given, such as `trial`: refused with `already_given` when this person had it before, '
-        + 'under another account, e-mail alias or device too, also after an erasure.',
+      'A name of what is given, such as `trial`: refused with `already_given` if the person had it before, ' +
+        'under another account, e-mail alias or device too, also after an erasure.',
     ),
   reason: shortText,
   reference: shortText.optional(),
