@@ -55,7 +55,7 @@ async function furnish(): Promise<void> {
   pages['the panel of staff'] = `${world.base_url}/admin/`
   pages['the link of a set-up'] = `${world.base_url}/setup?token=${QUERY}`
   pages['the link of a mail'] = `${world.base_url}/auth/mail?token=${QUERY}`
-  pages['the way back from a vendor'] = `${world.base_url}/auth/callback/google?state=${QUERY}&code=${QUERY}`
+  pages['the way back from a vendor'] = `${world.base_url}/auth/callback/vk?state=${QUERY}&code=${QUERY}`
   pages['the page of a payment that is none'] = `${world.base_url}/sandbox/pay/${QUERY}?link=${QUERY}`
   pages['the documentation'] = `${world.base_url}/docs?x=${QUERY}#${QUERY}`
   authorization = `Basic ${Buffer.from(`${world.secret_key}:`).toString('base64')}`
@@ -74,7 +74,7 @@ const LOOK = `({
 /** Where the text is shown: there it has to be seen, or nothing was tried. */
 const SHOWN = new Set(['the page of sandbox', 'the mails that were caught', 'the panel of staff'])
 
-describe(`A31: in a browser${PROGRAM === undefined ? ' (skipped: this machine has no chromium)' : ''}`, () => {
+describe(`A31: in a browser${PROGRAM === undefined ? ' (skipped: there is no chromium)' : ''}`, () => {
   test.skipIf(PROGRAM === undefined)(
     'text of strangers is text on every page, and runs nowhere',
     async () => {

@@ -11,5 +11,5 @@ export interface BooksBrokenPayload {
 
 export const booksBroken = eventType<BooksBrokenPayload>(
   'books.broken',
-  'Rows were found that break what must be true of the books or the audit log, such as those changed by hand.',
+  'Rows were found that break what is true of the books or the audit log, such as those changed by hand.',
 )
