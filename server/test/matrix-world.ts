@@ -103,7 +103,10 @@ async function furnish(world: World, lab: PeopleLab, people: Matrix['people']): 
     '/v1/roles/:code': { code: 'support' },
     '/v1/staff/:user_id': { user_id: people['owner'] },
     '/admin/users/:id': { id: people['user'] },
-    '/v1/customers/:id': { id: customer, unit: 'minute' },
+    '/v1/users/:id': { id: people['user'] },
+    '/v1/meters/:code': { code: 'speech' },
+    '/v1/approval_limits/:kind/:measure': { kind: 'adjustment', measure: 'minute' },
+    '/v1/customers/:id': { id: customer, unit: 'minute', method_id: await keptMethod(world, customer) },
     '/v1/organizations/:id': await organization(lab, people),
     ...(await ownThings(world, people['user'] ?? '')),
     '/v1/units/:code': { code: 'minute' },
@@ -118,6 +121,17 @@ async function furnish(world: World, lab: PeopleLab, people: Matrix['people']): 
     '/v1/webhook_endpoints/:id': { id: endpoint },
     '/v1/webhook_deliveries/:id': { id: await made('POST', `/v1/webhook_endpoints/${endpoint}/test`, {}) },
   }
+}
+
+async function keptMethod(world: World, customer_id: string): Promise<string> {
+  const id = 'pm_of_the_matrix'
+  await world.app.db.pool.query(
+    `insert into payments.saved_methods (id, customer_id, gateway, external_id, title, kind, is_test,
+       consented_at, created_at)
+     values ($1, $2, 'sandbox', 'token of the matrix', 'card', 'card', true, now(), now())`,
+    [id, customer_id],
+  )
+  return id
 }
 
 /** What is the user's own and found by an id of its own. */
@@ -152,6 +166,7 @@ async function ownThings(world: World, user_id: string): Promise<Existing> {
     '/v1/me/sessions/:id': { id: 'ses_of_the_matrix' },
     '/v1/me/identities/:id': { id: 'idn_of_the_matrix' },
     '/api/v1/payments/:payment_id': { payment_id: payment.id },
+    '/api/v1/admin/tariffs/:tariff_id': { tariff_id: body.id },
   }
 }
 

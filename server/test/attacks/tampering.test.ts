@@ -67,9 +67,10 @@ test('A51: fifty rows of the books and fifty of the log, changed by hand, are to
   const told = await alarms()
   for (const invariant of ['hash_chain_intact', 'audit_log_is_whole']) {
     expect([invariant, new Set(details(told, invariant)).size]).toEqual([invariant, ROWS])
-    expect([invariant, new Set(details(logged, invariant)).size > 0]).toEqual([invariant, true])
     expect([invariant, await figure(invariant)]).toEqual([invariant, String(ROWS)])
   }
+
+  expect(logged.reduce((sum, { count = 0 }) => sum + count, 0)).toBeGreaterThanOrEqual(2 * ROWS)
 
   // Mended it is quiet; broken anew it is told anew, and what was told before is not told in between.
   await run(`update ledger.transfers set reason = 'gift' where reason = 'a gift of mine'`)

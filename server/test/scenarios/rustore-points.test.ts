@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { PRICE, startRustoreLab, type RustoreLab } from '../rustore-lab.ts'
 
@@ -282,5 +283,28 @@ describe('the store’s notifications', () => {
     expect(lab.rustore.control.forge(bought.invoice_id)).toBeGreaterThan(2)
     await lab.rustore.control.settled()
     expect(await lab.world.digest()).toBe(before)
+  })
+})
+
+describe('A60: points that are bought by a person', () => {
+  it('are counted by network and account, whatever the gateway', async () => {
+    const anna = await lab.user()
+    const buys = () => anna.call('POST', '/api/points/buy', { productId: 'points_100', gateway: 'sandbox' })
+    expect((await buys()).status).toBe(201)
+    for (const cell of [
+      'checkout, network\n127.0.0.1',
+      `checkout, account\n${anna.customer_id}`,
+      'checkout, all\n',
+    ]) {
+      const digest = createHash('sha256').update(cell).digest()
+      const move = (hours: number) =>
+        lab.world.app.db.pool.query(
+          `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
+          [digest, hours],
+        )
+      expect([cell, (await move(1)).rowCount]).toEqual([cell, 1])
+      expect([cell, (await buys()).status]).toEqual([cell, 429])
+      await move(-1)
+    }
   })
 })
