@@ -113,8 +113,15 @@ describe('A52: the source', () => {
     /\beyJ[\w-]{20,}\.eyJ[\w-]{40,}\.[\w-]{60,}/,
   ]
 
+  /** Made up, and looked at by a person: what each is. */
+  const MADE_UP: Readonly<Record<string, string>> = {
+    'server/src/kernel/job-queue.test.ts': 'a key that must not reach a log',
+    'server/test/vectors/robokassa.json': 'a notification signed by a key of the tests',
+  }
+
   test('holds no secret of anybody', () => {
-    const found = repositoryFiles().flatMap(({ path: file, text }) =>
+    const files = repositoryFiles().filter((file) => !(file.path in MADE_UP))
+    const found = files.flatMap(({ path: file, text }) =>
       FORMS.filter((form) => form.test(text)).map((form) => `${file}: ${form.source.slice(0, 30)}`),
     )
     expect(found).toEqual([])
