@@ -321,9 +321,9 @@ describe('whose payment it is', () => {
           `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
           [digest, hours],
         )
-      expect([cell, (await move(1)).rowCount]).toEqual([cell, 1])
+      expect([cell, (await move(2)).rowCount]).toEqual([cell, 1])
       expect([cell, await buys()]).toEqual([cell, 429])
-      await move(-1)
+      await move(-2)
     }
     expect(await buys()).toBe(201)
   })

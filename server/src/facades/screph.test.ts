@@ -124,9 +124,9 @@ describe('buying and using minutes', () => {
           `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
           [digest, hours],
         )
-      expect([cell, (await move(1)).rowCount]).toEqual([cell, 1])
+      expect([cell, (await move(2)).rowCount]).toEqual([cell, 1])
       expect([cell, await buys('/api/orders/')]).toEqual([cell, 429])
-      await move(-1)
+      await move(-2)
     }
     expect(await buys('/api/orders/')).toBe(201)
   })

@@ -302,9 +302,9 @@ describe('A60: points that are bought by a person', () => {
           `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
           [digest, hours],
         )
-      expect([cell, (await move(1)).rowCount]).toEqual([cell, 1])
+      expect([cell, (await move(2)).rowCount]).toEqual([cell, 1])
       expect([cell, (await buys()).status]).toEqual([cell, 429])
-      await move(-1)
+      await move(-2)
     }
   })
 })

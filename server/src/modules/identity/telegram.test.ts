@@ -178,18 +178,34 @@ const redeem = (code: string, user: TelegramUser, token = bot_key) =>
   )
 
 describe('A45: from one network', () => {
-  test('sixty wrong proofs in fifteen minutes are the last, and right ones are never counted', async () => {
+  const cell = (rule: string, ip: string) => [`${rule}\n${ip}`]
+  const DIGEST = "key_digest = sha256(convert_to($1, 'UTF8'))"
+
+  test('wrong proofs are counted where all processes see them, and right ones are given back', async () => {
     const ip = '198.51.100.60'
-    for (let time = 0; time < 65; time++) {
-      const right = await enter({ init_data: initData(someone()), device_id: `phone ${time}` }, ip)
-      if (right.status !== 200) expect([time, right.status]).toEqual([time, 200])
+    const { pool } = world.app.db
+    const used = async (): Promise<number> => {
+      const { rows } = await pool.query<{ full_at: Date }>(
+        `select full_at from identity.attempts where ${DIGEST}`,
+        cell('vendor proof, network', ip),
+      )
+      return ((rows[0]?.full_at.getTime() ?? 0) - world.clock.now_ms()) / 15_000
     }
+    for (let time = 0; time < 5; time++) {
+      const right = await enter({ init_data: initData(someone()), device_id: `phone ${time}` }, ip)
+      expect(right.status).toBe(200)
+    }
+    expect(await used()).toBe(0)
     const wrong = `${initData(someone())}x`
-    const statuses = []
-    for (let time = 0; time < 62; time++) statuses.push((await enter({ init_data: wrong }, ip)).status)
-    expect(statuses).toEqual([...Array(60).fill(401), 429, 429])
+    for (let time = 0; time < 3; time++) expect((await enter({ init_data: wrong }, ip)).status).toBe(401)
+    expect(await used()).toBe(3)
+    await pool.query(
+      `update identity.attempts set full_at = full_at + 57 * interval '15 seconds' where ${DIGEST}`,
+      cell('vendor proof, network', ip),
+    )
+    expect((await enter({ init_data: wrong }, ip)).status).toBe(429)
     expect((await enter({ init_data: initData(someone()) }, '198.51.100.61')).status).toBe(200)
-    world.clock.advance(15 * 60_000)
+    world.clock.advance(15_000)
     expect((await enter({ init_data: initData(someone()) }, ip)).status).toBe(200)
   })
 
@@ -200,8 +216,8 @@ describe('A45: from one network', () => {
     const address = (time: number): string => `2001:db8:9:9::${time + 1}`
     expect(await ask(address(0))).toBe(201)
     const { rowCount } = await world.app.db.pool.query(
-      `update identity.attempts set full_at = full_at + interval '15 minutes'
-        where key_digest = sha256(convert_to(E'vendor sign-in, network\\n2001:db8:9:9::/64', 'UTF8'))`,
+      `update identity.attempts set full_at = full_at + interval '15 minutes' where ${DIGEST}`,
+      cell('vendor sign-in, network', '2001:db8:9:9::/64'),
     )
     expect(rowCount).toBe(1)
     expect(await ask(address(1))).toBe(429)
