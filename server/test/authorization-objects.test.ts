@@ -274,7 +274,7 @@ describe('A36: text that would be SQL', () => {
     '_',
     String.raw`\%`,
     `{"$ne":null}`,
-    `$.* ? (@ > 0)`,
+    `$.* ? (@.zqzq > 0)`,
     `(select 1)`,
     `"id" desc`,
   ]
