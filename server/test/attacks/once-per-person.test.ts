@@ -22,7 +22,8 @@ beforeAll(async () => {
   )
   key = made.secret
   const unit = { code: 'minute', name: 'Minute' }
-  expect((await world.send('POST', '/v1/units', { token: key, body: unit })).status).toBe(201)
+  const counted = await world.send('POST', '/v1/units', { token: key, body: unit })
+  if (counted.status !== 201) throw new Error(counted.text)
 })
 afterAll(() => world?.close())
 
