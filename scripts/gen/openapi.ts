@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { silentLog } from '../../server/src/kernel/log.ts'
 import { migrateJobs } from '../../server/src/kernel/job-queue.ts'
 import { createSecretBox } from '../../server/src/kernel/secrets.ts'
-import { startApp } from '../../server/src/app.ts'
+import { startApp, type App } from '../../server/src/app.ts'
 
 /**
  * The OpenAPI description as a running server answers it, with no gateway set up and nothing of this machine.
@@ -29,9 +30,18 @@ export async function generateOpenApi(url: string): Promise<string> {
     log: silentLog(),
   })
   try {
-    const { body } = await app.http.inject({ method: 'GET', url: '/openapi.json' })
-    return `${JSON.stringify(JSON.parse(body), null, 2)}\n`
+    return `${JSON.stringify(JSON.parse(await describe(app.http)), null, 2)}\n`
   } finally {
     await app.stop()
+  }
+}
+
+/** A busy machine makes the server say that it has too much to do; that is no description of it. */
+async function describe(http: App['http']): Promise<string> {
+  for (let left = 30; ; left--) {
+    const { statusCode, body } = await http.inject({ method: 'GET', url: '/openapi.json' })
+    if (statusCode === 200) return body
+    if (left === 0) throw new Error(`the server did not describe itself: ${body}`)
+    await sleep(1_000)
   }
 }
