@@ -30,8 +30,8 @@ const TAKES: Readonly<Record<string, Partial<Record<Command, 'takes' | 'same'>>>
   expired: {},
   failed: { pay_again: 'takes' },
   canceled: { pay_again: 'takes', cancel: 'same' },
-  // Its money waits for a person; meanwhile the buyer may pay what was asked.
-  mismatch: { refund: 'takes', pay_again: 'takes' },
+  // Its money waits for a person: paid beside it, the buyer would have paid twice.
+  mismatch: { refund: 'takes' },
   succeeded: { capture: 'same', refund: 'takes' },
   partially_refunded: { refund: 'takes' },
   refunded: {},

@@ -166,6 +166,14 @@ async function checkPayable(
     const detail = `The payment ${open.id} is ${open.status}: cancel it first, or wait for its end.`
     throw new InvalidState(detail, { payment_id: open.id, status_now: open.status })
   }
+  const odd = payments.find(
+    ({ status, captured_amount, refunded_amount }) =>
+      status === 'mismatch' && captured_amount > refunded_amount,
+  )
+  if (odd) {
+    const detail = `The payment ${odd.id} took money that does not fit the order: give it back first.`
+    throw new InvalidState(detail, { payment_id: odd.id, status_now: odd.status })
+  }
   if (payments.length >= ATTEMPTS_MAX) {
     throw new InvalidState(`This order was tried ${ATTEMPTS_MAX} times; place another.`, {
       attempts: payments.length,
