@@ -29,7 +29,9 @@ export async function generateOpenApi(url: string): Promise<string> {
     log: silentLog(),
   })
   try {
-    const { body } = await app.http.inject({ method: 'GET', url: '/openapi.json' })
+    const { statusCode, body } = await app.http.inject({ method: 'GET', url: '/openapi.json' })
+    // A machine with more to do than it can answers with a problem, which is no description.
+    if (statusCode !== 200) throw new Error(`the description was not answered: ${body}`)
     return `${JSON.stringify(JSON.parse(body), null, 2)}\n`
   } finally {
     await app.stop()

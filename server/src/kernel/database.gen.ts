@@ -584,7 +584,9 @@ export interface OrdersRefundRevocations {
   customer_id: string;
   grant_id: string;
   refund_id: string;
+  share: Generated<bigint>;
   shortfall: Generated<bigint>;
+  uncovered: Generated<bigint>;
   undone_at: Date | null;
   unit: string;
 }
@@ -747,6 +749,7 @@ export interface PaymentsReconciliations {
 
 export interface PaymentsRefunds {
   amount: bigint;
+  asking_until: Date | null;
   breakdown: Json | null;
   check_attempts: Generated<number>;
   created_at: Date;
@@ -762,6 +765,7 @@ export interface PaymentsRefunds {
   reason: string;
   receipt: Json | null;
   requested_by: string;
+  revision: Generated<number>;
   status: "pending" | "unknown" | "succeeded" | "failed";
   updated_at: Date;
 }
