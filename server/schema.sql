@@ -1672,10 +1672,15 @@ create table orders.refund_revocations (
   shortfall bigint not null default 0,
   undone_at timestamp with time zone,
   created_at timestamp with time zone not null,
+  share bigint not null default 0,
+  uncovered bigint not null default 0,
   constraint refund_revocations_pkey PRIMARY KEY (refund_id, grant_id),
   constraint refund_revocations_amount_check CHECK ((amount >= 0)),
-  constraint refund_revocations_shortfall_check CHECK ((shortfall >= 0))
+  constraint refund_revocations_share_check CHECK ((share >= 0)),
+  constraint refund_revocations_shortfall_check CHECK ((shortfall >= 0)),
+  constraint refund_revocations_uncovered_check CHECK ((uncovered >= 0))
 );
+CREATE INDEX refund_revocations_grant ON orders.refund_revocations USING btree (grant_id) WHERE (undone_at IS NULL);
 
 -- ----------------------------------------------------------------------------------------------------
 create schema payments;
@@ -1928,6 +1933,8 @@ create table payments.refunds (
   created_at timestamp with time zone not null,
   finished_at timestamp with time zone,
   updated_at timestamp with time zone not null,
+  revision integer not null default 0,
+  asking_until timestamp with time zone,
   constraint refunds_pkey PRIMARY KEY (id),
   constraint refunds_amount_check CHECK ((amount > 0)),
   constraint refunds_origin_check CHECK ((origin = ANY (ARRAY['api'::text, 'vendor'::text]))),

@@ -115,6 +115,10 @@ function registerRest(app: FastifyInstance, world: World, keys: Keys): void {
     const filters = ['payment_intent', 'charge']
     return list(world, request, '/refunds', { store: world.refunds, show: (refund) => refund, filters })
   })
+  app.get('/disputes', async (request) => {
+    const filters = ['payment_intent', 'charge']
+    return list(world, request, '/disputes', { store: world.disputes, show: (dispute) => dispute, filters })
+  })
   app.post<ById>(
     '/payment_methods/:id/detach',
     act(world, keys, '/payment_methods/{payment_method}/detach', (_form, id) => {

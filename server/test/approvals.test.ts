@@ -173,6 +173,28 @@ describe('A49: what one person does to one customer in small parts', () => {
     expect(await balance(own)).toBe(161)
   })
 
+  test('nor are reversals of spends: what is given back by hand counts', async () => {
+    const customer = await world.customer()
+    await world.call('POST', `/v1/customers/${customer}/grants`, { unit: 'minute', amount: 300, reason: 'x' })
+    const spend = async (amount: number): Promise<string> => {
+      const wish = { customer_id: customer, unit: 'minute', amount }
+      return (await world.call<{ id: string }>('POST', '/v1/spends', wish)).body.id
+    }
+    const [large, small] = [await spend(101), await spend(60)]
+    const one = (await lab.user('finance')) as Caller
+    const reverse = (as: Caller, id: string, body: object) =>
+      lab.call(as, 'POST', `/v1/spends/${id}/reversal`, body)
+    expect(outcome(await reverse(one, large, {}))).toEqual([403, 'approval_required'])
+    expect(await balance(customer)).toBe(139)
+    expect((await reverse(one, small, {})).statusCode).toBe(201)
+    expect(outcome(await reverse(one, large, { amount: 41 }))).toEqual([403, 'approval_required'])
+    expect(outcome(await adjust(one, customer, 41))).toEqual([403, 'approval_required'])
+    expect(await balance(customer)).toBe(199)
+    // The owner's own server gives back what its work did not use.
+    expect((await reverse({ scopes: ['spends:write'] }, large, {})).statusCode).toBe(201)
+    expect(await balance(customer)).toBe(300)
+  })
+
   test('what a second person agreed to does not count, and what was refused neither', async () => {
     const customer = await world.customer()
     const one = (await lab.user('finance')) as Caller

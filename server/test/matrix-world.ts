@@ -73,6 +73,7 @@ export const BODIES: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   'PATCH /v1/products/:id': { name: 'x' },
   'PATCH /v1/prices/:id': { is_active: false },
   'POST /v1/payments/:id/refunds': { reason: 'x' },
+  'POST /v1/refunds/:id/outcome': { status: 'failed' },
   'POST /v1/reconciliations/:id/differences/:difference_id/resolve': { note: 'x' },
   'POST /v1/receipts/:id/record': { fiscal_document: '1', fiscal_storage: '1', fiscal_attribute: '1' },
   'PUT /api/v1/admin/tariffs/:tariff_id': { name: 'x' },

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { startRustoreEmulator } from '@kopilka/emulators/rustore'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import type { AppSettings } from '../src/app.ts'
+import { checkVendorSubscriptions } from '../src/modules/payments/index.ts'
 import { startWorld, type Answer, type World } from './world.ts'
 
 export const PRICE = 59_900
@@ -48,6 +49,8 @@ export interface RustoreLab {
     order_id?: string
   }): Promise<Purchase>
   claimOf(purchase: Purchase, changes?: Partial<Claim>): Claim
+  /** The janitor asks about every subscription now. */
+  checkSubscriptions(): Promise<void>
   close(): Promise<void>
 }
 
@@ -109,6 +112,12 @@ export async function startRustoreLab(
       productId: 'points_100',
       ...changes,
     }),
+    checkSubscriptions: async () => {
+      const { db, payments } = world.app
+      const due = `update payments.vendor_subscriptions set next_check_at = now() - interval '1 s'`
+      await db.pool.query(due)
+      await checkVendorSubscriptions(db, payments)
+    },
     close: async () => {
       await world.close()
       await rustore.close()

@@ -69,10 +69,20 @@ export interface Gateway<Config = unknown> {
   ): Promise<VendorPayment>
   /** Voids an authorized or unpaid payment. */
   cancelPayment?(config: Config, reference: PaymentReference, context: GatewayContext): Promise<VendorPayment>
-  /** Gives money back; the same `refund_id` twice is one refund. "Already refunded" is success. */
+  /**
+   * Gives money back; the same `refund_id` twice is one refund. "Already refunded" is success. The core asks
+   * one at a time, and with `getRefund` looks before it asks again.
+   */
   refund?(config: Config, input: RefundInput, context: GatewayContext): Promise<VendorRefund>
   /** False when a refund must be of the whole payment. Default true. */
   may_refund_partially?: boolean
+  /**
+   * What a second request with the same `refund_id` is at the vendor, when the first had no answer. `same`:
+   * the first one (a key, or the payment's own state guards). `looked_for`: another refund, but `getRefund`
+   * finds the first. `never`: another refund, and nobody can find the first: the core asks once, ever, and a
+   * person looks. Default `same`.
+   */
+  refund_repeats?: 'same' | 'looked_for' | 'never'
   /**
    * True where one `createPayment` may be charged more than once (a link that stays open, a subscription the
    * vendor renews): every `external_id` is then a payment of its own. Default false.
@@ -123,6 +133,12 @@ export interface Gateway<Config = unknown> {
     range: { from: Date; to: Date; cursor?: string },
     context: GatewayContext,
   ): Promise<ListPage<VendorRefund>>
+  /** Every dispute opened at the vendor in `[from, to)`, as it stands now, for reconciliation. */
+  listDisputes?(
+    config: Config,
+    range: { from: Date; to: Date; cursor?: string },
+    context: GatewayContext,
+  ): Promise<ListPage<VendorDispute>>
   /**
    * The vendor's word on what was bought in its own app, without a payment made by us before; `undefined`
    * when it knows none. Whose it is and what it costs is compared by the core.

@@ -30,14 +30,17 @@ export class GatewayUnavailable extends Error {
   readonly retry_after_ms: number | undefined
   /** False when no connection came about, so that the vendor certainly heard nothing of this call. */
   readonly was_sent: boolean
+  /** True when the gateway knows that it failed on the way: what it was to ask for, it did not ask for. */
+  readonly is_nothing_made: boolean
   constructor(
     reason: string,
-    options: { cause?: unknown; retry_after_ms?: number; was_sent?: boolean } = {},
+    options: { cause?: unknown; retry_after_ms?: number; was_sent?: boolean; is_nothing_made?: boolean } = {},
   ) {
     super(`the gateway is unavailable: ${reason}`, { cause: options.cause })
     this.name = 'GatewayUnavailable'
     this.reason = reason
     this.was_sent = options.was_sent ?? true
+    this.is_nothing_made = options.is_nothing_made ?? false
     this.retry_after_ms = options.retry_after_ms
   }
 }

@@ -596,7 +596,9 @@ export interface OrdersRefundRevocations {
   customer_id: string;
   grant_id: string;
   refund_id: string;
+  share: Generated<bigint>;
   shortfall: Generated<bigint>;
+  uncovered: Generated<bigint>;
   undone_at: Date | null;
   unit: string;
 }
@@ -759,6 +761,7 @@ export interface PaymentsReconciliations {
 
 export interface PaymentsRefunds {
   amount: bigint;
+  asking_until: Date | null;
   breakdown: Json | null;
   check_attempts: Generated<number>;
   created_at: Date;
@@ -774,6 +777,7 @@ export interface PaymentsRefunds {
   reason: string;
   receipt: Json | null;
   requested_by: string;
+  revision: Generated<number>;
   status: "pending" | "unknown" | "succeeded" | "failed";
   updated_at: Date;
 }

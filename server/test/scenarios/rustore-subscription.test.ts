@@ -106,6 +106,25 @@ describe('a subscription bought in the app', () => {
     expect(status.body).toMatchObject({ subscriptions: [{ subscriptionToken: purchase_id }] })
   })
 
+  it('of a product the catalog has no terms for is given once it has, once', async () => {
+    const anna = await lab.user()
+    const { call } = lab.world
+    await lab.buy({ ...CLUB, product_code: 'club_of_tomorrow', app_user_id: anna.id })
+    const url = `/v1/vendor_subscriptions?customer_id=${anna.customer_id}`
+    await lab.world.eventually('it is known', async () => {
+      const { body } = await call<{ items: { status: string }[] }>('GET', url)
+      return body.items[0]?.status === 'active'
+    })
+    expect(await anna.points()).toBe(0)
+    const metadata = { rustore_product_id: 'club_of_tomorrow' }
+    const product = { key: 'club_2', name: 'Club', grants: [{ unit: 'point', amount: 70 }], metadata }
+    const { body: made } = await call<{ id: string }>('POST', '/v1/products', product)
+    const price = await call('POST', '/v1/prices', { product_id: made.id, currency: 'RUB', amount: 29_900 })
+    expect(price.status).toBe(201)
+    for (let times = 0; times < 2; times++) await lab.checkSubscriptions()
+    await points(anna, 70)
+  })
+
   it('is given once when its purchase is verified as a payment too, in either order', async () => {
     const [anna, boris] = [await lab.user(), await lab.user()]
     const one = await lab.buy({ ...CLUB })

@@ -107,10 +107,19 @@ function correctionRoutes(app: FastifyInstance, kit: RouteKit): void {
     params: id,
     body: schemas.newReversal.prefault({}),
     answer: schemas.reversal,
-    errors: { 409: ['invalid_state'] },
+    errors: { 403: ['approval_required'], 409: ['invalid_state'] },
     audit: { action: 'spend.reversed', is_for_people_only: true },
-    write: (tx, { params, body, actor, idempotency_key }) =>
-      reverseSpend(tx, kit.clock, { ...body, spend_id: params.id, actor_id: actor.id, idempotency_key }),
+    write: async (tx, { params, body, actor, idempotency_key }) => {
+      const wish = { ...body, spend_id: params.id, actor_id: actor.id, idempotency_key }
+      const reversal = await reverseSpend(tx, kit.clock, wish)
+      // Units given back by hand are a correction by another name; how many is known when it is done.
+      if (actor.kind === 'user' && !reversal.is_replay) {
+        const { unit: measure, amount, customer_id } = reversal
+        const given = { kind: 'adjustment', measure, amount } as const
+        await kit.refuseAlone?.(tx, { ...given, actor_id: actor.id, customer_id })
+      }
+      return reversal
+    },
   })
   addRoute(app, kit, {
     method: 'POST',

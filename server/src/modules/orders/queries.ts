@@ -194,38 +194,6 @@ export async function listOrders(
   return rows
 }
 
-export interface Revocation {
-  refund_id: string
-  customer_id: string
-  unit: string
-  grant_id: string
-  amount: bigint
-  shortfall: bigint
-}
-
-export async function insertRevocations(
-  tx: Tx,
-  revocations: readonly Revocation[],
-  created_at: Date,
-): Promise<void> {
-  if (revocations.length === 0) return
-  await tx
-    .insertInto('orders.refund_revocations')
-    .values(revocations.map((revocation) => ({ ...revocation, created_at })))
-    .execute()
-}
-
-/** Takes the revocations of a refund that are to be undone, once. */
-export async function takeRevocations(tx: Tx, refund_id: string, undone_at: Date): Promise<Revocation[]> {
-  return tx
-    .updateTable('orders.refund_revocations')
-    .set({ undone_at })
-    .where('refund_id', '=', refund_id)
-    .where('undone_at', 'is', null)
-    .returning(['refund_id', 'customer_id', 'unit', 'grant_id', 'amount', 'shortfall'])
-    .execute()
-}
-
 export async function namesOfLines(sql: Sql, ids: readonly string[]): Promise<Map<string, string>> {
   if (ids.length === 0) return new Map()
   const rows = await sql

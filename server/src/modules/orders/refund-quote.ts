@@ -27,20 +27,30 @@ export function quoteRefund(grants: readonly GrantState[], now: Date): QuotedGra
   )
 }
 
+/** A grant with what of its price refunds and disputes bear that still stand. */
+export interface BearingGrant extends QuotedGrant {
+  borne: bigint
+}
+
 /**
  * Which part of a refund each grant bears: first what the grants are still worth, in order; what goes beyond
- * it is borne in order up to each price. Adds up to the amount as far as the prices reach. Pure.
+ * it is borne in order up to what of each price nothing bears yet. Only what is then left, because refunds
+ * and disputes reach for the same money, is borne beside them, up to each price. Adds up to the amount as far
+ * as the prices reach. Pure.
  */
-export function splitRefund(amount: bigint, grants: readonly QuotedGrant[]): bigint[] {
+export function splitRefund(amount: bigint, grants: readonly BearingGrant[]): bigint[] {
   let left = amount
-  const shares = grants.map((grant) => {
-    const share = least(left, grant.refundable)
-    left -= share
-    return share
-  })
-  return shares.map((share, index) => {
-    const more = least(left, (grants[index]?.price ?? 0n) - share)
-    left -= more
-    return share + more
-  })
+  const shares = grants.map(() => 0n)
+  const bearUpTo = (limitOf: (grant: BearingGrant) => bigint): void => {
+    grants.forEach((grant, index) => {
+      const room = limitOf(grant) - (shares[index] ?? 0n)
+      const more = room > 0n ? least(left, room) : 0n
+      left -= more
+      shares[index] = (shares[index] ?? 0n) + more
+    })
+  }
+  bearUpTo(({ refundable: worth, price, borne }) => least(worth, price - borne))
+  bearUpTo(({ price, borne }) => price - borne)
+  bearUpTo(({ price }) => price)
+  return shares
 }

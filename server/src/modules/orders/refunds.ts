@@ -2,7 +2,7 @@ import type { RefuseAlone } from '#http/routing'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidState, NotFound } from '#kernel/errors'
 import { least, shareRoundedUp } from '#kernel/money'
-import { findGrants, findGrantsBySource, reinstateGrant, revokeGrant, type GrantState } from '#modules/ledger'
+import { findGrants, findGrantsBySource, reinstateGrant, takeBack, type GrantState } from '#modules/ledger'
 import {
   carryOutRefund,
   getRefund,
@@ -16,7 +16,8 @@ import {
 import { grantSourceId } from './fulfilment.ts'
 import type { OrdersKit } from './orders.ts'
 import * as queries from './queries.ts'
-import type { Revocation } from './queries.ts'
+import * as revocations from './refund-queries.ts'
+import type { Revocation } from './refund-queries.ts'
 import { quoteRefund, splitRefund, type QuotedGrant } from './refund-quote.ts'
 
 export interface NewOrderRefund {
@@ -92,7 +93,8 @@ async function isIntended(sql: Sql, refund_id: string): Promise<boolean> {
 /**
  * Takes back what a refund is for: reaction to `refund.requested`. A bonus goes first and whole; then as many
  * paid units as the money bought, from what is left of exactly those grants. What is missing is written off
- * and kept as the shortfall. What was held stays with its hold.
+ * and kept as the shortfall. What was held stays with its hold. What another refund or dispute stands for
+ * already is kept as uncovered: should that one come to nothing, this one takes it.
  */
 export async function revokeForRefund(
   tx: Tx,
@@ -101,51 +103,102 @@ export async function revokeForRefund(
 ): Promise<void> {
   for (const refund of refunds) {
     const grants = await grantsOfPayment(tx, refund.payment_id)
-    const revocations: Revocation[] = []
-    for (const { grant, units } of unitsToRevoke(grants, refund, kit.clock.now())) {
+    const standing = await revocations.standingRevocations(
+      tx,
+      grants.map(({ id }) => id),
+    )
+    const taken: Revocation[] = []
+    for (const { grant, units, share } of unitsToRevoke(grants, refund, { standing, now: kit.clock.now() })) {
       const wanted = least(units, grant.granted)
-      const taken =
-        wanted === 0n
-          ? 0n
-          : await revokeGrant(tx, kit.clock, {
-              grant_id: grant.id,
-              amount: wanted,
-              reason: refund.is_forced ? 'refund made at the gateway' : 'refund',
-              reference: refund.refund_id,
-              actor_id: `refund:${refund.refund_id}`,
-              idempotency_key: `refund:${refund.refund_id}:${grant.id}`,
-            })
-      revocations.push({
+      const reason = refund.is_forced ? 'refund made at the gateway' : 'refund'
+      const back = await takeUnits(tx, kit, refund.refund_id, { grant_id: grant.id, wanted, reason })
+      taken.push({
         refund_id: refund.refund_id,
         customer_id: refund.customer_id,
         unit: grant.unit,
         grant_id: grant.id,
-        amount: taken,
-        shortfall: grant.is_paid ? wanted - taken : 0n,
+        amount: back.taken,
+        shortfall: grant.is_paid ? wanted - back.taken : 0n,
+        share,
+        uncovered: grant.is_paid ? wanted - back.covered : least(grant.revoked, grant.granted),
       })
     }
-    await queries.insertRevocations(tx, revocations, kit.clock.now())
+    await revocations.insertRevocations(tx, taken, kit.clock.now())
   }
 }
 
-/** Gives back to the unit what a refused refund had taken: reaction to `refund.failed`. */
+/** Of a grant, for a refund; `after` tells apart what is taken when another refund came to nothing. */
+async function takeUnits(
+  tx: Tx,
+  kit: OrdersKit,
+  refund_id: string,
+  { grant_id, wanted, reason, after }: { grant_id: string; wanted: bigint; reason: string; after?: string },
+): Promise<{ taken: bigint; covered: bigint }> {
+  if (wanted === 0n) return { taken: 0n, covered: 0n }
+  const key = `refund:${refund_id}:${grant_id}`
+  const { taken, taken_from_others, debt, written_off } = await takeBack(tx, kit.clock, {
+    grant_id,
+    amount: wanted,
+    reason,
+    reference: refund_id,
+    actor_id: `refund:${refund_id}`,
+    idempotency_key: after === undefined ? key : `${key}:after:${after}`,
+  })
+  return { taken, covered: taken + taken_from_others + debt + written_off }
+}
+
+/**
+ * Gives back to the unit what a refused refund or a won dispute had taken: reaction to `refund.failed` and
+ * `dispute.won`. What other refunds and disputes of the same purchase stand for goes over to them.
+ */
 export async function restoreAfterRefund(
   tx: Tx,
   kit: OrdersKit,
   refunds: readonly RefundPayload[],
 ): Promise<void> {
   for (const { refund_id } of refunds) {
-    for (const revocation of await queries.takeRevocations(tx, refund_id, kit.clock.now())) {
+    const undone = await revocations.takeRevocations(tx, refund_id, kit.clock.now())
+    for (const { grant_id } of undone) {
       // Without an amount: what was written off is undone too, also when nothing was left to take.
       await reinstateGrant(tx, kit.clock, {
-        grant_id: revocation.grant_id,
+        grant_id,
         reason: 'the refund was refused',
         reference: refund_id,
         actor_id: `refund:${refund_id}`,
-        idempotency_key: `refund-undone:${refund_id}:${revocation.grant_id}`,
+        idempotency_key: `refund-undone:${refund_id}:${grant_id}`,
       })
     }
+    const grant_ids = undone.map(({ grant_id }) => grant_id)
+    for (const standing of await revocations.standingRevocations(tx, grant_ids)) {
+      if (standing.shortfall > 0n || standing.uncovered > 0n) await takeAnew(tx, kit, standing, refund_id)
+    }
   }
+}
+
+/**
+ * Takes for a refund that stands what it could not have while another one had it: what it took goes back and
+ * is taken anew with the rest, so that what it wrote off is what really is gone.
+ */
+async function takeAnew(tx: Tx, kit: OrdersKit, standing: Revocation, after: string): Promise<void> {
+  const { refund_id, grant_id, amount, shortfall, uncovered } = standing
+  const reason = 'another refund of it came to nothing'
+  await reinstateGrant(tx, kit.clock, {
+    grant_id,
+    reason,
+    reference: refund_id,
+    actor_id: `refund:${refund_id}`,
+    idempotency_key: `refund-anew:${refund_id}:${grant_id}:after:${after}`,
+  })
+  // Of a bonus nothing is missed but what others had.
+  const is_bonus = shortfall === 0n
+  const wanted = amount + (is_bonus ? uncovered : shortfall)
+  const { taken, covered } = await takeUnits(tx, kit, refund_id, { grant_id, wanted, reason, after })
+  await revocations.setTaken(tx, {
+    ...standing,
+    amount: taken,
+    shortfall: is_bonus ? 0n : wanted - taken,
+    uncovered: wanted - covered,
+  })
 }
 
 /** Names of the products that gave the grants, by grant id; those without a product are missing. */
@@ -164,24 +217,35 @@ export async function namesOfGrants(sql: Sql, grant_ids: readonly string[]): Pro
 function unitsToRevoke(
   grants: readonly GrantState[],
   refund: RefundPayload,
-  now: Date,
-): { grant: GrantState; units: bigint }[] {
-  const bonuses = grants.filter((grant) => !grant.is_paid).map((grant) => ({ grant, units: grant.remaining }))
+  { standing, now }: { standing: readonly Revocation[]; now: Date },
+): { grant: GrantState; units: bigint; share: bigint }[] {
+  const bonuses = grants
+    .filter((grant) => !grant.is_paid)
+    .map((grant) => ({ grant, units: grant.remaining, share: 0n }))
+  const all_paid = grants.filter((grant) => grant.is_paid)
   if (refund.is_full) {
-    return [
-      ...bonuses,
-      ...grants.filter((grant) => grant.is_paid).map((grant) => ({ grant, units: grant.granted })),
-    ]
+    const whole = all_paid.map((grant) => ({ grant, units: grant.granted, share: grant.price_amount ?? 0n }))
+    return [...bonuses, ...whole]
   }
-  const paid = grants.filter((grant) => grant.is_paid && (grant.price_amount ?? 0n) > 0n)
-  const shares = splitRefund(BigInt(refund.amount), quoteRefund(paid, now))
+  const paid = all_paid.filter((grant) => (grant.price_amount ?? 0n) > 0n)
+  const bearing = quoteRefund(paid, now).map((quoted) => ({ ...quoted, borne: borneBy(quoted, standing) }))
+  const shares = splitRefund(BigInt(refund.amount), bearing)
   return [
     ...bonuses,
-    ...paid.map((grant, index) => ({
-      grant,
-      units: shareRoundedUp(grant.granted, shares[index] ?? 0n, grant.price_amount ?? 1n),
-    })),
+    ...paid.map((grant, index) => {
+      const share = shares[index] ?? 0n
+      return { grant, units: shareRoundedUp(grant.granted, share, grant.price_amount ?? 1n), share }
+    }),
   ]
+}
+
+/** Money of a grant's price that what stands against it bears. */
+function borneBy({ grant_id, price }: QuotedGrant, standing: readonly Revocation[]): bigint {
+  const own = standing.filter((revocation) => revocation.grant_id === grant_id)
+  return least(
+    price,
+    own.reduce((sum, { share }) => sum + share, 0n),
+  )
 }
 
 /**

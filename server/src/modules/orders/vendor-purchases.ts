@@ -178,8 +178,8 @@ async function adopt(tx: Tx, kit: OrdersKit, adoption: Adoption): Promise<Adopte
 }
 
 /**
- * Gives a period that was paid at the vendor: reaction to `vendor_subscription.period_paid`. A product the
- * catalog does not know grants nothing: the subscription alone is what the app goes by.
+ * Gives a period that was paid at the vendor: reaction to `vendor_subscription.period_paid`, which is told
+ * only of what the catalog has terms for.
  */
 export async function fulfilVendorPeriods(
   tx: Tx,

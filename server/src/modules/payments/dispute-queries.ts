@@ -34,6 +34,19 @@ export async function contestedAmount(sql: Sql, payment_id: string): Promise<big
   return rows.reduce((sum, { amount }) => sum + amount, 0n)
 }
 
+/** Disputes of a payment that its payer won, oldest first. */
+export async function lostDisputes(sql: Sql, payment_id: string): Promise<DisputeRow[]> {
+  const rows = await sql
+    .selectFrom('payments.disputes')
+    .selectAll()
+    .where('payment_id', '=', payment_id)
+    .where('status', '=', 'lost')
+    .orderBy('created_at')
+    .orderBy('id')
+    .execute()
+  return rows
+}
+
 /** Closes an open dispute; answers whether it was open. */
 export async function closeDispute(tx: Tx, id: string, status: 'won' | 'lost', now: Date): Promise<boolean> {
   const row = await tx

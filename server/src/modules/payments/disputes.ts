@@ -8,7 +8,8 @@ import { disputeLost, disputeOpened, disputeWon, type RefundPayload } from './ev
 import type { PaymentsKit } from './kit.ts'
 import { findPaymentIds, lockPayment, type PaymentRow } from './payment-queries.ts'
 import { isSettled } from './payment-status.ts'
-import { recordLostMoney, waitForPayment } from './refund-words.ts'
+import { waitForPayment } from './foreign-refunds.ts'
+import { recordLostMoney } from './lost-disputes.ts'
 
 /**
  * Records what a vendor tells about money its payer contests. Opened: the units are taken back, whatever was
@@ -43,12 +44,11 @@ export async function recordDispute(
   if (!(await queries.closeDispute(tx, dispute.id, word.status, now))) return 'nothing_new'
   const payload = payloadOf(dispute, payment, now)
   if (word.status === 'won') {
-    // Settled by giving the money back meanwhile: units beside it would be the payer's twice.
-    if (payment.status === 'refunded') return 'won, and refunded'
+    // What was given back meanwhile keeps its units: they go over to that refund.
     await kit.events.publish(tx, disputeWon, payload)
-    return 'won'
+    return payment.status === 'refunded' ? 'won, and refunded' : 'won'
   }
-  await recordLostMoney(tx, kit, payment, dispute)
+  await recordLostMoney(tx, kit, payment)
   await kit.events.publish(tx, disputeLost, payload)
   return 'lost'
 }
@@ -78,7 +78,8 @@ async function openDispute(
 }
 
 function refusalOf(payment: PaymentRow, word: VendorDispute): string | undefined {
-  if (payment.status === 'mismatch') return 'payment_not_settled'
+  // Of other mismatches the money lies where no refund of ours would find it.
+  if (payment.status === 'mismatch' && payment.captured_amount === 0n) return 'payment_not_settled'
   if (word.currency !== payment.currency) return 'wrong_currency'
   if (word.amount <= 0n) return 'wrong_amount'
   if (word.is_test !== undefined && word.is_test !== payment.is_test) return 'wrong_mode'

@@ -97,7 +97,7 @@ export const refundSucceeded = eventType<RefundPayload>(
 )
 export const refundFailed = eventType<RefundPayload & { reason: string }>(
   'refund.failed',
-  'The vendor refused a refund; the units it had taken are given back.',
+  'The vendor refused a refund, or it failed after it was done; the units it had taken are given back.',
 )
 export const paymentMethodSaved = eventType<{
   saved_method_id: string

@@ -38,6 +38,7 @@ const CALLS = [
   'createReceipt',
   'listPayments',
   'listRefunds',
+  'listDisputes',
   'getSubscription',
   'cancelSubscription',
   'resumeSubscription',

@@ -20,14 +20,8 @@ export type { NewPayment } from './payments.ts'
 export { findPayment, findPayments, findPaymentsOfOrder } from './payment-queries.ts'
 export { recordPaymentWords } from './payment-words.ts'
 export type { PaymentRow } from './payment-queries.ts'
-export {
-  intendRefund,
-  intendWholeRefund,
-  carryOutRefund,
-  getRefund,
-  lockForRefund,
-  refundableAmount,
-} from './refunds.ts'
+export { intendRefund, intendWholeRefund, getRefund, lockForRefund, refundableAmount } from './refunds.ts'
+export { carryOutRefund } from './refund-asking.ts'
 export type { RefundRow } from './refund-queries.ts'
 export { refund as refundSchema, refundWire, payment as paymentSchema, paymentWire } from './schemas.ts'
 export { createInboxRounds, drainInbox, receiveWebhook, storeEvents } from './inbox.ts'

@@ -7,7 +7,7 @@ import { isFinal } from './payment-status.ts'
 import { startPayment } from './payment-start.ts'
 import { capturePayment, failPayment, getPayment, refreshPayment } from './payments.ts'
 import { claimDueRefunds } from './refund-queries.ts'
-import { carryOutRefund, refreshRefund } from './refunds.ts'
+import { checkRefund } from './refund-asking.ts'
 import { CHECKING_MAX_MS, nextPaymentCheck } from './schedule.ts'
 
 /** Until the vendor answers or the next round comes; a janitor that died leaves its payments this long. */
@@ -27,17 +27,13 @@ export async function checkPayments(db: Db, kit: PaymentsKit, limit = 100): Prom
   return due.length
 }
 
-/** As {@link checkPayments}, for refunds that wait or are unknown. */
+/** As {@link checkPayments}, for refunds that wait, are unknown, or were said to have ended otherwise. */
 export async function checkRefunds(db: Db, kit: PaymentsKit, limit = 100): Promise<number> {
   const now = kit.clock.now()
   const due = await db.transact((tx) => claimDueRefunds(tx, now, new Date(now.getTime() + CLAIM_MS), limit))
   await inParts(
     due,
-    async (refund) => {
-      // Without the vendor's id it is not known whether the request arrived: the repeat has the same key.
-      if (refund.external_id === null && refund.status === 'pending') await carryOutRefund(db, kit, refund.id)
-      else await refreshRefund(db, kit, refund)
-    },
+    (refund) => checkRefund(db, kit, refund),
     (refund, error) => notice(kit, error, { refund_id: refund.id }),
   )
   return due.length

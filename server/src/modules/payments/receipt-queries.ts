@@ -69,6 +69,18 @@ export async function lockReceipt(tx: Tx, id: string): Promise<ReceiptRow | unde
   return row
 }
 
+/** The receipt of a refund, locked. */
+export async function lockReceiptOfRefund(tx: Tx, refund_id: string): Promise<ReceiptRow | undefined> {
+  const row = await tx
+    .selectFrom('payments.receipts')
+    .selectAll()
+    .where('refund_id', '=', refund_id)
+    .where('purpose', '=', 'refund')
+    .forNoKeyUpdate()
+    .executeTakeFirst()
+  return row
+}
+
 /** Every receipt about one payment: the first, the offset, those of its refunds. */
 export async function receiptsOfPayment(sql: Sql, payment_id: string): Promise<ReceiptRow[]> {
   const rows = await sql

@@ -83,6 +83,21 @@ export async function writeRefundReceipt(
 }
 
 /**
+ * Leaves the receipt of a refund that failed after it was done to a person: one that was not sent must not
+ * be, and one the tax office may have needs a correction.
+ */
+export async function withdrawRefundReceipt(tx: Tx, kit: PaymentsKit, refund_id: string): Promise<void> {
+  const receipt = await queries.lockReceiptOfRefund(tx, refund_id)
+  if (!receipt) return
+  const now = kit.clock.now()
+  const is_unsent = receipt.status === 'pending' && receipt.attempts === 0
+  const reason = is_unsent ? 'refund_failed_do_not_register' : 'refund_failed_correction_needed'
+  if (receipt.status !== 'registered')
+    await queries.updateReceipt(tx, receipt.id, { ...forPerson(reason), updated_at: now })
+  await kit.events.publish(tx, receiptFailed, { ...receiptPayload(receipt, now), reason })
+}
+
+/**
  * Writes the offset of a prepayment: what was paid for is given now. Of the whole payment at once, less what
  * went back. `waiting`: money of the payment is moving, look again later. Nothing is asked of the vendor yet.
  */

@@ -1,4 +1,4 @@
-import type { VendorPayment, VendorRefund } from '@kopilka/extension'
+import type { VendorDispute, VendorPayment, VendorRefund } from '@kopilka/extension'
 import { fromVendorStatus, isSettled, type PaymentStatus } from './payment-status.ts'
 
 /** What of our payment is compared. */
@@ -32,6 +32,8 @@ export interface Difference {
     | 'refund_missing_at_vendor'
     | 'refund_status_differs'
     | 'refund_amount_differs'
+    | 'dispute_missing_here'
+    | 'dispute_status_differs'
   /** Ours, where there is one. */
   id: string | null
   external_id: string | null
@@ -119,10 +121,7 @@ export function compareRefunds(ours: readonly OwnRefund[], theirs: readonly Vend
     return [{ kind: 'refund_status_differs', ...place, ours: own.status, theirs: word.status, proposed }]
   })
   const missing = ours
-    .filter(
-      (own) =>
-        own.status === 'succeeded' && !seen.has(own.id) && !(own.external_id ?? '').startsWith('dispute:'),
-    )
+    .filter((own) => own.status === 'succeeded' && !seen.has(own.id) && !isToldByNobody(own.external_id))
     .map((own): Difference => ({
       kind: 'refund_missing_at_vendor',
       id: own.id,
@@ -132,6 +131,32 @@ export function compareRefunds(ours: readonly OwnRefund[], theirs: readonly Vend
       proposed: 'Look it up at the vendor: the customer may wait for this money.',
     }))
   return [...found, ...missing]
+}
+
+/** As {@link comparePayments}, for disputes: they are made there, so one can only be missing here. Pure. */
+export function compareDisputes(
+  ours: readonly { id: string; external_id: string; status: string }[],
+  theirs: readonly VendorDispute[],
+): Difference[] {
+  const by_external = new Map(ours.map((own) => [own.external_id, own]))
+  return theirs.flatMap((word): Difference[] => {
+    const own = by_external.get(word.external_id)
+    const told = `${word.status}, ${word.amount} ${word.currency}`
+    const place = { id: own?.id ?? null, external_id: word.external_id, theirs: told }
+    if (!own) {
+      const proposed =
+        'Repeat the vendor’s notification of the dispute: its units are still with the customer.'
+      return [{ kind: 'dispute_missing_here', ...place, ours: 'absent', proposed }]
+    }
+    if (own.status === word.status) return []
+    const proposed = 'Repeat the vendor’s notification of the dispute’s end.'
+    return [{ kind: 'dispute_status_differs', ...place, ours: own.status, proposed }]
+  })
+}
+
+/** Money of a lost dispute is no refund there; what a person saw in the cabinet has no name of its own. */
+export function isToldByNobody(external_id: string | null): boolean {
+  return /^(?:dispute|person):/.test(external_id ?? '')
 }
 
 /** A payment known by another id at the vendor is not this one: a link may have been paid twice. */

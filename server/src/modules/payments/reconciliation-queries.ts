@@ -41,6 +41,36 @@ export async function paymentsByExternalId(
     .execute()
 }
 
+/** When the oldest dispute at a gateway was told of whose end was not. */
+export async function oldestOpenDispute(sql: Sql, gateway: string): Promise<Date | undefined> {
+  const row = await sql
+    .selectFrom('payments.disputes as d')
+    .innerJoin('payments.payments as p', 'p.id', 'd.payment_id')
+    .select('d.created_at')
+    .where('p.gateway', '=', gateway)
+    .where('d.status', '=', 'open')
+    .orderBy('d.created_at')
+    .limit(1)
+    .executeTakeFirst()
+  return row?.created_at
+}
+
+/** Disputes by the vendor's ids. */
+export async function disputesByExternalId(
+  sql: Sql,
+  gateway: string,
+  external_ids: readonly string[],
+): Promise<{ id: string; external_id: string; status: string }[]> {
+  if (external_ids.length === 0) return []
+  return sql
+    .selectFrom('payments.disputes as d')
+    .innerJoin('payments.payments as p', 'p.id', 'd.payment_id')
+    .select(['d.id', 'd.external_id', 'd.status'])
+    .where('p.gateway', '=', gateway)
+    .where('d.external_id', '=', raw<string>`any(${[...external_ids]}::text[])`)
+    .execute()
+}
+
 /** Refunds of a gateway's payments made in a time. */
 export function refundsOf(sql: Sql, gateway: string, from: Date, to: Date): Promise<Dated<OwnRefund>[]> {
   return sql

@@ -1,6 +1,9 @@
+import type { VendorDispute } from '@kopilka/extension'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../../../test/world.ts'
 import { SHOP } from '../../../test/world-settings.ts'
+import { recordDispute } from './disputes.ts'
+import type { PaymentRow } from './payment-queries.ts'
 import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { reconcile } from './reconciliation.ts'
 
@@ -97,10 +100,59 @@ describe('reconciliation with a vendor that has too much to tell', () => {
     lab = await openPaymentsLab()
   })
   afterAll(() => lab?.close())
+  const paid = () => lab.existing({ status: 'succeeded', captured_amount: 10_000n })
+  const disputeOf = ({ id, external_id }: PaymentRow, status: VendorDispute['status']): VendorDispute => ({
+    external_id: `dp_${id}`,
+    payment_external_id: external_id ?? '',
+    status,
+    amount: 10_000n,
+    currency: 'RUB',
+    reason: 'fraudulent',
+  })
+  const tell = (payment: PaymentRow, status: VendorDispute['status'] = 'open') =>
+    lab.db.transact((tx) => recordDispute(tx, lab.kit, 'scripted', disputeOf(payment, status)))
   const compare = () => {
     const range = { from: new Date(lab.clock.now_ms() - 1000), to: new Date(lab.clock.now_ms() + 1000) }
     return reconcile(lab.db, lab.kit, { gateway: 'scripted', ...range })
   }
+
+  it('names disputes nobody told of, and older ones whose end nobody told of', async () => {
+    const listPayments = async () => ({ items: [] })
+    lab.follow({}, { listPayments })
+    const [first, second] = [await paid(), await paid()]
+    for (const told of [first, second]) await tell(told)
+    lab.clock.advance(40 * 86_400_000)
+    const unheard = disputeOf(await paid(), 'open')
+    const asked: Date[] = []
+    lab.follow(
+      {},
+      {
+        listPayments,
+        listDisputes: async (_config, { from, cursor }) => {
+          asked.push(from)
+          return cursor === undefined
+            ? { items: [disputeOf(first, 'lost'), disputeOf(second, 'open')], next_cursor: 'more' }
+            : { items: [unheard] }
+        },
+      },
+    )
+    const { differences } = await compare()
+    expect(differences.filter(({ kind }) => kind.startsWith('dispute'))).toMatchObject([
+      {
+        kind: 'dispute_status_differs',
+        external_id: `dp_${first.id}`,
+        ours: 'open',
+        theirs: 'lost, 10000 RUB',
+      },
+      { kind: 'dispute_missing_here', external_id: unheard.external_id, id: null, ours: 'absent' },
+    ])
+    // As far back as the oldest whose end is not known, and a day for what was told late.
+    expect(asked[0]?.getTime()).toBe(lab.clock.now_ms() - 41 * 86_400_000)
+    await tell(first, 'lost')
+    const left = (await compare()).differences.map(({ kind }) => kind)
+    expect(left).not.toContain('dispute_status_differs')
+    lab.clock.advance(86_400_000)
+  })
 
   it('ends after a thousand pages and says to choose a shorter time', async () => {
     let pages = 0

@@ -5,7 +5,13 @@ import { SANDBOX_GATEWAY } from './gateway-choice.ts'
 import { callGateway, type ReadyGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import { getPayment, referenceOf } from './payments.ts'
-import { comparePayments, compareRefunds, type Difference } from './reconcile.ts'
+import {
+  compareDisputes,
+  comparePayments,
+  compareRefunds,
+  isToldByNobody,
+  type Difference,
+} from './reconcile.ts'
 import * as queries from './reconciliation-queries.ts'
 import { getRefund } from './refunds.ts'
 
@@ -26,7 +32,10 @@ export interface Reconciliation {
 }
 
 const PAGES_MAX = 1000
-const RANGE_MAX_MS = 92 * 86_400_000
+const DAY_MS = 86_400_000
+const RANGE_MAX_MS = 92 * DAY_MS
+/** Banks decide within months. */
+const DISPUTES_MAX_MS = 180 * DAY_MS
 /**
  * Our record and the vendor's are made a moment apart; what lies on the edge is looked at on both sides of
  * it.
@@ -34,8 +43,8 @@ const RANGE_MAX_MS = 92 * 86_400_000
 const EDGE_MS = 3_600_000
 
 /**
- * Compares every payment and refund of a time with the vendor's own list, both ways, and says what differs
- * and what could be done. Where the vendor has no list, each of ours is asked about: what only the vendor
+ * Compares payments, refunds and disputes of a time with the vendor's own lists, both ways, and says what
+ * differs and what could be done. Where the vendor has no list, each of ours is asked about: what only it
  * knows is not seen then. It changes nothing. Throws {@link InvalidRequest} for a range that makes no sense,
  * {@link InvalidState} for the sandbox, which keeps no books, GatewayNotAvailable, OperationalError.
  */
@@ -75,6 +84,7 @@ export async function reconcile(
     ...(their_refunds ? compareRefunds(our_refunds, their_refunds) : []).filter(
       (one) => one.kind !== 'refund_missing_at_vendor' || refunds_inside.has(one.id ?? ''),
     ),
+    ...(await disputeDifferences(books)),
   ]
   return {
     gateway: id,
@@ -115,6 +125,22 @@ async function listedRefunds({ kit, ready, range }: Books): Promise<VendorRefund
   return list && everyPage((cursor) => list(config, { ...range, ...cursor }, context))
 }
 
+/** Of the time, and of older disputes whose end nobody told of. */
+async function disputeDifferences({ db, kit, ready, range }: Books): Promise<Difference[]> {
+  const { gateway, config } = ready
+  const list = gateway.listDisputes?.bind(gateway)
+  if (!list) return []
+  const oldest = await queries.oldestOpenDispute(db, gateway.id)
+  // It was opened there before it was told here.
+  const opened_ms = oldest === undefined ? range.from.getTime() : oldest.getTime() - DAY_MS
+  const earliest_ms = range.to.getTime() - DISPUTES_MAX_MS
+  const from = new Date(Math.min(range.from.getTime(), Math.max(opened_ms, earliest_ms)))
+  const context = kit.gateways.context(gateway.id)
+  const theirs = await everyPage((cursor) => list(config, { from, to: range.to, ...cursor }, context))
+  const named = theirs.map(({ external_id }) => external_id)
+  return compareDisputes(await queries.disputesByExternalId(db, gateway.id, named), theirs)
+}
+
 /** The vendor's word on each of our payments it may know. */
 async function askedPayments(
   { db, kit, ready, range }: Books,
@@ -142,7 +168,7 @@ async function askedRefunds(
   const read = gateway.getRefund?.bind(gateway)
   if (!read) return undefined
   checkNumber(ours.length, range)
-  const asked = ours.filter(({ external_id }) => !(external_id ?? '').startsWith('dispute:'))
+  const asked = ours.filter(({ external_id }) => !isToldByNobody(external_id))
   const words = await inParts(asked, async ({ id, external_id }) => {
     const refund = await getRefund(db, id)
     const payment = referenceOf(await getPayment(db, refund.payment_id))

@@ -8,10 +8,10 @@ export type RefundRow = Omit<Selectable<Database['payments.refunds']>, 'status' 
   origin: 'api' | 'vendor'
 }
 
-export async function insertRefund(
-  tx: Tx,
-  refund: Omit<RefundRow, 'check_attempts' | 'updated_at' | 'failure_reason'>,
-): Promise<void> {
+/** What of a refund is not said when it is written. */
+type SetLater = 'check_attempts' | 'updated_at' | 'failure_reason' | 'revision' | 'asking_until'
+
+export async function insertRefund(tx: Tx, refund: Omit<RefundRow, SetLater>): Promise<void> {
   await tx
     .insertInto('payments.refunds')
     .values({
@@ -54,16 +54,28 @@ export async function refundsOfPayment(sql: Sql, payment_id: string): Promise<Re
   return rows
 }
 
+/**
+ * Changes a refund and answers its new revision; undefined when it is not at the revision given. The caller
+ * holds its payment's row.
+ */
 export async function updateRefund(
   tx: Tx,
   id: string,
   change: Partial<
-    Pick<RefundRow, 'status' | 'external_id' | 'failure_reason' | 'next_check_at' | 'finished_at'>
-  > & {
-    updated_at: Date
-  },
-): Promise<void> {
-  await tx.updateTable('payments.refunds').set(change).where('id', '=', id).execute()
+    Pick<
+      RefundRow,
+      'status' | 'external_id' | 'failure_reason' | 'next_check_at' | 'finished_at' | 'asking_until'
+    >
+  > & { updated_at: Date },
+  at_revision?: number,
+): Promise<number | undefined> {
+  let update = tx
+    .updateTable('payments.refunds')
+    .set((eb) => ({ ...change, revision: eb('revision', '+', 1) }))
+    .where('id', '=', id)
+  if (at_revision !== undefined) update = update.where('revision', '=', at_revision)
+  const row = await update.returning('revision').executeTakeFirst()
+  return row?.revision
 }
 
 export async function claimDueRefunds(

@@ -4,7 +4,8 @@ import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { getPayment } from './payments.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import { recordRefundWord, settleRefund } from './refund-words.ts'
-import { carryOutRefund, getRefund, intendRefund, lockForRefund, refundableAmount } from './refunds.ts'
+import { carryOutRefund } from './refund-asking.ts'
+import { getRefund, intendRefund, lockForRefund, refundableAmount } from './refunds.ts'
 
 let lab: PaymentsLab
 beforeAll(async () => {
@@ -126,7 +127,12 @@ describe('asking the vendor for a refund', () => {
     const { id } = await intend(payment)
     expect(await carryOut(id)).toMatchObject({ status: 'failed', failure_reason: 'refused' })
     expect(await refundableAmount(lab.db, payment)).toBe(10_000n)
+    expect(await settle(id, done(id, { status: 'failed' }))).toBe('nothing_new')
+    // Refused in one try, and made in another: the money went.
+    expect(await settle(id, done(id))).toBe('recorded a refund made at the vendor')
     expect(await settle(id, done(id))).toBe('nothing_new')
+    expect(await refundableAmount(lab.db, payment)).toBe(6000n)
+    expect((await getRefund(lab.db, id)).status).toBe('failed')
   })
 })
 

@@ -1,21 +1,15 @@
-import { GatewayUnavailable, type PaymentReference, type VendorRefund } from '@kopilka/extension'
-import type { Db, Sql, Tx } from '#kernel/db'
+import type { Sql, Tx } from '#kernel/db'
 import { InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
 import { RefundTooLarge } from './errors.ts'
 import { refundRequested, type RefundPayload } from './events.ts'
-import { callGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
 import { lockPayment, type PaymentRow } from './payment-queries.ts'
 import { REFUNDABLE } from './payment-status.ts'
-import { getPayment, referenceOf } from './payments.ts'
 import { contestedAmount } from './dispute-queries.ts'
-import { carriedReceipt } from './receipt-share.ts'
 import { refundReceipt } from './receipts.ts'
 import * as queries from './refund-queries.ts'
 import type { RefundRow } from './refund-queries.ts'
-import { settleRefund } from './refund-words.ts'
-import { nextRefundCheck } from './schedule.ts'
 
 export interface NewRefund {
   refund_id: string
@@ -31,8 +25,8 @@ export interface NewRefund {
   is_automatic?: boolean
 }
 
-/** Longer than the slowest vendor call (35 s). */
-const ASKING_MS = 45_000
+/** Longer than the slowest vendor call (35 s): whoever asked has an answer by then, or is dead. */
+export const ASKING_MS = 45_000
 
 /** What can still be given back: captured, less all refunds that are not refused and what is contested. */
 export async function refundableAmount(sql: Sql, payment: PaymentRow): Promise<bigint> {
@@ -62,7 +56,7 @@ export async function lockForRefund(tx: Tx, payment_id: string): Promise<Payment
 
 /**
  * Writes the intent of a refund and takes the units back (`refund.requested`), in one transaction; the vendor
- * is asked by {@link carryOutRefund}. Refunds that wait or are unknown count as given back.
+ * is asked by carryOutRefund. Refunds that wait or are unknown count as given back.
  * Throws {@link RefundTooLarge}, {@link InvalidState}, NotFound.
  */
 export async function intendRefund(tx: Tx, kit: PaymentsKit, input: NewRefund): Promise<RefundRow> {
@@ -124,88 +118,11 @@ export async function intendWholeRefund(
   return true
 }
 
-/**
- * Asks the vendor to give the money back, under the refund's own id, and records the answer. Repeating it is
- * safe. An outcome that is not known is kept as `unknown` and resolved by the janitor: it is not an error to
- * the caller, for the refund stands. Throws NotFound.
- */
-export async function carryOutRefund(db: Db, kit: PaymentsKit, refund_id: string): Promise<RefundRow> {
-  const refund = await getRefund(db, refund_id)
-  if (refund.status === 'succeeded' || refund.status === 'failed') return refund
-  const payment = await getPayment(db, refund.payment_id)
-  const { gateway, config } = kit.gateways.get(payment.gateway)
-  const refundAt = gateway.refund?.bind(gateway)
-  if (!refundAt) throw new InvalidState(`The gateway ${gateway.id} cannot refund.`)
-  // From here on it is not known whether the vendor was asked: should this process die, the janitor looks
-  // before it asks again, for not every vendor takes a second request with our id as the first one.
-  await db.transact((tx) => markUnknown(tx, kit, refund_id, ASKING_MS))
-  const receipt = carriedReceipt(refund.receipt)
-  let answer: VendorRefund
-  try {
-    answer = await refundAt(
-      config,
-      {
-        refund_id,
-        payment: refundedReference(payment),
-        amount: refund.amount,
-        currency: refund.currency,
-        reason: refund.reason,
-        is_full: refund.is_full,
-        ...(receipt === undefined ? {} : { receipt }),
-        ...(payment.telegram_id === null ? {} : { telegram_id: String(payment.telegram_id) }),
-        ...(payment.subscription_period_seconds === null ? {} : { is_subscription: true }),
-      },
-      kit.gateways.context(gateway.id),
-    )
-  } catch (error) {
-    if (!(error instanceof GatewayUnavailable)) throw error
-    await db.transact((tx) => markUnknown(tx, kit, refund_id, 0))
-    return getRefund(db, refund_id)
-  }
-  await db.transact((tx) => settleRefund(tx, kit, refund_id, answer))
-  return getRefund(db, refund_id)
-}
-
-/** Asks the vendor what became of a refund; repeats the request where the vendor cannot tell. */
-export async function refreshRefund(db: Db, kit: PaymentsKit, refund: RefundRow): Promise<void> {
-  const payment = await getPayment(db, refund.payment_id)
-  const ready = kit.gateways.find(payment.gateway)
-  if (!ready) return
-  const { gateway, config } = ready
-  if (!gateway.getRefund) {
-    await carryOutRefund(db, kit, refund.id)
-    return
-  }
-  const getRefundAt = gateway.getRefund.bind(gateway)
-  const answer = await callGateway(() =>
-    getRefundAt(
-      config,
-      {
-        refund_id: refund.id,
-        ...(refund.external_id === null ? {} : { external_id: refund.external_id }),
-        payment: refundedReference(payment),
-        amount: refund.amount,
-        currency: refund.currency,
-      },
-      kit.gateways.context(gateway.id),
-    ),
-  )
-  if (answer) await db.transact((tx) => settleRefund(tx, kit, refund.id, answer))
-  // The vendor knows none: the request never arrived. The same id makes the repeat safe.
-  else await carryOutRefund(db, kit, refund.id)
-}
-
 /** Throws {@link NotFound}. */
 export async function getRefund(sql: Sql, id: string): Promise<RefundRow> {
   const refund = await queries.findRefund(sql, id)
   if (!refund) throw new NotFound(`There is no refund ${id}.`)
   return refund
-}
-
-/** Of a mismatch the money that was taken counts, not what was asked. */
-function refundedReference(payment: PaymentRow): PaymentReference {
-  const reference = referenceOf(payment)
-  return payment.status === 'mismatch' ? { ...reference, amount: payment.captured_amount } : reference
 }
 
 /** The facts of a refund as its events carry them. */
@@ -221,13 +138,4 @@ export function refundPayload(refund: RefundRow, payment: PaymentRow, is_forced:
     is_full: refund.is_full,
     occurred_at: (refund.finished_at ?? refund.created_at).toISOString(),
   }
-}
-
-async function markUnknown(tx: Tx, kit: PaymentsKit, refund_id: string, wait_ms: number): Promise<void> {
-  const refund = await getRefund(tx, refund_id)
-  if ((refund.status !== 'pending' && refund.status !== 'unknown') || refund.external_id !== null) return
-  const now = kit.clock.now()
-  const next_check_at =
-    wait_ms > 0 ? new Date(now.getTime() + wait_ms) : nextRefundCheck('unknown', refund.created_at, now)
-  await queries.updateRefund(tx, refund_id, { status: 'unknown', next_check_at, updated_at: now })
 }

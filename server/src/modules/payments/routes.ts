@@ -12,6 +12,7 @@ import { listPayments } from './payment-queries.ts'
 import { cancelPayment, capturePayment, getPayment, hastenPayment } from './payments.ts'
 import { receiptRoutes } from './receipt-routes.ts'
 import { listRefunds } from './refund-queries.ts'
+import { recordSeenOutcome } from './refund-review.ts'
 import { getRefund } from './refunds.ts'
 import { listSavedMethods, removeSavedMethod } from './saved-methods.ts'
 import { gatewayRoute } from './gateway-routes.ts'
@@ -32,6 +33,7 @@ export function paymentRoutes(
   store: StoreEvents,
 ): void {
   readingRoutes(app, kit, payments)
+  refundReviewRoute(app, kit, payments)
   disputeRoute(app, kit)
   twoStageRoutes(app, kit, payments)
   savedMethodRoutes(app, kit)
@@ -99,6 +101,23 @@ function readingRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKi
     params: id,
     answer: schemas.refund,
     read: async ({ params }) => schemas.refundWire(await getRefund(kit.db, params.id)),
+  })
+}
+
+function refundReviewRoute(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit): void {
+  addRoute(app, kit, {
+    method: 'POST',
+    url: '/v1/refunds/:id/outcome',
+    who: { key: 'refunds:write', staff: 'refunds:write' },
+    tag: 'payments',
+    summary: 'Record what a person saw at the vendor of a refund that waits for one (not_answered)',
+    params: id,
+    body: schemas.seenOutcome,
+    answer: schemas.refund,
+    errors: { 409: ['invalid_state'] },
+    audit: { action: 'refund.outcome_recorded' },
+    write: async (tx, { params, body }) =>
+      schemas.refundWire(await recordSeenOutcome(tx, payments, params.id, body)),
   })
 }
 

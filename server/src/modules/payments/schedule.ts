@@ -34,6 +34,9 @@ export function nextRefundCheck(status: 'pending' | 'unknown', created_at: Date,
   return new Date(now.getTime() + (age < DAY ? 10 * MINUTE : 6 * HOUR))
 }
 
+/** How often what only a person can find out is brought to mind. */
+export const PERSON_LOOKS_MS = 6 * HOUR
+
 /**
  * Pauses before a notification that could not be handled is tried again: an hour of them, a day, a week. What
  * it tells may be known from nowhere else, so a vendor that is down for days must not make it be given up.

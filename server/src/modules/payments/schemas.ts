@@ -117,6 +117,14 @@ export const refundFilter = pageQuery.extend({
   payment_id: z.string().max(100).optional(),
   status: z.enum(['pending', 'unknown', 'succeeded', 'failed']).optional(),
 })
+export const seenOutcome = z.strictObject({
+  status: z.enum(['succeeded', 'failed']).describe('failed: the vendor has made none; the units come back.'),
+  external_id: z
+    .string()
+    .regex(/^[\w-]{1,64}$/)
+    .optional()
+    .describe('The vendor’s own number of it, if it shows one.'),
+})
 export const captureBody = z.strictObject({ amount: amount.optional() })
 
 /** The payment as the API shows it. */

@@ -3,6 +3,7 @@ import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
+import { findVendorTerms } from '#modules/catalog'
 import { findCustomer } from '#modules/customers'
 import { customerOfAccount } from './vendor-accounts.ts'
 import { vendorPeriodPaid, vendorSubscriptionChanged, type VendorSubscriptionPayload } from './events.ts'
@@ -90,8 +91,13 @@ async function publishPeriod(
   if (period_id === undefined || !is_paid || currency === undefined || row.product_code === null) return
   const now = kit.clock.now()
   const { gateway, external_id, product_code } = row
+  const is_paid_here = period_id === 'first' && row.payment_id !== null
+  if (!is_paid_here && !(await findVendorTerms(tx, { gateway, code: product_code, currency, at: now }))) {
+    await waitForTerms(tx, kit, row, currency)
+    return
+  }
   if (!(await queries.claimPeriod(tx, { gateway, external_id, period_id, created_at: now }))) return
-  if (period_id === 'first' && row.payment_id !== null) return
+  if (is_paid_here) return
   await kit.events.publish(tx, vendorPeriodPaid, {
     vendor_subscription_id: row.id,
     period_id,
@@ -107,6 +113,24 @@ async function publishPeriod(
     is_test: row.is_test,
     paid_at: null,
     occurred_at: now.toISOString(),
+  })
+}
+
+/** A period nobody can grant yet stays unclaimed: it is granted when the catalog knows what it is of. */
+async function waitForTerms(
+  tx: Tx,
+  kit: PaymentsKit,
+  { id, gateway, product_code, next_check_at }: VendorSubscriptionRow,
+  currency: string,
+): Promise<void> {
+  const again_ms = kit.clock.now_ms() + ASK_AGAIN_MS
+  const is_sooner = next_check_at !== null && next_check_at.getTime() < again_ms
+  if (!is_sooner) await queries.setSubscriptionCheck(tx, id, new Date(again_ms))
+  kit.notice('a period was paid of a product the catalog has no terms for: it is granted once it has', {
+    vendor_subscription_id: id,
+    gateway,
+    product_code,
+    currency,
   })
 }
 

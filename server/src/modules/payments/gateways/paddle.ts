@@ -66,6 +66,7 @@ export default defineGateway<Config>({
     return object && toPayment(config, object)
   },
 
+  refund_repeats: 'looked_for',
   async refund(config, input, context) {
     return shared(context, `refunding:${input.refund_id}`, () => createAdjustment({ config, context }, input))
   },

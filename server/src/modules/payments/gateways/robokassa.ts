@@ -107,6 +107,7 @@ export default defineGateway<Config>({
     return endHold({ config, context }, reference, { path: '/Payment/Cancel' })
   },
 
+  refund_repeats: 'never',
   refund: (config, input, context) => refundOnce({ config, context }, input),
   getRefund: (config, reference, context) => readRefund({ config, context }, reference),
 

@@ -333,6 +333,24 @@ describe('Stripe’s lists', () => {
   })
 })
 
+describe('the list of disputes at Stripe', () => {
+  it('tells each as it stands, by the time it was opened', async () => {
+    const { reference } = await paid()
+    await paid()
+    const contest = (dispute: string) =>
+      emulator.control.complete(reference.external_id, { outcome: 'canceled', dispute })
+    const range = { from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 60_000) }
+    const list = (within = range) => stripe.listDisputes?.(configOf(), within, context)
+    expect(await list()).toEqual({ items: [] })
+    contest('open')
+    const told = { amount: 59_900n, currency: 'USD', payment_external_id: expect.stringMatching(/^pi_/) }
+    expect(await list()).toMatchObject({ items: [{ ...told, status: 'open' }] })
+    contest('lost')
+    expect(await list()).toMatchObject({ items: [{ ...told, status: 'lost' }] })
+    expect(await list({ from: new Date(0), to: range.from })).toEqual({ items: [] })
+  })
+})
+
 describe('the health of a Stripe account', () => {
   it('is good with the right key and told, not thrown, with a wrong one', async () => {
     expect(await stripe.checkHealth?.(configOf(), context)).toEqual({ ok: true, detail: 'test account' })

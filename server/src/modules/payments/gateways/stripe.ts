@@ -41,7 +41,7 @@ import {
   toRefund,
 } from './stripe/objects.ts'
 import type { PaymentObject } from './stripe/objects.ts'
-import { parseWebhook } from './stripe/webhook.ts'
+import { parseWebhook, toDispute } from './stripe/webhook.ts'
 
 const METHODS = [
   'card',
@@ -226,6 +226,12 @@ export default defineGateway<Config>({
     const query: Form = { ...createdIn(range), starting_after: range.cursor }
     const page = await readPage({ config, context }, '/v1/refunds', query)
     return { ...page, items: page.items.map((item) => toRefund(readAnswer(RefundObject, item))) }
+  },
+
+  async listDisputes(config, range, context) {
+    const query: Form = { ...createdIn(range), starting_after: range.cursor }
+    const page = await readPage({ config, context }, '/v1/disputes', query)
+    return { ...page, items: page.items.map(toDispute).filter((dispute) => dispute !== undefined) }
   },
 
   /** Never throws: what cannot be reached or is refused is a `detail`. */

@@ -30,9 +30,8 @@ const RefundState = z.object({
 })
 
 /**
- * Asks for a refund once. The vendor has neither an idempotency key nor a search: a request without an
- * answer is never sent again by this process; GatewayUnavailable then says so every time and a person
- * looks in the cabinet.
+ * Asks for a refund once. The vendor has neither an idempotency key nor a search: the core never asks again
+ * for what may have been sent, and neither does this process. What failed before it was sent says so.
  */
 export function refundOnce(shop: Shop, input: RefundInput): Promise<VendorRefund> {
   const { cache, now } = shop.context
@@ -44,10 +43,17 @@ export function refundOnce(shop: Shop, input: RefundInput): Promise<VendorRefund
   const asked = requestRefund(shop, input, attempt).catch((error: unknown) => {
     // What was never sent may be tried again.
     if (!attempt.is_sent) cache.set(key, { value: 'unsent', expires_at })
-    throw error
+    throw attempt.is_sent ? error : asUnsent(error)
   })
   cache.set(key, { value: asked, expires_at })
   return asked
+}
+
+function asUnsent(error: unknown): unknown {
+  if (!(error instanceof GatewayUnavailable)) return error
+  const { reason, was_sent, retry_after_ms } = error
+  const facts = { cause: error, was_sent, is_nothing_made: true, ...present({ retry_after_ms }) }
+  return new GatewayUnavailable(reason, facts)
 }
 
 function attemptOf({ context }: Shop, refund_id: string): Promise<VendorRefund> | 'unsent' | undefined {

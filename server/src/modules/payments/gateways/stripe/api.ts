@@ -175,7 +175,7 @@ export async function findRefund(
   return found === undefined ? undefined : readAnswer(RefundObject, found)
 }
 
-export type ListPath = '/v1/checkout/sessions' | '/v1/payment_intents' | '/v1/refunds'
+export type ListPath = '/v1/checkout/sessions' | '/v1/payment_intents' | '/v1/refunds' | '/v1/disputes'
 
 /** One page of a list, newest first, with everything expanded that the objects' readers look at. */
 export async function readPage(
@@ -187,8 +187,9 @@ export async function readPage(
     '/v1/checkout/sessions': `data.${Expandable}`,
     '/v1/payment_intents': 'data.latest_charge.balance_transaction',
     '/v1/refunds': 'data.payment_intent',
+    '/v1/disputes': undefined,
   }[path]
-  const form = { ...query, limit: 100, expand: [expand] }
+  const form = { ...query, limit: 100, ...(expand === undefined ? {} : { expand: [expand] }) }
   const reply = await callApi(shop, { method: 'GET', path, form })
   if (reply.refusal !== undefined) throw new GatewayMisconfigured(reply.refusal)
   const { data, has_more } = readAnswer(ListObject, reply.body)

@@ -109,7 +109,7 @@ function toEvents(event: z.infer<typeof EventObject>): VendorEvent[] {
 }
 
 /** The payment is named by its intent: `getPayment` leads from there to the page, and to our id. */
-function toDispute(object: object): VendorDispute | undefined {
+export function toDispute(object: object): VendorDispute | undefined {
   const parsed = DisputeObject.safeParse(object)
   const payment_external_id = parsed.data?.payment_intent ?? parsed.data?.charge
   if (!parsed.success || !payment_external_id) return undefined
