@@ -64,6 +64,8 @@ export interface EveryGateway {
   pay(buyer: Buyer, vendor_id: string): void
   /** A whole purchase up to the money, told by the vendor or not. */
   paid(gateway: GatewayId, faults?: Partial<Faults>): Promise<Purchase & { vendor_id: string }>
+  /** What the server was told to reach this vendor by. */
+  settings(gateway: GatewayId): Readonly<Record<string, unknown>>
   /** Notifications of this vendor that were lost, in order. */
   lost(gateway: GatewayId): string[]
   /** Puts events into the inbox, each as its gateway read it, and waits until each was handled or waits. */
@@ -134,6 +136,7 @@ export async function startEveryGateway(): Promise<EveryGateway> {
       }
       return { ...purchase, vendor_id }
     },
+    settings: (gateway) => vendors.find(({ id }) => id === gateway)?.settings ?? {},
     lost: (gateway) =>
       vendor(gateway)
         .control.log({ kind: 'notification', order: 'asc', limit: 1000 })
