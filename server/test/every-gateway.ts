@@ -38,6 +38,36 @@ export const MADE_BY_CALL = [
 /** Those with a vendor outside of this process. */
 export const OUTSIDE = GATEWAYS.filter((id) => id !== 'sandbox')
 
+/** Keeps which case was tried with which gateway, so that none is left out unseen. */
+export interface Cells {
+  /** Answers the gateways as they are; `without` says why a case cannot befall the others. */
+  of<G extends GatewayId>(
+    name: string,
+    gateways: readonly G[],
+    without?: Partial<Record<GatewayId, string>>,
+  ): readonly G[]
+  /** Cells of these cases that nobody tried. */
+  missing(names: readonly string[]): string[]
+}
+
+/** Begins with none tried. */
+export function createCells(): Cells {
+  const tried = new Set<string>()
+  const add = (name: string, gateways: readonly string[]): void => {
+    for (const gateway of gateways) tried.add(`${name}: ${gateway}`)
+  }
+  return {
+    of(name, gateways, without = {}) {
+      add(name, [...gateways, ...Object.keys(without)])
+      return gateways
+    },
+    missing: (names) =>
+      names
+        .flatMap((name) => GATEWAYS.map((gateway) => `${name}: ${gateway}`))
+        .filter((cell) => !tried.has(cell)),
+  }
+}
+
 /** Somebody who buys 30 minutes through one gateway. */
 export interface Buyer {
   gateway: GatewayId

@@ -147,7 +147,9 @@ const MATRIX: Record<GatewayId, Row> = {
     amount: spoiled({ amount: 100 }, 'wrong_amount'),
     currency: spoiled({ currency: 'USD' }, 'wrong_currency'),
     receiver: { settings: { app_id: '99999' } },
-    ...idsAt('developer_payload', 'order_id'),
+    order: named(({ order_id }) => ['order_id', order_id], 'wrong_order'),
+    payment: { is_not_told: 'What the app passes on is the payment’s only name: another is another’s.' },
+    gateway: named(({ foreign_payment_id }) => ['developer_payload', foreign_payment_id]),
     mode: spoiled({ is_sandbox: false }),
   },
   'telegram-stars': {
