@@ -68,9 +68,10 @@ export async function startWorld(
 ): Promise<World> {
   const database = await testDatabase()
   const yookassa = await startYookassaEmulator({ settings: SHOP })
-  const app = await startApp(change(settingsOf(database.url, yookassa.base_url)))
+  const settings = change(settingsOf(database.url, yookassa.base_url))
+  const app = await startApp(settings)
   yookassa.control.settings({ webhook_url: `${app.base_url}/webhooks/payments/yookassa` })
-  const secret_key = await seed(app)
+  const secret_key = await seed(app, settings.mode)
   const call = caller(app.base_url, secret_key)
   return {
     app,
@@ -108,7 +109,7 @@ export async function startWorld(
   }
 }
 
-async function seed(app: App): Promise<string> {
+async function seed(app: App, mode: AppSettings['mode']): Promise<string> {
   const clock = databaseClock()
   await applyCatalog(app.db, clock, readFileSync(CATALOG, 'utf8'))
   return app.db.transact(async (tx) => {
@@ -130,7 +131,7 @@ async function seed(app: App): Promise<string> {
     )
     await seedRateCards(tx, clock)
     const { secret } = await createApiKey(tx, clock, {
-      mode: 'sandbox',
+      mode,
       maker: programAsMaker('command'),
       key: { name: 'world', scopes: ['*'] },
     })
