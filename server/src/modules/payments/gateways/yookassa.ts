@@ -156,6 +156,7 @@ export default defineGateway<Config>({
 
   receipts: {
     isOn: (config) => config.receipts,
+    needsEmail: (config) => config.receipts_need_email,
     carries: ['payment', 'refund'],
     registers: ['payment', 'offset', 'refund'],
     tells: ['payment', 'offset', 'refund'],
