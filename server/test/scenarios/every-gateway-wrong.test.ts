@@ -6,6 +6,7 @@ import {
   type GatewayId,
   type Purchase,
 } from '../every-gateway.ts'
+import { newId } from '../gateway-contract.ts'
 import { sandboxWord } from '../peer-world.ts'
 
 /**
@@ -14,7 +15,7 @@ import { sandboxWord } from '../peer-world.ts'
  */
 
 const SLOW_MS = 90_000
-const ASPECTS = ['amount', 'currency', 'receiver', 'order', 'payment', 'gateway', 'mode'] as const
+const ASPECTS = ['amount', 'currency', 'receiver', 'order', 'payment', 'nobody', 'gateway', 'mode'] as const
 type Aspect = (typeof ASPECTS)[number]
 type Fields = Record<string, unknown>
 
@@ -24,6 +25,8 @@ interface Others {
   /** A payment through the same gateway, and one through another. */
   payment_id: string
   foreign_payment_id: string
+  /** A payment that nobody has. */
+  nobodys_payment_id: string
 }
 
 interface Wrong {
@@ -54,6 +57,7 @@ beforeAll(async () => {
         order_id: order.id,
         payment_id: order.payment.id,
         foreign_payment_id: bought.at(place - 1)?.order.payment.id,
+        nobodys_payment_id: newId('pay'),
       },
     ]),
   ) as Record<GatewayId, Others>
@@ -83,9 +87,10 @@ const named = (name: (others: Others) => [place: string, value: string], mismatc
 })
 
 /** Our ids as one vendor carries them. */
-const idsAt = (payment: string, order: string): Pick<Row, 'order' | 'payment' | 'gateway'> => ({
+const idsAt = (payment: string, order: string): Pick<Row, 'order' | 'payment' | 'nobody' | 'gateway'> => ({
   order: named(({ order_id }) => [order, order_id], 'wrong_order'),
   payment: named(({ payment_id }) => [payment, payment_id]),
+  nobody: named(({ nobodys_payment_id }) => [payment, nobodys_payment_id]),
   gateway: named(({ foreign_payment_id }) => [payment, foreign_payment_id]),
 })
 
@@ -149,6 +154,7 @@ const MATRIX: Record<GatewayId, Row> = {
     receiver: { settings: { app_id: '99999' } },
     order: named(({ order_id }) => ['order_id', order_id], 'wrong_order'),
     payment: { is_not_told: 'What the app passes on is the payment’s only name: another is another’s.' },
+    nobody: named(({ nobodys_payment_id }) => ['developer_payload', nobodys_payment_id]),
     gateway: named(({ foreign_payment_id }) => ['developer_payload', foreign_payment_id]),
     mode: spoiled({ is_sandbox: false }),
   },
@@ -158,6 +164,7 @@ const MATRIX: Record<GatewayId, Row> = {
     receiver: { is_not_told: 'An update names no bot: the secret token is the bot’s own.' },
     order: { is_not_told: 'An invoice carries the payment alone, and our signature over it.' },
     payment: named(({ payment_id }) => ['payload', payment_id]),
+    nobody: named(({ nobodys_payment_id }) => ['payload', nobodys_payment_id]),
     gateway: named(({ foreign_payment_id }) => ['payload', foreign_payment_id]),
     mode: { is_not_told: 'The test environment is another address with other tokens.' },
   },
@@ -174,6 +181,7 @@ const MATRIX: Record<GatewayId, Row> = {
     receiver: spoiled({ 'purchase_units.0.payee.merchant_id': 'SOMEBODYELSE1' }, 'wrong_receiver'),
     order: named(({ order_id }) => ['purchase_units.0.invoice_id', `${order_id}-1`], 'wrong_order'),
     payment: named(({ payment_id }) => ['purchase_units.0.custom_id', payment_id]),
+    nobody: named(({ nobodys_payment_id }) => ['purchase_units.0.custom_id', nobodys_payment_id]),
     gateway: named(({ foreign_payment_id }) => ['purchase_units.0.custom_id', foreign_payment_id]),
     mode: { is_not_told: 'Orders do not say it: the sandbox has an address and certificates of its own.' },
   },
@@ -195,6 +203,7 @@ const MATRIX: Record<GatewayId, Row> = {
       mismatch: 'wrong_order',
     },
     payment: named(({ payment_id, order_id }) => ['payload', `${payment_id} ${order_id}`]),
+    nobody: named(({ nobodys_payment_id, order_id }) => ['payload', `${nobodys_payment_id} ${order_id}`]),
     gateway: named(({ foreign_payment_id, order_id }) => ['payload', `${foreign_payment_id} ${order_id}`]),
     mode: { is_not_told: 'Invoices do not say it: the test network has an address and tokens of its own.' },
   },
@@ -204,6 +213,7 @@ const MATRIX: Record<GatewayId, Row> = {
     receiver: { is_not_told: 'It is this installation itself.' },
     order: ofSandbox(({ order_id }) => ({ order_id }), 'wrong_order'),
     payment: ofSandbox(({ payment_id }) => ({ payment_id })),
+    nobody: ofSandbox(({ nobodys_payment_id }) => ({ payment_id: nobodys_payment_id })),
     gateway: ofSandbox(({ foreign_payment_id }) => ({ payment_id: foreign_payment_id })),
     mode: { is_not_told: 'It knows test payments only.' },
   },

@@ -5,6 +5,7 @@ import {
   defineGateway,
   idTime,
   present,
+  refusedRefund,
   readAnswer,
 } from '@kopilka/extension'
 import type {
@@ -229,18 +230,6 @@ function created(shop: Shop, object: PaymentObject): CreatedPayment {
 
 function refused(failure_reason: string): CreatedPayment {
   return { status: 'failed', failure_reason }
-}
-
-function refusedRefund(input: RefundInput, failure_reason: string): VendorRefund {
-  const { refund_id, amount, currency } = input
-  return {
-    external_id: `refused:${refund_id}`,
-    refund_id,
-    status: 'failed',
-    amount,
-    currency,
-    failure_reason,
-  }
 }
 
 async function actOnPayment(
