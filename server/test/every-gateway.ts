@@ -10,8 +10,11 @@ export type { VendorEvent, VendorPayment }
 
 /** Made up here, valid nowhere. */
 const BOT = '1234567890:every_gateway_bot_token_0123456789'
-/** How long a vendor that performs and says nothing holds the line, ms. */
-const HOLD_MS = 1500
+/**
+ * How long a vendor that performs and says nothing holds the line, ms: what must happen before its answer would
+ * have come has time to, on a busy machine too.
+ */
+const HOLD_MS = 5000
 export const MINUTES = 1800
 
 export const GATEWAYS = [

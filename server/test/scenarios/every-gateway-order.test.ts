@@ -15,11 +15,11 @@ import type { PlacedOrder } from '../world.ts'
 
 /** What is told of one payment, in every order there is, and twice. */
 
-const SLOW_MS = 90_000
+const SLOW_MS = 180_000
 const STEPS = ['pending', 'succeeded', 'succeeded again', 'refunded'] as const
 /** What a vendor that tells of disputes says of one, by how it ends. */
-const LOST = ['succeeded', 'succeeded again', 'contested', 'lost'] as const
-const WON = ['succeeded', 'succeeded again', 'contested', 'won'] as const
+const LOST = ['succeeded', 'contested', 'lost'] as const
+const WON = ['succeeded', 'contested', 'won'] as const
 type Step = (typeof STEPS | typeof LOST | typeof WON)[number]
 /** How disputes end at each vendor; the others tell of none. */
 const DISPUTES: Record<GatewayId, readonly (typeof LOST | typeof WON)[]> = {
@@ -138,7 +138,7 @@ const nothingWaits = () =>
 
 /** Tells everything in its order: each word, then the same words once more beside their repeats. */
 async function tellAll(told: readonly Told[]): Promise<void> {
-  for (const turn of [0, 1, 2, 3]) {
+  for (const turn of told[0]?.steps.keys() ?? []) {
     const events = told.map((one) => [one.gateway, eventOf(one, one.steps[turn] ?? 'pending')] as const)
     await lab.tell(events)
     const repeated = events.map(([gateway, event]) => {
@@ -192,7 +192,7 @@ describe('every order of four events of one payment, each twice', () => {
   })
 })
 
-describe('every order of four events of a payment that is contested, each twice', () => {
+describe('every order of what is told of a contested payment, each twice', () => {
   const cases = GATEWAYS.flatMap((gateway) =>
     DISPUTES[gateway].map((steps) => [gateway, steps.at(-1) ?? '', steps] as const),
   )
@@ -212,7 +212,7 @@ describe('every order of four events of a payment that is contested, each twice'
 
   it.each(cases)('takes the units once; %s, at last %s', async (gateway, end) => {
     const own = told.get(`${gateway} ${end}`) ?? []
-    expect(own).toHaveLength(24)
+    expect(own).toHaveLength(6)
     const books = await booksOf(own)
     for (const { steps, order } of own) {
       const { total } = order
