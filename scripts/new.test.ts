@@ -94,7 +94,7 @@ describe('npm run new own-gateway', () => {
     expect(output).toMatch(/Tests\D+\d+ failed/)
   })
 
-  test('keeps the whole contract once its holes are filled, by the vendor and the test drafted with it', () => {
+  test('keeps the whole contract once its holes are filled, by the vendor and test drafted with it', () => {
     const [gateway = ''] = files
     cpSync(path.join(ROOT, 'server/test/own-gateways/drafted/acme-own.ts'), path.join(copy, gateway))
     const output = contract()

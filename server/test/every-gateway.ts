@@ -11,8 +11,8 @@ export type { VendorEvent, VendorPayment }
 /** Made up here, valid nowhere. */
 const BOT = '1234567890:every_gateway_bot_token_0123456789'
 /**
- * How long a vendor that performs and says nothing holds the line, ms: what must happen before its answer would
- * have come has time to, on a busy machine too.
+ * How long a vendor that performs and says nothing holds the line, ms: what must happen before its answer
+ * would have come has time to, on a busy machine too.
  */
 const HOLD_MS = 5000
 export const MINUTES = 1800

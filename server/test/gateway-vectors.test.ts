@@ -39,8 +39,8 @@ import yookassaVectors from './vectors/yookassa.json' with { type: 'json' }
 import { unnoticed } from './vectors.ts'
 
 /**
- * The examples of signatures, keys and messages that were computed apart from this code. Each value is altered
- * in turn, and the check that reads it must notice: a value that nobody notices is one that no test reads.
+ * The examples of signatures, keys and messages that were computed apart from this code. Each value is
+ * altered in turn, and the check that reads it must notice: what nobody notices no test reads.
  */
 
 const HASHES = ['md5', 'sha256', 'sha512'] as const

@@ -39,7 +39,7 @@ const STATUSES = new Map([
   ['canceled', 'canceled'],
 ] as const)
 
-/** The draft of `npm run new own-gateway acme-own` with its holes filled, for the vendor drafted beside it. */
+/** The draft of `npm run new own-gateway acme-own` with its holes filled, for the vendor drafted with it. */
 export default defineGateway<Config>({
   id: 'acme-own',
   title: 'Acme Own',
