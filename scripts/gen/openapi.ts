@@ -1,7 +1,10 @@
 import { silentLog } from '../../server/src/kernel/log.ts'
 import { migrateJobs } from '../../server/src/kernel/job-queue.ts'
 import { createSecretBox } from '../../server/src/kernel/secrets.ts'
-import { startApp } from '../../server/src/app.ts'
+import { startApp, type App } from '../../server/src/app.ts'
+
+/** A server on a busy machine may have no time at first; so often it is asked. */
+const ATTEMPTS_MAX = 40
 
 /**
  * The OpenAPI description as a running server answers it, with no gateway set up and nothing of this machine.
@@ -29,9 +32,18 @@ export async function generateOpenApi(url: string): Promise<string> {
     log: silentLog(),
   })
   try {
-    const { body } = await app.http.inject({ method: 'GET', url: '/openapi.json' })
-    return `${JSON.stringify(JSON.parse(body), null, 2)}\n`
+    return `${JSON.stringify(JSON.parse(await read(app)), null, 2)}\n`
   } finally {
     await app.stop()
+  }
+}
+
+/** The description itself: what else the server may answer is no description. Throws when it never comes. */
+async function read(app: App): Promise<string> {
+  for (let attempt = 1; ; attempt++) {
+    const { statusCode, body } = await app.http.inject({ method: 'GET', url: '/openapi.json' })
+    if (statusCode === 200) return body
+    if (statusCode !== 503 || attempt >= ATTEMPTS_MAX) throw new Error(`no description: ${body}`)
+    await new Promise((resolve) => setTimeout(resolve, 500))
   }
 }
