@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { startRobokassaEmulator } from '@kopilka/emulators/robokassa'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkRefunds } from '../../src/modules/payments/index.ts'
+import { lookAtRefunds } from '../peer-world.ts'
 import { startWorld, type PlacedOrder, type World } from '../world.ts'
 
 /**
@@ -76,15 +76,7 @@ const refundBecomes = (payment_id: string, id: string, status: string): Promise<
   world.eventually(`refund ${id} is ${status}`, async () =>
     (await refundsOf(payment_id)).find((refund) => refund.id === id && refund.status === status),
   )
-/** The janitor looks at every refund of this payment that is not over, now. */
-async function look(payment_id: string): Promise<void> {
-  await world.app.db.pool.query(
-    `update payments.refunds set next_check_at = now()
-      where payment_id = $1 and status in ('pending', 'unknown')`,
-    [payment_id],
-  )
-  await checkRefunds(world.app.db, world.app.payments)
-}
+const look = (payment_id: string): Promise<void> => lookAtRefunds(world, payment_id)
 
 interface AtVendor {
   id: string
