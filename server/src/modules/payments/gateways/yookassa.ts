@@ -8,13 +8,7 @@ import {
   refusedRefund,
   readAnswer,
 } from '@kopilka/extension'
-import type {
-  CreatedPayment,
-  PaymentReference,
-  RefundInput,
-  VendorPayment,
-  VendorRefund,
-} from '@kopilka/extension'
+import type { CreatedPayment, PaymentReference, VendorPayment } from '@kopilka/extension'
 import { z } from 'zod'
 import {
   callApi,
