@@ -148,6 +148,7 @@ function addInvoice(world: World, given: Purchase): Invoice {
     product_code,
     status: 'CREATED',
     amount,
+    currency: 'RUB',
     order_id: order_id ?? world.kit.random.uuid(),
     is_two_stage: given.is_two_stage === true,
     is_sandbox: given.is_sandbox === true,

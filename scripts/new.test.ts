@@ -81,6 +81,26 @@ describe('npm run new own-gateway', () => {
     const types = tool('typescript/bin/tsc', '--noEmit', '-p', 'own.json')
     expect(types.split('\n').filter((line) => line.includes('acme-own'))).toEqual([])
   })
+
+  const contract = (): string => {
+    writeFileSync(path.join(copy, 'vitest.config.mjs'), 'export default {}\n')
+    const [, test_file = ''] = files
+    return tool('vitest/vitest.mjs', 'run', '--root', copy, '--config', 'vitest.config.mjs', test_file)
+  }
+
+  test('fails its contract until it is written', () => {
+    const output = contract()
+    expect(output).toContain('the gateway acme-own is not written yet: createPayment')
+    expect(output).toMatch(/Tests\D+\d+ failed/)
+  })
+
+  test('keeps the whole contract once its holes are filled, by the vendor and test drafted with it', () => {
+    const [gateway = ''] = files
+    cpSync(path.join(ROOT, 'server/test/own-gateways/drafted/acme-own.ts'), path.join(copy, gateway))
+    const output = contract()
+    expect(output).not.toMatch(/Tests\D+\d+ failed/)
+    expect(Number(/Tests\D+(\d+) passed/.exec(output)?.[1])).toBeGreaterThan(40)
+  })
 })
 
 describe('npm run new gateway', () => {

@@ -6,6 +6,21 @@ export interface Signer {
   key: KeyObject
   /** The certificate and the one of its issuer. */
   pem: string
+  /** Each of them by itself. */
+  certificate: string
+  issuer: string
+}
+
+type Valid = 'now' | 'long ago'
+
+/** What may be odd about a signer. */
+export interface SignerOptions {
+  valid?: Valid
+  issuer_valid?: Valid
+  /** Bits of its RSA key. */
+  key_bits?: number
+  /** The name its certificate says it was issued by; that of the issuer when absent. */
+  issued_by?: string
 }
 
 const SHA256_WITH_RSA = sequence(
@@ -14,20 +29,28 @@ const SHA256_WITH_RSA = sequence(
 )
 const COMMON_NAME = Buffer.from([0x06, 0x03, 0x55, 0x04, 0x03])
 
+const KEY_BITS = 2048
+const ISSUER_NAME = 'PayPal emulator certification authority'
 const made = new Map<string, Signer>()
 
 /** A signer by the name its certificate is issued to; made once per process, for keys are slow to make. */
-export function signerOf(common_name: string, valid: 'now' | 'long ago' = 'now'): Signer {
-  const known = made.get(`${common_name} ${valid}`)
+export function signerOf(common_name: string): Signer {
+  const known = made.get(common_name)
   if (known) return known
-  const issuer = newKeys()
-  const own = newKeys()
-  const issuer_name = 'PayPal emulator certification authority'
-  const ca = certificate({ subject: issuer_name, of: issuer, issuer: issuer_name, by: issuer, valid: 'now' })
-  const leaf = certificate({ subject: common_name, of: own, issuer: issuer_name, by: issuer, valid })
-  const signer = { key: own.privateKey, pem: pemOf(leaf) + pemOf(ca) }
-  made.set(`${common_name} ${valid}`, signer)
+  const signer = makeSigner(common_name)
+  made.set(common_name, signer)
   return signer
+}
+
+/** A signer of its own; a test makes odd ones. */
+export function makeSigner(common_name: string, options: SignerOptions = {}): Signer {
+  const { valid = 'now', issuer_valid = 'now', key_bits = KEY_BITS, issued_by = ISSUER_NAME } = options
+  const issuer = newKeys(KEY_BITS)
+  const own = newKeys(key_bits)
+  const names = { subject: ISSUER_NAME, issuer: ISSUER_NAME }
+  const ca = pemOf(certificate({ ...names, of: issuer, by: issuer, valid: issuer_valid }))
+  const leaf = pemOf(certificate({ subject: common_name, of: own, issuer: issued_by, by: issuer, valid }))
+  return { key: own.privateKey, pem: leaf + ca, certificate: leaf, issuer: ca }
 }
 
 interface Keys {
@@ -35,8 +58,8 @@ interface Keys {
   privateKey: KeyObject
 }
 
-function newKeys(): Keys {
-  return generateKeyPairSync('rsa', { modulusLength: 2048 })
+function newKeys(modulusLength: number): Keys {
+  return generateKeyPairSync('rsa', { modulusLength })
 }
 
 interface Facts {
@@ -44,7 +67,7 @@ interface Facts {
   of: Keys
   issuer: string
   by: Keys
-  valid: 'now' | 'long ago'
+  valid: Valid
 }
 
 /** X.509 version 1, by hand: nothing installed makes certificates. */

@@ -204,7 +204,7 @@ function wireInvoice(world: World, invoice: Invoice): object {
       visualName: invoice.product_code,
       amountCreate: invoice.amount,
       amountCurrent: invoice.amount,
-      currency: 'RUB',
+      currency: invoice.currency,
       itemCode: invoice.product_code,
       language: 'ru',
     },

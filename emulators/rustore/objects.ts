@@ -29,6 +29,8 @@ export interface Invoice {
   status: InvoiceStatus
   /** Kopecks. */
   amount: number
+  /** Roubles; a test may say otherwise. */
+  currency: string
   order_id: string
   developer_payload?: string
   app_user_id?: string

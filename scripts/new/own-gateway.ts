@@ -36,7 +36,7 @@ describeGateway({
   gateway: ${name},
   file_url: import.meta.resolve('./${id}.ts'),
   currency: 'RUB',
-  // With signed notifications: \`trust: 'signed'\` and \`proof\`, as in the test of the gateway stripe.
+  // With signed ones: \`trust: 'signed'\`, \`proof\` and \`resign\`, as in the test of the gateway stripe.
   trust: 'hint',
   async start(webhook_url) {
     const vendor = await startVendor({ webhook_url, settings: KEYS, retry_scale: 0.001 })

@@ -10,8 +10,11 @@ export type { VendorEvent, VendorPayment }
 
 /** Made up here, valid nowhere. */
 const BOT = '1234567890:every_gateway_bot_token_0123456789'
-/** How long a vendor that performs and says nothing holds the line, ms. */
-const HOLD_MS = 1500
+/**
+ * How long a vendor that performs and says nothing holds the line, ms: what must happen before its answer
+ * would have come has time to, on a busy machine too.
+ */
+const HOLD_MS = 5000
 export const MINUTES = 1800
 
 export const GATEWAYS = [
@@ -37,6 +40,36 @@ export const MADE_BY_CALL = [
 ] as const satisfies readonly GatewayId[]
 /** Those with a vendor outside of this process. */
 export const OUTSIDE = GATEWAYS.filter((id) => id !== 'sandbox')
+
+/** Keeps which case was tried with which gateway, so that none is left out unseen. */
+export interface Cells {
+  /** Answers the gateways as they are; `without` says why a case cannot befall the others. */
+  of<G extends GatewayId>(
+    name: string,
+    gateways: readonly G[],
+    without?: Partial<Record<GatewayId, string>>,
+  ): readonly G[]
+  /** Cells of these cases that nobody tried. */
+  missing(names: readonly string[]): string[]
+}
+
+/** Begins with none tried. */
+export function createCells(): Cells {
+  const tried = new Set<string>()
+  const add = (name: string, gateways: readonly string[]): void => {
+    for (const gateway of gateways) tried.add(`${name}: ${gateway}`)
+  }
+  return {
+    of(name, gateways, without = {}) {
+      add(name, [...gateways, ...Object.keys(without)])
+      return gateways
+    },
+    missing: (names) =>
+      names
+        .flatMap((name) => GATEWAYS.map((gateway) => `${name}: ${gateway}`))
+        .filter((cell) => !tried.has(cell)),
+  }
+}
 
 /** Somebody who buys 30 minutes through one gateway. */
 export interface Buyer {
@@ -64,6 +97,8 @@ export interface EveryGateway {
   pay(buyer: Buyer, vendor_id: string): void
   /** A whole purchase up to the money, told by the vendor or not. */
   paid(gateway: GatewayId, faults?: Partial<Faults>): Promise<Purchase & { vendor_id: string }>
+  /** What the server was told to reach this vendor by. */
+  settings(gateway: GatewayId): Readonly<Record<string, unknown>>
   /** Notifications of this vendor that were lost, in order. */
   lost(gateway: GatewayId): string[]
   /** Puts events into the inbox, each as its gateway read it, and waits until each was handled or waits. */
@@ -134,6 +169,7 @@ export async function startEveryGateway(): Promise<EveryGateway> {
       }
       return { ...purchase, vendor_id }
     },
+    settings: (gateway) => vendors.find(({ id }) => id === gateway)?.settings ?? {},
     lost: (gateway) =>
       vendor(gateway)
         .control.log({ kind: 'notification', order: 'asc', limit: 1000 })

@@ -20,6 +20,9 @@ export function describeGateway<Config>(fixture: GatewayFixture<Config>): void {
   if (fixture.trust === 'signed' && !fixture.proof) {
     throw new Error('a gateway that signs shows where the signature stands, so that it can be spoiled')
   }
+  if (fixture.trust === 'signed' && !fixture.resign && fixture.undated === undefined) {
+    throw new Error('a gateway that signs shows how a notification of another moment is signed, or why not')
+  }
   describe(`the gateway contract: ${fixture.gateway.id}`, () => {
     let opened: (Lab<Config> & { close(): Promise<void> }) | undefined
     beforeAll(async () => {

@@ -3,6 +3,7 @@ import { frozenClock } from '../src/kernel/clock.ts'
 import { silentLog } from '../src/kernel/log.ts'
 import {
   checkPayments,
+  checkRefunds,
   createGateways,
   drainInbox,
   loadGatewayFiles,
@@ -153,6 +154,16 @@ export async function startPeerWorld(
     },
     booksAreClean: async () => (await call<{ findings: string[] }>('GET', '/v1/verification')).body.findings,
   }
+}
+
+/** The janitor looks at every refund of this payment that is not over, now. */
+export async function lookAtRefunds({ app }: World, payment_id: string): Promise<void> {
+  await app.db.pool.query(
+    `update payments.refunds set next_check_at = now()
+      where payment_id = $1 and status in ('pending', 'unknown')`,
+    [payment_id],
+  )
+  await checkRefunds(app.db, app.payments)
 }
 
 /** A body and its headers as the sandbox, a vendor that signs the whole payment, sends them. */

@@ -11,6 +11,8 @@ export interface ReceiptAbilities<Config = unknown> {
   registers: readonly ReceiptPurpose[]
   /** Those `getReceipt` tells of. */
   tells: readonly ReceiptPurpose[]
+  /** Whether receipts must have the buyer's e-mail, for a phone alone is refused. Absent: either will do. */
+  needsEmail?(config: Config): boolean
   /** The rates of VAT this vendor has a word for. */
   vats: readonly ReceiptItem['vat'][]
 }

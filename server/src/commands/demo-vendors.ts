@@ -107,7 +107,11 @@ async function startPaypal(pace: VendorPace) {
   const { startPaypalEmulator } = await import('@kopilka/emulators/paypal')
   const keys = { client_id: `A${secret()}`, client_secret: `E${secret()}`, webhook_id: secret(8) }
   const emulator = await startPaypalEmulator({ ...pace, settings: keys })
-  return { emulator, settings: { ...keys, environment: 'sandbox', base_url: emulator.base_url } }
+  const { merchant_id } = emulator.control.status().settings
+  return {
+    emulator,
+    settings: { ...keys, merchant_id, environment: 'sandbox', base_url: emulator.base_url },
+  }
 }
 
 async function startPaddle(pace: VendorPace) {

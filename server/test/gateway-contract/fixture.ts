@@ -26,8 +26,13 @@ export interface GatewayFixture<Config = unknown> {
   realWebhook: (lab: Lab<Config>) => Promise<WebhookRequest>
   /** Where the proof of origin stands in a notification; required with trust `signed`. */
   proof?: Proof
-  /** The same notification, signed at another moment; absent when the vendor signs no time. */
+  /**
+   * The same notification, signed at another moment, where the vendor signs the time and the window is five
+   * minutes. A vendor that signs needs this or `undated`.
+   */
   resign?: (request: WebhookRequest, settings: Readonly<Record<string, unknown>>, at: Date) => WebhookRequest
+  /** Why no window of five minutes can be held against this vendor's notifications. */
+  undated?: string
   /** What a create call brings beside the usual: a receipt, a Telegram id. */
   input?: object
 }

@@ -155,7 +155,8 @@ function checkMoments<Config>(
   lab: () => Lab<Config>,
   { realOne, parse }: Hands,
 ) {
-  const { resign } = fixture
+  const { resign, undated } = fixture
+  if (undated !== undefined) checkUndated(undated, { realOne, parse })
   if (!resign) return
 
   it.each([-299, 0, 299])('takes a notification signed %i s from now', async (seconds) => {
@@ -172,6 +173,19 @@ function checkMoments<Config>(
       expect(await parse(request, now)).toMatchObject({ verdict: 'refused' })
     },
   )
+}
+
+/** Nothing tells an old notification from a new one: then one that is replayed must be the same event. */
+function checkUndated(why: string, { realOne, parse }: Hands): void {
+  it.each([0, 1, 30])(`says the same under the same id %i days later, for ${why}`, async (days) => {
+    const request = await realOne()
+    const first = await parse(request)
+    const later = await parse(request, new Date(Date.now() + days * 86_400_000))
+    expect(later).toMatchObject({ verdict: 'accepted' })
+    const idsOf = (result: WebhookResult) => eventsOf(result).map((event) => event.external_event_id)
+    expect(idsOf(later)).toEqual(idsOf(first))
+    expect(eventsOf(later)).toEqual(eventsOf(first))
+  })
 }
 
 function eventsOf(result: WebhookResult) {

@@ -299,8 +299,17 @@ describe('the buyer’s contact', () => {
   })
 
   it('reaches the vendor as digits, whatever the customer typed', async () => {
-    const bought = await lab.buy({ contact: { phone: '89001234567' } })
+    const bought = await lab.buy({ gateway: 'robokassa', contact: { phone: '89001234567' } })
     expect(await lab.receipt(bought, 'prepayment')).toMatchObject({ contact: { phone: '79001234567' } })
+  })
+
+  it('is an e-mail where the vendor wants one, and no order or payment is made without', async () => {
+    const { control } = lab.world.yookassa
+    const made = control.status().counts.objects['payments']
+    const refused = await order('yookassa', 'RUB', { phone: '89001234567' })
+    expect([refused.status, refused.body.code]).toEqual([400, 'receipt_contact_needed'])
+    expect(refused.text).toContain('e-mail')
+    expect(control.status().counts.objects['payments']).toBe(made)
   })
 })
 

@@ -83,9 +83,15 @@ export async function linkIdentity(
   kit: PeopleKit,
   input: { user_id: string; identity: ProvedIdentity; check?: (tx: Tx) => Promise<void> },
 ): Promise<Identity> {
-  const outcome = await db.transact(async (tx) => {
-    await input.check?.(tx)
-    return linkInTx(tx, kit, input)
+  const attempt = () =>
+    db.transact(async (tx) => {
+      await input.check?.(tx)
+      return linkInTx(tx, kit, input)
+    })
+  const outcome = await attempt().catch((error: unknown) => {
+    // Somebody else linked the same identity at the same moment: now it is seen to be taken.
+    if (violatedConstraint(error) !== 'identities_subject') throw error
+    return attempt()
   })
   if ('merge_token' in outcome) throw taken(outcome.merge_token)
   return outcome

@@ -2,6 +2,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { LIES, startOauthEmulator } from '@kopilka/emulators/oauth'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { type PeopleWorld, startPeopleWorld, type Tokens } from '../../../test/people-world.ts'
+import vectors from '../../../test/vectors/oauth.json' with { type: 'json' }
+import { unnoticed } from '../../../test/vectors.ts'
+import { codeChallenge } from './oauth.ts'
 
 const BACK = {
   google: 'https://shop.example/auth/callback/google',
@@ -30,6 +33,13 @@ afterEach(() => vendors.control.reset())
 afterAll(async () => {
   await world?.close()
   await vendors?.close()
+})
+
+test('the known example of PKCE is noticed when it is another', async () => {
+  const check = ({ pkce }: typeof vectors): void => {
+    if (codeChallenge(pkce.code_verifier) !== pkce.code_challenge_S256) throw new Error('another challenge')
+  }
+  expect(await unnoticed(vectors, check)).toEqual([])
 })
 
 type Vendor = 'google' | 'vk'

@@ -67,9 +67,14 @@ export async function beginOauth(
   const { token: state, expires_at } = await db.transact((tx) =>
     createProof(tx, kit.clock, { kind: PROOFS.oauth, user_id: input.user_id ?? null, facts }),
   )
-  const code_challenge = createHash('sha256').update(verifier).digest('base64url')
+  const code_challenge = codeChallenge(verifier)
   const authorize_url = await provider.authorizeUrl({ state, nonce, code_challenge })
   return { authorize_url, state, flow_token: flow.token, expires_at }
+}
+
+/** What a vendor is told of a verifier, which it is shown only at the end (PKCE, method S256). */
+export function codeChallenge(verifier: string): string {
+  return createHash('sha256').update(verifier).digest('base64url')
 }
 
 /**

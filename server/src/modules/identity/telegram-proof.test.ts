@@ -1,7 +1,9 @@
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
+import assert from 'node:assert/strict'
+import { createHash, createHmac, createPublicKey, verify } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { telegramSigner } from '../../../test/telegram-signer.ts'
+import VECTORS from '../../../test/vectors/telegram.json' with { type: 'json' }
+import { unnoticed } from '../../../test/vectors.ts'
 import {
   botIdOf,
   checkInitData,
@@ -10,17 +12,6 @@ import {
   type TelegramVerdict,
 } from './telegram-proof.ts'
 
-interface Vectors {
-  bot_token: string
-  public_key: string
-  auth_date: number
-  init_data: string
-  init_data_without_signature: string
-  widget: Record<string, string>
-}
-const VECTORS = JSON.parse(
-  readFileSync(path.resolve(import.meta.dirname, '../../../test/vectors/telegram.json'), 'utf8'),
-) as Vectors
 const HOUR_MS = 3_600_000
 const base = {
   bot_token: VECTORS.bot_token,
@@ -161,4 +152,41 @@ describe('A33: the Login Widget', () => {
       /future/,
     )
   })
+})
+
+function macOf(key: string | Buffer, text: string): string {
+  return createHmac('sha256', key).update(text).digest('hex')
+}
+
+/** Every value of the known examples, each by what it proves. Throws when one is another. */
+function checkTelegram(all: typeof VECTORS): void {
+  const { bot_token, public_key, auth_date, init_data, init_data_without_signature } = all
+  const check = { bot_token, public_key, window_ms: HOUR_MS, now_ms: 1_780_000_000_000 }
+  for (const text of [init_data, init_data_without_signature]) {
+    const verdict = checkInitData(text, check)
+    assert.ok('person' in verdict)
+    assert.equal(verdict.person.auth_date.getTime(), auth_date * 1000)
+  }
+  assert.equal(macOf('WebAppData', bot_token), all.secret_key_hex)
+  const secret_key = Buffer.from(all.secret_key_hex, 'hex')
+  assert.equal(macOf(secret_key, all.check_string), all.hash)
+  assert.equal(macOf(secret_key, all.check_string_without_signature), all.hash_without_signature)
+  assert.ok(init_data.endsWith(`&signature=${all.signature}&hash=${all.hash}`))
+  assert.ok(init_data_without_signature.endsWith(`&hash=${all.hash_without_signature}`))
+  assert.equal(botIdOf(bot_token), all.bot_id)
+  assert.ok(all.signed_message.startsWith(`${all.bot_id}:WebAppData\n`))
+  const der = Buffer.from(`302a300506032b6570032100${public_key}`, 'hex')
+  const key = createPublicKey({ key: der, format: 'der', type: 'spki' })
+  assert.ok(verify(null, Buffer.from(all.signed_message), key, Buffer.from(all.signature, 'base64url')))
+  assert.equal(all.public_keys.production, TELEGRAM_PUBLIC_KEY)
+  // The test environment's key is an owner's setting: no code of ours holds it.
+  assert.match(all.public_keys.test, /^[0-9a-f]{64}$/)
+  assert.ok('person' in checkLoginWidget(all.widget, check))
+  assert.equal(createHash('sha256').update(bot_token).digest('hex'), all.widget_secret_key_hex)
+  const widget_key = Buffer.from(all.widget_secret_key_hex, 'hex')
+  assert.equal(macOf(widget_key, all.widget_check_string), all.widget.hash)
+}
+
+test('every value of the known examples is noticed when it is another', async () => {
+  expect(await unnoticed(VECTORS, checkTelegram)).toEqual([])
 })

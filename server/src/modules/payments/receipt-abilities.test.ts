@@ -77,6 +77,17 @@ describe('the receipt of a payment to be', () => {
     expect(receiptUnderLaw(under_law, ready(yookassa, live), { currency: 'RUB', receipt })).toBeUndefined()
   })
 
+  it('has an e-mail where the vendor would refuse a phone alone, before the vendor is asked', () => {
+    const strict = { ...live, receipts_need_email: true }
+    const sold = { currency: 'RUB', receipt }
+    expect(() => receiptUnderLaw({}, ready(yookassa, strict), sold)).toThrow(ReceiptContactNeeded)
+    expect(receiptUnderLaw({}, ready(yookassa, { ...live, receipts_need_email: false }), sold)).toBeDefined()
+    const by_email = { ...receipt, contact: { email: 'buyer@example.com' } }
+    expect(receiptUnderLaw({}, ready(yookassa, strict), { currency: 'RUB', receipt: by_email })).toBeDefined()
+    // Robokassa takes either.
+    expect(receiptUnderLaw({}, ready(robokassa, { receipts: true }), sold)).toBeDefined()
+  })
+
   it('is refused at a rate the vendor has no word for', () => {
     const { receipts } = sandbox
     if (!receipts) throw new Error('the sandbox registers receipts')

@@ -39,8 +39,18 @@ export function receiptUnderLaw(
       `Send receipt_contact with an e-mail or phone: ${ready.gateway.id} sales need a fiscal receipt.`,
     )
   }
+  checkEmail(ready, contact)
   checkRates(ready, receipt)
   return { ...receipt, contact }
+}
+
+/** Throws {@link ReceiptContactNeeded} for a phone alone where the vendor would refuse it. */
+function checkEmail({ gateway, config }: ReadyGateway, contact: { email?: string }): void {
+  const { receipts } = gateway
+  if (contact.email !== undefined || !receipts?.isOn(config) || receipts.needsEmail?.(config) !== true) return
+  throw new ReceiptContactNeeded(
+    `Send receipt_contact with an e-mail: a phone alone is not enough for receipts of ${gateway.id}.`,
+  )
 }
 
 /** Throws {@link ReceiptNotPossible} for a rate of VAT the vendor has no word for. */

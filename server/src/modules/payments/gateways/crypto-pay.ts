@@ -6,6 +6,7 @@ import {
   formatDecimal,
   present,
   readAnswer,
+  refusedRefund,
 } from '@kopilka/extension'
 import type { CreatePaymentInput, CreatedPayment, RefundReference, VendorRefund } from '@kopilka/extension'
 import { z } from 'zod'
@@ -169,18 +170,6 @@ function created(app: App, input: CreatePaymentInput, invoice: InvoiceObject): C
 
 function refused(failure_reason: string): CreatedPayment {
   return { status: 'failed', failure_reason }
-}
-
-function refusedRefund(input: RefundReference, failure_reason: string): VendorRefund {
-  const { refund_id, amount, currency } = input
-  return {
-    external_id: `refused:${refund_id}`,
-    refund_id,
-    status: 'failed',
-    amount,
-    currency,
-    failure_reason,
-  }
 }
 
 /** A transfer tells an asset's amount; the refund is told as it was asked, in the payment's currency. */

@@ -4,6 +4,7 @@ import {
   clipText,
   defineGateway,
   present,
+  refusedRefund,
 } from '@kopilka/extension'
 import type {
   CreatePaymentInput,
@@ -196,16 +197,4 @@ async function createAdjustment(seller: Seller, input: RefundInput): Promise<Ven
   })
   if (reply.refusal !== undefined) return refusedRefund(input, reply.refusal)
   return toRefund(seller.config, readData(AdjustmentObject, reply.body))
-}
-
-function refusedRefund(input: RefundInput, failure_reason: string): VendorRefund {
-  const { refund_id, amount, currency } = input
-  return {
-    external_id: `refused:${refund_id}`,
-    refund_id,
-    status: 'failed',
-    amount,
-    currency,
-    failure_reason,
-  }
 }

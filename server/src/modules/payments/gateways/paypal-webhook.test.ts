@@ -1,8 +1,9 @@
 import { createSign, generateKeyPairSync, sign } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { startPaypalEmulator } from '@kopilka/emulators/paypal'
-import { signerOf } from '@kopilka/emulators/paypal/certificate'
+import { makeSigner, signerOf } from '@kopilka/emulators/paypal/certificate'
 import { GatewayUnavailable } from '@kopilka/extension'
 import type { GatewayContext, WebhookRequest } from '@kopilka/extension'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -132,6 +133,58 @@ describe('the known transmission of PayPal', () => {
   )
 })
 
+describe('the certificate of PayPal', () => {
+  const name = 'messageverificationcerts.paypal.com'
+  const body = '{"id":"WH-1"}'
+  const now = new Date('2026-12-01T00:00:00Z')
+  const time = '2026-12-01T00:00:00Z'
+  const webhook_id = PAYPAL_APP.webhook_id
+  /** Whether what this key signed is believed by this file of certificates. */
+  const isBelieved = (key: KeyObject, pem: string): boolean => {
+    const message = Buffer.from(messageOf({ id: 'T-1', time }, webhook_id, Buffer.from(body)))
+    const signature = sign('RSA-SHA256', message, key).toString('base64')
+    const transmission = { id: 'T-1', time, signature, algorithm: 'SHA256withRSA', certificate_url: '' }
+    return isSigned({ transmission, raw_body: Buffer.from(body), webhook_id, pem, now })
+  }
+  const good = makeSigner(name)
+  const other = makeSigner(name)
+
+  it('proves alone, with its issuer, and with its issuer among others', () => {
+    expect(isBelieved(good.key, good.certificate)).toBe(true)
+    expect(isBelieved(good.key, good.pem)).toBe(true)
+    expect(isBelieved(good.key, good.certificate + other.issuer + good.issuer)).toBe(true)
+  })
+
+  it('proves nothing beside an issuer of the same name that has not issued it', () => {
+    expect(isBelieved(good.key, good.certificate + other.issuer)).toBe(false)
+    expect(isBelieved(good.key, good.certificate + other.certificate)).toBe(false)
+  })
+
+  it('proves nothing when it says that another than the one beside it has issued it', () => {
+    const misnamed = makeSigner(name, { issued_by: 'Somebody else' })
+    expect(isBelieved(misnamed.key, misnamed.pem)).toBe(false)
+  })
+
+  it('proves nothing when it is over, or its issuer is', () => {
+    for (const odd of [{ valid: 'long ago' }, { issuer_valid: 'long ago' }] as const) {
+      const { key, pem } = makeSigner(name, odd)
+      expect([odd, isBelieved(key, pem)]).toEqual([odd, false])
+    }
+  })
+
+  it('proves nothing with a key that is too small to be safe', () => {
+    const small = makeSigner(name, { key_bits: 1024 })
+    expect(isBelieved(small.key, small.certificate)).toBe(false)
+    expect(isBelieved(small.key, small.pem)).toBe(false)
+  })
+
+  it('proves only what its own key signed', () => {
+    expect(isBelieved(other.key, good.pem)).toBe(false)
+    // The vendor's file begins with the certificate that signs; the others only issue.
+    expect(isBelieved(other.key, good.certificate + other.certificate)).toBe(false)
+  })
+})
+
 describe('the place of PayPal’s certificates', () => {
   const live = paypal.configSchema.parse(PAYPAL_APP)
   const sandbox = paypal.configSchema.parse({ ...PAYPAL_APP, environment: 'sandbox' })
@@ -207,6 +260,34 @@ describe('an event of PayPal', () => {
     const stranger = `${emulator.base_url}/somewhere/else/CERT-EMULATOR-2`
     expect(await parse(withHeader(request, 'cert-url', stranger))).toMatchObject(refused)
     expect(await parse(request, { base_url: undefined })).toMatchObject(refused)
+  })
+
+  it('has one spelling of its signature', async () => {
+    const { request } = await approved()
+    const value = String(request.headers['paypal-transmission-sig'])
+    expect(value).toMatch(/^[0-9A-Za-z+/]{342}==$/)
+    const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+    const last = letters.indexOf(value.at(-3) ?? '')
+    const half = value.slice(0, 171)
+    const spellings = [
+      // The last letter has four spare bits, which no decoder looks at.
+      `${value.slice(0, -3)}${letters[last ^ 1]}==`,
+      value.slice(0, -2),
+      value.slice(0, -1),
+      `${value}=`,
+      `${half} ${value.slice(171)}`,
+      `${half}\n${value.slice(171)}`,
+      `${half}.${value.slice(171)}`,
+      ` ${value}`,
+      `${value}\t`,
+      ...(/[+/]/.test(value) ? [value.replaceAll('+', '-').replaceAll('/', '_')] : []),
+      Buffer.from(value, 'base64').toString('hex'),
+    ]
+    for (const spelling of spellings) {
+      const told = await parse(withHeader(request, 'transmission-sig', spelling))
+      expect([spelling, told]).toMatchObject([spelling, { verdict: 'refused', status: 401 }])
+    }
+    expect(await parse(request)).toMatchObject({ verdict: 'accepted' })
   })
 
   it('is not answered when the certificate cannot be had, so that the vendor repeats it', async () => {

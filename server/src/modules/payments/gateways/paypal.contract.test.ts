@@ -62,6 +62,7 @@ describeGateway({
     await lab.vendor?.complete(external_id, 'succeeded')
     return lab.receiver.take(({ raw_body }) => raw_body.includes(external_id))
   },
+  undated: 'the vendor resends what is thirty days old; see paypal-webhook.test.ts for its window',
   proof: {
     read: (request) => {
       const value = request.headers[HEADER]

@@ -272,6 +272,17 @@ describe('money given back at PayPal', () => {
     expect(await refund({ ...ours, refund_id: newId('re') })).toMatchObject({ status: 'failed' })
   })
 
+  it('of a part by hand is not the part that was asked for: only the whole is one and the same', async () => {
+    const { reference } = await lab.paid()
+    await refund(refundOf(reference, 500n))
+    // The other half goes back by hand, and then we ask for a half too.
+    await refund({ ...refundOf(reference, 500n), refund_id: 'by-hand' })
+    const asked = await refund(refundOf(reference, 500n))
+    expect(asked).toMatchObject({ status: 'failed', external_id: expect.stringMatching(/^refused:/) })
+    expect(asked?.failure_reason).toMatch(/^CAPTURE_FULLY_REFUNDED/)
+    expect(lab.emulator.control.objects({ collection: 'refunds' }).items).toHaveLength(2)
+  })
+
   it('may wait, and may fail', async () => {
     settings({ refund_outcome: 'PENDING' })
     const { reference } = await lab.paid()

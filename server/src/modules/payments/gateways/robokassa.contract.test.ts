@@ -67,6 +67,7 @@ describeGateway({
     real = await lab.receiver.take((request) => form(request).get('InvId') === external_id)
     return real
   },
+  undated: 'ResultURL signs no time; the JWS does, see robokassa.test.ts',
   proof: {
     read: (request) => form(request).get('SignatureValue') ?? undefined,
     write(request, value) {

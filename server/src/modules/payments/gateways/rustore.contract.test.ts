@@ -70,6 +70,7 @@ describeGateway({
     real = await lab.receiver.take((request) => typeof payloadOf(request) === 'string')
     return real
   },
+  undated: 'the vendor repeats the same bytes for 36 hours, and every purchase is read anew',
   proof: {
     read: (request) => payloadOf(request) as string | undefined,
     write(request, value) {

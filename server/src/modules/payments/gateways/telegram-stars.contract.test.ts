@@ -58,6 +58,7 @@ describeGateway({
     real = await lab.receiver.take((request) => request.raw_body.includes('successful_payment'))
     return real
   },
+  undated: 'an update has a secret and no signed time, and Telegram repeats it for a day',
   proof: {
     read: (request) => request.headers[HEADER] as string | undefined,
     write(request, value) {

@@ -5,15 +5,10 @@ import {
   defineGateway,
   idTime,
   present,
+  refusedRefund,
   readAnswer,
 } from '@kopilka/extension'
-import type {
-  CreatedPayment,
-  PaymentReference,
-  RefundInput,
-  VendorPayment,
-  VendorRefund,
-} from '@kopilka/extension'
+import type { CreatedPayment, PaymentReference, VendorPayment } from '@kopilka/extension'
 import { z } from 'zod'
 import {
   callApi,
@@ -156,6 +151,7 @@ export default defineGateway<Config>({
 
   receipts: {
     isOn: (config) => config.receipts,
+    needsEmail: (config) => config.receipts_need_email,
     carries: ['payment', 'refund'],
     registers: ['payment', 'offset', 'refund'],
     tells: ['payment', 'offset', 'refund'],
@@ -228,18 +224,6 @@ function created(shop: Shop, object: PaymentObject): CreatedPayment {
 
 function refused(failure_reason: string): CreatedPayment {
   return { status: 'failed', failure_reason }
-}
-
-function refusedRefund(input: RefundInput, failure_reason: string): VendorRefund {
-  const { refund_id, amount, currency } = input
-  return {
-    external_id: `refused:${refund_id}`,
-    refund_id,
-    status: 'failed',
-    amount,
-    currency,
-    failure_reason,
-  }
 }
 
 async function actOnPayment(

@@ -1,4 +1,11 @@
-import { GatewayUnavailable, clipText, present, readAnswer, vendorKey } from '@kopilka/extension'
+import {
+  GatewayUnavailable,
+  clipText,
+  present,
+  readAnswer,
+  refusedRefund,
+  vendorKey,
+} from '@kopilka/extension'
 import type { RefundInput, RefundReference, VendorRefund } from '@kopilka/extension'
 import { z } from 'zod'
 import { callApi, isSafeId, readObject } from './api.ts'
@@ -33,10 +40,10 @@ export async function refund(shop: Shop, input: RefundInput): Promise<VendorRefu
   const order = await readOrder(shop, input.payment)
   const capture = order && capturesOf(order).find(isTaken)
   const amount = toMoney(input)
-  if (!amount) return refused(input, 'amount_not_supported')
+  if (!amount) return refusedRefund(input, 'amount_not_supported')
   // A charge of the vendor's own subscription is no order, but a sale of the older API.
   if (!order && input.payment.external_id !== undefined) return refundSale(shop, input, amount)
-  if (!order || !capture) return refused(input, 'payment_not_found')
+  if (!order || !capture) return refusedRefund(input, 'payment_not_found')
   const earlier = findOurs(order, input.refund_id)
   if (earlier) return tell(shop, earlier, order)
   const reply = await callApi(shop, {
@@ -57,7 +64,7 @@ export async function refund(shop: Shop, input: RefundInput): Promise<VendorRefu
   }
   const now = await readOrder(shop, { ...input.payment, external_id: order.id })
   const made = now && (findOurs(now, input.refund_id) ?? findInCabinet(now, input, reply.issue))
-  return made ? tell(shop, made, order) : refused(input, reply.refusal)
+  return made ? tell(shop, made, order) : refusedRefund(input, reply.refusal)
 }
 
 /** By the vendor's id, or by ours among the refunds of the order. */
@@ -89,7 +96,7 @@ export async function getRefund(shop: Shop, reference: RefundReference): Promise
  */
 async function refundSale(shop: Shop, input: RefundInput, amount: Money): Promise<VendorRefund> {
   const { external_id = '' } = input.payment
-  if (!isSafeId(external_id)) return refused(input, 'payment_not_found')
+  if (!isSafeId(external_id)) return refusedRefund(input, 'payment_not_found')
   const { value: total, currency_code: currency } = amount
   const reply = await callApi(shop, {
     method: 'POST',
@@ -98,7 +105,7 @@ async function refundSale(shop: Shop, input: RefundInput, amount: Money): Promis
     body: { amount: { total, currency } },
   })
   if (reply.refusal !== undefined)
-    return refused(input, reply.is_missing ? 'payment_not_found' : reply.refusal)
+    return refusedRefund(input, reply.is_missing ? 'payment_not_found' : reply.refusal)
   const { id, state } = readAnswer(SaleRefundObject, reply.body)
   const is_over = state === 'failed' || state === 'cancelled'
   return {
@@ -135,16 +142,4 @@ function tell({ config }: Shop, object: RefundObject, order: OrderObject): Vendo
     external_id: order.id,
     payment_id: paymentIdIn(unitOf(order).custom_id),
   })
-}
-
-function refused(input: RefundInput, failure_reason: string): VendorRefund {
-  const { refund_id, amount, currency } = input
-  return {
-    external_id: `refused:${refund_id}`,
-    refund_id,
-    status: 'failed',
-    amount,
-    currency,
-    failure_reason,
-  }
 }

@@ -29,6 +29,9 @@ export const configSchema = z.object({
     .default([])
     .meta({ title: 'Further addresses notifications may come from' }),
   receipts: z.boolean().default(true).meta({ title: 'Send fiscal receipts (54-FZ)' }),
+  receipts_need_email: z.boolean().default(true).meta({
+    title: "Receipts need the buyer's e-mail, as YooKassa's own receipts do; off: a phone is enough",
+  }),
   tax_system: z.int().min(1).max(6).optional().meta({ title: 'Tax system code, 1 to 6' }),
   default_vat: z
     .enum(VATS)

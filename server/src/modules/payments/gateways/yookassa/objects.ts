@@ -81,7 +81,7 @@ export function toPayment(config: Config, object: PaymentObject): VendorPayment 
       is_test: object.test,
       receiver_matches: shop_id === undefined ? undefined : shop_id === config.shop_id,
       refunded_amount: refundedAmount(object),
-      fee: is_paid && object.income_amount ? amount - minorUnits(object.income_amount) : undefined,
+      fee: is_paid ? feeOf(object, amount) : undefined,
       failure_reason: object.status === 'canceled' ? cancelReason(object) : undefined,
       paid_at: is_paid ? readMoment(object.captured_at) : undefined,
       created_at: readMoment(object.created_at),
@@ -126,6 +126,12 @@ function minorUnits(money: { value: string }): bigint {
   const amount = parseDecimal(money.value, DIGITS)
   if (amount === undefined) throw new RangeError('the schema lets only readable amounts through')
   return amount
+}
+
+/** What the vendor kept; a shop that receives more than was paid tells of no fee. */
+function feeOf({ income_amount }: PaymentObject, amount: bigint): bigint | undefined {
+  const income = income_amount && minorUnits(income_amount)
+  return income === undefined || income > amount ? undefined : amount - income
 }
 
 function paymentStatus(object: PaymentObject): VendorPaymentStatus {
