@@ -279,6 +279,8 @@ describe('A21: somebody else’s and absent are the same', () => {
 
 /** Routes of staff and keys whose things come from vendors only; refusing is tried with absent ones. */
 const NO_THING: Readonly<Record<string, string>> = {
+  'GET /v1/inbox_events/:id': 'a vendor’s notification: inbox.test.ts',
+  'POST /v1/inbox_events/:id/retry': 'the same',
   'GET /v1/receipts/:id': 'a receipt of the tax law: receipts.test.ts',
   'POST /v1/receipts/:id/record': 'the same',
   'POST /v1/receipts/:id/retry': 'the same',
