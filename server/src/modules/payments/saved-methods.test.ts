@@ -81,6 +81,14 @@ async function keptAtStripe(): Promise<{ customer_id: string; id: string; extern
   return { customer_id, id, external_id }
 }
 
+/** What the worker does every few seconds, now. */
+const forget = () => forgetMethods(world.app.db, world.app.payments)
+const gone = (customer_id: string) =>
+  world.eventually('gone', async () => {
+    await forget()
+    return (await methods(customer_id)).length === 0
+  })
+
 describe('a kept payment method', () => {
   it('comes with what the buyer read and agreed to, and only when he did', async () => {
     const { customer_id, method } = await kept()
@@ -145,14 +153,17 @@ describe('the removal of a kept method', () => {
       stripe.control
         .log({ limit: 1000, kind: 'request', order: 'asc' })
         .items.filter(({ path }) => path?.includes(`${external_id}/detach`)).length
-    await world.eventually('asked', async () => asked() > 0)
+    await world.eventually('asked', async () => {
+      await forget()
+      return asked() > 0
+    })
     expect(await methods(customer_id)).toMatchObject([{ id, status: 'removing' }])
     stripe.control.faults({ error_500: 0 })
     const before = asked()
     await query('update payments.saved_methods set next_forget_at = now() where id = $1', [id])
-    await world.eventually('gone', async () => (await methods(customer_id)).length === 0)
+    await gone(customer_id)
     expect(asked()).toBe(before + 1)
-    await forgetMethods(world.app.db, world.app.payments)
+    await forget()
     expect(asked()).toBe(before + 1)
   })
 
@@ -162,6 +173,7 @@ describe('the removal of a kept method', () => {
     await query('update payments.saved_methods set forget_attempts = 400 where id = $1', [id])
     await remove(customer_id, id)
     await world.eventually('given up', async () => {
+      await forget()
       const [row] = await query<{ next_forget_at: Date | null; forget_attempts: number }>(
         'select next_forget_at, forget_attempts from payments.saved_methods where id = $1',
         [id],
@@ -181,7 +193,7 @@ describe('the removal of a kept method', () => {
     const { customer_id, id } = await keptAtStripe()
     await query(`update payments.saved_methods set gateway = 'long-gone' where id = $1`, [id])
     await remove(customer_id, id)
-    await world.eventually('gone', async () => (await methods(customer_id)).length === 0)
+    await gone(customer_id)
     expect(await methods(customer_id)).toEqual([])
   })
 
@@ -197,7 +209,7 @@ describe('the removal of a kept method', () => {
       [body.payment.id],
     )
     await remove(customer_id, method.id)
-    await forgetMethods(world.app.db, world.app.payments)
+    await forget()
     expect(await methods(customer_id)).toMatchObject([{ id: method.id, status: 'removing' }])
     // Nor is the charge asked for again: what became of it is found out by looking.
     const open_id = `${body.payment.id}_open`
@@ -206,7 +218,7 @@ describe('the removal of a kept method', () => {
     })
     await query(`update payments.payments set status = 'failed' where id = $1`, [open_id])
     await query('update payments.saved_methods set next_forget_at = now() where id = $1', [method.id])
-    await world.eventually('gone', async () => (await methods(customer_id)).length === 0)
+    await gone(customer_id)
   })
 
   it('lets no charge begin after it, however many try at the same moment', async () => {
@@ -259,6 +271,7 @@ describe('the removal of a kept method', () => {
       (await world.call('POST', `/v1/customers/${customer_id}/erase`, { reason: 'asked' })).status,
     ).toBeLessThan(300)
     await world.eventually('forgotten', async () => {
+      await forget()
       const [row] = await query<{ forgotten_at: Date | null; consent_text: string | null }>(
         'select forgotten_at, consent_text from payments.saved_methods where id = $1',
         [method.id],
