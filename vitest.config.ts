@@ -12,6 +12,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       provider: 'v8',
+      reportOnFailure: true,
       include: ['server/src/**/*.ts', 'packages/extension/src/**/*.ts'],
       exclude: ['**/*.test.ts', '**/*.gen.ts'],
       reporter: ['text-summary', 'json-summary'],

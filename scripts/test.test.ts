@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { countTests, sayCounts } from './check/test-counts.ts'
+import { countTests, filesToRepeat, sayCounts } from './check/test-counts.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
 const folder = mkdtempSync(path.join(tmpdir(), 'kopilka-test-command-'))
@@ -70,5 +70,14 @@ describe('Counting', () => {
 
   test('a good run without tests of its own says so plainly', () => {
     expect(sayCounts(countTests({ ...report, numPassedTests: 0 }, 0))).toBe('0 passed, 0 failed')
+  })
+
+  test('one or two files that failed are run again, more are not, nor a run without a report', () => {
+    const file = (name: string, status: string) => ({ name, status, assertionResults: [] })
+    const of = (...testResults: ReturnType<typeof file>[]) => filesToRepeat({ ...report, testResults })
+    expect(of(file('a', 'passed'), file('b', 'failed'), file('c', 'failed'))).toEqual(['b', 'c'])
+    expect(of(file('a', 'failed'), file('b', 'failed'), file('c', 'failed'))).toEqual([])
+    expect(of(file('a', 'passed'))).toEqual([])
+    expect(filesToRepeat(undefined)).toEqual([])
   })
 })

@@ -33,3 +33,15 @@ export function countTests(report: VitestReport | undefined, exit_code: number):
 export function sayCounts({ passed, failed, skipped }: TestCounts): string {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
+
+/** More files than this that fail at once are no accident. */
+const SECOND_RUN_MAX = 2
+
+/**
+ * Files whose failed tests deserve a second run, alone: on a machine that is shared a test that waits may be
+ * overtaken by what goes on beside it. None when too many failed, or when the run itself ended badly.
+ */
+export function filesToRepeat(report: VitestReport | undefined): string[] {
+  const failed = (report?.testResults ?? []).filter(({ status }) => status === 'failed')
+  return failed.length > SECOND_RUN_MAX ? [] : failed.map(({ name }) => name)
+}
