@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { repositoryFiles } from '../server/test/repository-files.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -29,6 +29,9 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(copy, { recursive: true, force: true }))
 
+// Each starts the type checker or a test run of its own.
+vi.setConfig({ testTimeout: 180_000 })
+
 const isWanted = (name: string): boolean => !/[\\/](?:node_modules|data)$/.test(name)
 
 function make(...words: string[]): { status: number | null; output: string } {
@@ -37,7 +40,7 @@ function make(...words: string[]): { status: number | null; output: string } {
     [path.join(copy, 'scripts/new.ts'), ...words],
     {
       encoding: 'utf8',
-      timeout: 30_000,
+      timeout: 120_000,
     },
   )
   return { status, output: `${stdout}${stderr}` }
@@ -58,7 +61,7 @@ function run(program: string, ...args: string[]): string {
   const { stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
     cwd: copy,
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 120_000,
     env: { ...process.env, NO_COLOR: '1' },
   })
   return `${stdout}${stderr}`
@@ -80,6 +83,10 @@ describe('npm run new own-gateway', () => {
     writeFileSync(path.join(copy, 'own.json'), JSON.stringify(project))
     const types = tool('typescript/bin/tsc', '--noEmit', '-p', 'own.json')
     expect(types.split('\n').filter((line) => line.includes('acme-own'))).toEqual([])
+  })
+
+  test('drafts a vendor that runs by itself', () => {
+    expect(run(path.join(copy, 'emulators/main.ts'), 'acme-own', '--help')).toContain('--secret-key')
   })
 
   const contract = (): string => {

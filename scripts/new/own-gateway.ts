@@ -87,7 +87,7 @@ interface Payment {
 }
 
 /** __TITLE__ from the vendor's side: bring paths, fields and signature to what its documents say. */
-const vendor = defineEmulator<Settings>({
+export const emulator = defineEmulator<Settings>({
   id: '__ID__',
   title: '__TITLE__',
   description: 'Payments.',
@@ -151,6 +151,6 @@ const vendor = defineEmulator<Settings>({
 
 /** Starts the vendor; close it when done. */
 export function startVendor(options?: EmulatorOptions<Settings>): Promise<Emulator> {
-  return startEmulator(vendor, options)
+  return startEmulator(emulator, options)
 }
 `

@@ -20,6 +20,8 @@ export interface GatewayFixture<Config = unknown> {
    * A gateway that calls nobody (the sandbox) answers settings only.
    */
   start: (webhook_url: string) => Promise<Stand>
+  /** Which test counts the vendor's refunds, when they cannot be read as objects of their own. */
+  refunds_elsewhere?: string
   /** How the vendor's own objects are read over the control API; absent with no vendor. */
   objects?: VendorObjects
   /** A notification as the vendor really sends it, of a payment made through the gateway and paid. */

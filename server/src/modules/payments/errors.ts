@@ -6,6 +6,12 @@ export class GatewayNotAvailable extends DomainError {
   readonly title = 'This gateway cannot take this payment.'
 }
 
+export class GatewaySettingsInvalid extends DomainError {
+  readonly code = 'gateway_settings_invalid'
+  readonly status = 409
+  readonly title = 'The settings of this gateway do not fit.'
+}
+
 export class RefundTooLarge extends DomainError {
   readonly code = 'refund_too_large'
   readonly status = 409

@@ -74,7 +74,10 @@ describe('the gateways of a process', () => {
     expect(() => gateways.get('sandbox')).toThrow('is installed and not set up for this sandbox installation')
     expect(() => gateways.get('nobody')).toThrow('There is no gateway nobody. Set up: none.')
     expect(() => gateways.configure('nobody', {})).toThrow('There is no gateway nobody.')
-    expect(() => gateways.configure('sandbox', {})).toThrow()
+    expect(() => gateways.configure('sandbox', {})).toThrow(/KOPILKA_GATEWAY_SANDBOX_SECRET: /)
+    expect(() => gateways.configure('sandbox', { ...secret, later_second: 1 })).toThrow(
+      /KOPILKA_GATEWAY_SANDBOX_LATER_SECOND is none of its settings \(secret, /,
+    )
     gateways.configure('yookassa', { shop_id: '100500', secret_key: 'test_0123456789abcdef0123' }, 2)
     gateways.configure('sandbox', secret, 1)
     expect(gateways.list().map(({ gateway }) => gateway.id)).toEqual(['sandbox', 'yookassa'])

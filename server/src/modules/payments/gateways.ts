@@ -6,6 +6,7 @@ import type { Clock } from '#kernel/clock'
 import { assert, OperationalError } from '#kernel/errors'
 import { GatewayNotAvailable } from './errors.ts'
 import { createGatewayHealth, type GatewayHealth, type OnBreaker } from './gateway-health.ts'
+import { readGatewaySettings } from './gateway-settings.ts'
 import type { OrderRule } from './gateway-order.ts'
 
 const OWN = path.join(import.meta.dirname, 'gateways')
@@ -100,7 +101,7 @@ export function createGateways(installed: readonly Gateway[], options: GatewaysO
     configure: (id, values, position) => {
       const gateway = byId.get(id)
       if (!gateway) throw new GatewayNotAvailable(`There is no gateway ${id}.`, { gateway: id })
-      const config = gateway.configSchema.parse(values)
+      const config = readGatewaySettings(gateway, values)
       const is_test = gateway.isTest(config)
       if (is_test !== (options.mode === 'sandbox')) {
         const reason = `has ${is_test ? 'test' : 'live'} credentials in a ${options.mode} installation`

@@ -13,6 +13,7 @@ function sign(token: string, body: Buffer | string): string {
 describeGateway({
   gateway: cryptoPay,
   file_url: import.meta.resolve('./crypto-pay.ts'),
+  refunds_elsewhere: 'a refund there is a transfer: crypto-pay.test.ts',
   currency: 'RUB',
   trust: 'signed',
   async start(webhook_url) {

@@ -28,6 +28,7 @@ function signedPart(request: WebhookRequest): string {
 describeGateway({
   gateway: robokassa,
   file_url: import.meta.resolve('./robokassa.ts'),
+  refunds_elsewhere: 'test payments have none: scenarios/robokassa-refunds.test.ts',
   currency: 'RUB',
   trust: 'signed',
   async start(webhook_url) {

@@ -17,6 +17,7 @@ function payloadOf(request: WebhookRequest): unknown {
 describeGateway({
   gateway: rustore,
   file_url: import.meta.resolve('./rustore.ts'),
+  refunds_elsewhere: 'a refund there is a state of the invoice: rustore.test.ts',
   currency: 'RUB',
   trust: 'signed',
   async start(webhook_url) {

@@ -27,6 +27,7 @@ function provedPart(request: WebhookRequest): string | undefined {
 describeGateway({
   gateway: telegramStars,
   file_url: import.meta.resolve('./telegram-stars.ts'),
+  refunds_elsewhere: 'a refund there has no object: telegram-stars.test.ts',
   currency: 'XTR',
   trust: 'signed',
   input: { telegram_id: '777000111' },
