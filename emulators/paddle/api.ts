@@ -8,8 +8,15 @@ import { createAdjustment } from './adjustments.ts'
 import type { AdjustmentBody } from './adjustments.ts'
 import { newId, VendorError } from './objects.ts'
 import type { Transaction, World } from './objects.ts'
-import { cancelSubscription, keepSubscription, subscriptionOf } from './subscriptions.ts'
-import { createTransaction, decline, pay } from './transactions.ts'
+import {
+  cancelSubscription,
+  chargeSubscription,
+  keepSubscription,
+  previewCharge,
+  subscriptionOf,
+} from './subscriptions.ts'
+import type { ChargeBody } from './subscriptions.ts'
+import { createTransaction, decline, pay, previewTransaction } from './transactions.ts'
 import type { TransactionBody } from './transactions.ts'
 
 type Query = Readonly<Record<string, string>>
@@ -31,6 +38,10 @@ export function registerApi(app: FastifyInstance, world: World): void {
   app.post('/transactions', async (request, reply) => {
     refuse(world.spec.checkBody('POST', '/transactions', request.body))
     return reply.code(201).send(one(world, createTransaction(world, request.body as TransactionBody)))
+  })
+  app.post('/transactions/preview', async ({ body }) => {
+    refuse(world.spec.checkBody('POST', '/transactions/preview', body))
+    return one(world, previewTransaction(world, body as TransactionBody))
   })
   app.get<{ Params: { id: string }; Querystring: Query }>('/transactions/:id', async ({ params, query }) => {
     refuse(world.spec.checkQuery('GET', '/transactions/{transaction_id}', listed(query)))
@@ -75,6 +86,15 @@ function registerSubscriptions(app: FastifyInstance, world: World): void {
     refuse(world.spec.checkBody('POST', `${path}/cancel`, body))
     const { effective_from } = body as { effective_from?: string | null }
     return one(world, cancelSubscription(world, subscriptionOf(world, params.id), effective_from))
+  })
+  app.post<ById>('/subscriptions/:id/charge', async ({ params, body }, reply) => {
+    refuse(world.spec.checkBody('POST', `${path}/charge`, body))
+    const charged = chargeSubscription(world, subscriptionOf(world, params.id), body as ChargeBody)
+    return reply.code(201).send(one(world, charged))
+  })
+  app.post<ById>('/subscriptions/:id/charge/preview', async ({ params, body }) => {
+    refuse(world.spec.checkBody('POST', `${path}/charge/preview`, body))
+    return one(world, previewCharge(world, subscriptionOf(world, params.id), body as ChargeBody))
   })
 }
 
