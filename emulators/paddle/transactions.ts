@@ -15,7 +15,7 @@ export interface TransactionBody {
 }
 
 /** With the address the tax is of, instead of a page. */
-type PreviewBody = Pick<TransactionBody, 'items' | 'currency_code'> & {
+export type PreviewBody = Pick<TransactionBody, 'items' | 'currency_code'> & {
   customer_id?: string | null
   address?: { country_code: string; postal_code?: string | null }
 }

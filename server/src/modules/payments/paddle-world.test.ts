@@ -364,7 +364,7 @@ describe('a charge beside the plan of a subscription', () => {
     const refused = await ask({ gateway: 'paddle', country: 'XX' })
     expect([refused.status, refused.body['code']]).toEqual([402, 'payment_refused'])
     for (const [more, status] of [
-      [{ gateway: 'yookassa' }, 400],
+      [{ gateway: 'sandbox', vendor_subscription_id }, 400],
       [{ gateway: 'nobody' }, 409],
       [{ country: 'Germany' }, 400],
       [{ lines: [] }, 400],

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, test } from 'vitest'
 import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { forgetPayments } from './personal-data.ts'
 import { endUntouched, startCheckout, startPayment } from './payment-start.ts'
+import { previewPayment } from './payment-preview.ts'
 import { recordPaymentWords } from './payment-words.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import {
@@ -351,6 +352,34 @@ describe('a charge of a vendor’s subscription', () => {
     const told = { gateway: 'scripted', word, told_at: lab.clock.now() }
     await lab.db.transact((tx) => recordSubscriptionWord(tx, lab.kit, told))
     await expect(charge()).rejects.toMatchObject({ code: 'invalid_state' })
+  })
+})
+
+describe('a preview of a payment', () => {
+  const preview = (currency = 'RUB') =>
+    previewPayment(lab.db, lab.kit, {
+      customer_id: 'cus_1',
+      gateway: 'scripted',
+      amount: 100n,
+      currency,
+      description: 'units',
+      country: undefined,
+      postal_code: undefined,
+      vendor_subscription_id: undefined,
+    })
+
+  it('is our price where the vendor tells nothing, else the vendor’s word, refusal or silence', async () => {
+    lab.follow({})
+    const figures = { subtotal: 100n, tax: null, total: 100n, currency: 'RUB' }
+    expect(await preview()).toEqual({ ...figures, is_of_vendor: false })
+    await expect(preview('USD')).rejects.toMatchObject({ code: 'invalid_request' })
+    const told = { subtotal: 90n, tax: 10n, total: 100n, currency: 'RUB' }
+    lab.follow({}, { previewPayment: async () => told })
+    expect(await preview()).toEqual({ ...told, is_of_vendor: true })
+    lab.follow({}, { previewPayment: async () => ({ refusal: 'not_there' }) })
+    await expect(preview()).rejects.toMatchObject({ code: 'payment_refused', facts: { reason: 'not_there' } })
+    lab.follow({}, { previewPayment: silent })
+    await expect(preview()).rejects.toMatchObject({ code: 'gateway_unavailable' })
   })
 })
 
