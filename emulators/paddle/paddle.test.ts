@@ -207,7 +207,7 @@ describe('the Paddle emulator', () => {
 describe('a subscription of the emulated Paddle', () => {
   const MONTHLY = { billing_cycle: { interval: 'month', frequency: 1 } }
 
-  it('is charged beside its plan and shown beforehand, as a transaction is, in the published shapes', async () => {
+  it('is charged beside its plan and shown beforehand, in the published shapes', async () => {
     const { emulator, call, make } = await open()
     const spec = loadSpec('paddle')
     const price = { ...PRICE, custom_data: { payment_id: 'pay_1' } }

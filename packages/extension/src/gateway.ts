@@ -115,8 +115,8 @@ export interface Gateway<Config = unknown> {
   /**
    * Charges something beside the plan of a subscription the vendor keeps, at once and without the buyer.
    * The vendor may take a second request for another charge: the core asks one at a time, and this looks for
-   * the `payment_id` before it asks again. A refusal is a value. Throws GatewayUnavailable when the outcome is
-   * unknown.
+   * the `payment_id` before it asks again. A refusal is a value. Throws GatewayUnavailable when the outcome
+   * is unknown.
    */
   chargeSubscription?(
     config: Config,
@@ -183,7 +183,7 @@ export interface Gateway<Config = unknown> {
     context: GatewayContext,
   ): Promise<VendorSubscription | undefined>
   /**
-   * Ends it at once, with what is left of the period that was paid, where the vendor can. Gives no money back.
+   * Ends it at once, with what is left of its paid period, where the vendor can. Gives no money back.
    * Already ended is success.
    */
   endSubscription?(

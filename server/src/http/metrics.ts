@@ -13,7 +13,8 @@ export interface Metrics {
   counter<Label extends string>(name: string, help: string, labels?: readonly Label[]): Counter<Label>
   /**
    * A figure that is read when somebody looks: one number, or one per value of a label. One that cannot be
-   * read, or not within a second, is left out: the others must be seen all the more when the database is away.
+   * read, or not within a second, is left out: the others must be seen all the more when the database is
+   * away.
    */
   gauge(name: string, help: string, read: () => Figure | Promise<Figure>, label?: string): void
   readonly requests: RequestCounts

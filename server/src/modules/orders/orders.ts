@@ -181,8 +181,8 @@ export async function intendOrder(
 }
 
 /**
- * What lines cost now, in one currency. Throws NotFound, NotOnSale, {@link InvalidRequest} for currencies that
- * mix and for too much.
+ * What lines cost now, in one currency. Throws NotFound, NotOnSale, {@link InvalidRequest} for currencies
+ * that mix and for too much.
  */
 export async function priceLines(
   sql: Sql,

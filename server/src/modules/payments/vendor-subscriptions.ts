@@ -161,7 +161,7 @@ export async function claimSubscription(
   throw new NotFound('The store knows no such subscription of yours.')
 }
 
-/** `cancel`: not renewed, and usable until the period is over. `end`: over at once. `resume`: renewed again. */
+/** `cancel`: not renewed, usable until the period is over. `end`: over at once. `resume`: renewed again. */
 export type RenewalWish = 'cancel' | 'end' | 'resume'
 
 const VERBS = { cancel: 'cancelSubscription', end: 'endSubscription', resume: 'resumeSubscription' } as const

@@ -365,7 +365,7 @@ describe('a charge of a subscription at Paddle', () => {
     expect(charges()).toEqual([])
   })
 
-  it('is told as our payment; a renewal, and a charge made in the cabinet, as the subscription’s', async () => {
+  it('is told as our payment; a renewal and a charge of the cabinet as the subscription’s', async () => {
     const id = await subscribed()
     const input = chargeOf(id)
     await charge(input)

@@ -55,8 +55,8 @@ const NAME_MAX = 150
  * vendor has no idempotency keys: our ids stand in a transaction's custom data and at the head of an
  * adjustment's reason, and are looked for before anything is made; calls at the same moment share one. A
  * refund is pending until the vendor approves it. Unpaid transactions lapse by themselves, and a kept method
- * cannot be charged but by a charge beside a subscription's plan, whose price carries our ids. What the vendor
- * charges for a subscription by itself is told with it; the catalog knows it by the id of its price.
+ * cannot be charged but by a charge beside a subscription's plan, whose price carries our ids. What the
+ * vendor charges for a subscription by itself is told with it; the catalog knows it by the id of its price.
  */
 export default defineGateway<Config>({
   id: 'paddle',

@@ -113,8 +113,8 @@ export function toCharge(config: Config, object: TransactionObject): VendorCharg
 }
 
 /**
- * Our names of a transaction. What is charged for a subscription carries the custom data of the one that began
- * it; of what we charge beside the plan, the price that was made for it has ours.
+ * Our names of a transaction. What is charged for a subscription carries the custom data of the one that
+ * began it; of what we charge beside the plan, the price that was made for it has ours.
  */
 export function namesOf({
   origin,
