@@ -72,8 +72,8 @@ export interface ChargeBody {
 }
 
 /**
- * `POST …/charge`: a transaction of the vendor's own, paid at once. It has the subscription's custom data; what
- * the caller says stands at the item's price. The answer is the subscription. Throws VendorError 400.
+ * `POST …/charge`: a transaction of the vendor's own, paid at once. It has the subscription's custom data;
+ * what the caller says stands at the item's price. The answer is the subscription. Throws VendorError 400.
  */
 export function chargeSubscription(world: World, subscription: Subscription, body: ChargeBody): Subscription {
   const item = chargedItem(world, subscription, body)

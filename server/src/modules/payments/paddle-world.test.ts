@@ -323,7 +323,7 @@ describe('a charge beside the plan of a subscription', () => {
     await booksAreClean()
   }, 60_000)
 
-  it('is refused when declined, for a stranger, for a subscription that is over, and for nonsense', async () => {
+  it('is refused when declined, to a stranger, after the end, and for nonsense', async () => {
     const { customer_id, id, vendor_subscription_id } = await subscriber()
     const stranger = await world.customer()
     expect((await place({ customer_id: stranger, vendor_subscription_id })).status).toBe(404)
