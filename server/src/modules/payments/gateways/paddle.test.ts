@@ -276,6 +276,7 @@ async function subscribed(): Promise<string> {
     description: 'Club',
     product: { name: 'Club', tax_category: 'standard' },
     unit_price: { amount: '100', currency_code: 'USD' },
+    tax_mode: 'internal',
     billing_cycle: { interval: 'month', frequency: 1 },
   }
   const answer = await fetch(`${emulator.base_url}/transactions`, {
@@ -351,6 +352,16 @@ describe('a charge of a subscription at Paddle', () => {
       expect(await charge(input)).toMatchObject({ status: 'succeeded' })
       expect(charges()).toHaveLength(before + made)
     }
+  })
+
+  it('waits where the same amount was charged without a name, for it may be this one', async () => {
+    const id = await subscribed()
+    emulator.control.complete(id, { outcome: 'succeeded', charge: '500' })
+    await charge(chargeOf(id))
+    emulator.control.complete(id, { outcome: 'succeeded', charge: '59900' })
+    const made = charges().length
+    await expect(charge(chargeOf(id))).rejects.toThrow(GatewayUnavailable)
+    expect(charges()).toHaveLength(made)
   })
 
   it('is refused for a card that is declined and for what is no subscription', async () => {

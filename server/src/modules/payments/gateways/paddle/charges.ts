@@ -1,10 +1,15 @@
-import { GatewayMisconfigured, GatewayUnavailable, present } from '@kopilka/extension'
+import { GatewayMisconfigured, GatewayUnavailable, findInPages, idTime, present } from '@kopilka/extension'
 import type { ChargeSubscriptionInput, CreatedPayment } from '@kopilka/extension'
-import { callApi, findTransaction, isVendorId } from './api.ts'
+import { callApi, createdIn, findTransaction, isVendorId, readTransactions } from './api.ts'
 import type { Seller } from './api.ts'
-import { toPayment } from './objects.ts'
+import { namesOf, ourId, toPayment } from './objects.ts'
 import type { TransactionObject } from './objects.ts'
 import { priceOf } from './price.ts'
+
+const HOUR_MS = 3_600_000
+/** How far the vendor's clock may be from ours. */
+const CLOCKS_MS = 60_000
+const PAGES_MAX = 50
 
 /**
  * Charges something beside a subscription's plan, now. The vendor answers with the subscription and not with
@@ -19,6 +24,8 @@ export async function chargeSubscription(
   if (!isVendorId('sub', subscription_id)) return failed('subscription_not_found')
   const earlier = await findTransaction(seller, payment_id, { subscription_id })
   if (earlier) return charged(seller, earlier)
+  if (await hasNameless(seller, input))
+    throw new GatewayUnavailable('a charge that may be this one has no name')
   const price = {
     ...priceOf(seller.config, { ...input, fallback: order_id }),
     custom_data: { payment_id, order_id },
@@ -37,6 +44,29 @@ export async function chargeSubscription(
   const made = await findMade(seller, input)
   if (!made) throw new GatewayUnavailable('the charge is not listed yet')
   return charged(seller, made)
+}
+
+/**
+ * Whether the same amount was charged since the payment was written, by whom cannot be told: were it ours
+ * without our ids, asking again would take the money twice. A person sees it among what waits for a product.
+ */
+async function hasNameless(seller: Seller, input: ChargeSubscriptionInput): Promise<boolean> {
+  const now_ms = seller.context.now.getTime()
+  const since_ms = (idTime(input.payment_id)?.getTime() ?? now_ms - HOUR_MS) - CLOCKS_MS
+  const query = {
+    subscription_id: input.subscription_external_id,
+    origin: 'subscription_charge',
+    ...createdIn({ from: new Date(since_ms), to: new Date(now_ms + HOUR_MS) }),
+  }
+  const found = await findInPages(
+    (after) => readTransactions(seller, { ...query, ...present({ after }) }),
+    (object) =>
+      ourId(namesOf(object)['payment_id']) === undefined &&
+      object.details.totals.total === input.amount &&
+      object.currency_code === input.currency,
+    PAGES_MAX,
+  )
+  return found !== undefined
 }
 
 /** The charge was taken: whatever hinders us from seeing it, it is not as if nothing had been made. */
