@@ -18,8 +18,8 @@ export const emulator = defineEmulator<PaddleSettings>({
   id: 'paddle',
   title: 'Paddle',
   description:
-    'Billing API v1: transactions, subscriptions, adjustments that wait for approval, chargebacks, ' +
-    'notifications.',
+    'Billing API v1: transactions and their previews, subscriptions and charges beside their plan, ' +
+    'adjustments that wait for approval, chargebacks, notifications.',
   // 20 attempts within the first hour, 60 within three days.
   retry_schedule_ms: [
     ...Array.from({ length: 19 }, () => 3 * MINUTE_MS),
@@ -54,6 +54,11 @@ export const emulator = defineEmulator<PaddleSettings>({
       schema: { enum: ['at_once', 'later'] },
       default: 'at_once',
       description: '`later`: a paid transaction stays `paid` until it is completed again.',
+    },
+    charge_outcome: {
+      schema: { enum: ['paid', 'declined'] },
+      default: 'paid',
+      description: 'What becomes of a charge of a subscription beside its plan.',
     },
     tax_permille: {
       schema: { type: 'integer', minimum: 0, maximum: 500 },

@@ -1813,6 +1813,8 @@ create table payments.payments (
   repeat_kind text,
   subscription_period_seconds integer,
   is_fiscal boolean not null default false,
+  vendor_subscription_id text,
+  asking_until timestamp with time zone,
   constraint payments_pkey PRIMARY KEY (id),
   constraint payments_number_key UNIQUE (number),
   constraint payments_amount_check CHECK ((amount > 0)),
@@ -1825,7 +1827,8 @@ create table payments.payments (
   constraint payments_repeat_kind_check CHECK ((repeat_kind = ANY (ARRAY['paid_again'::text, 'renewal'::text]))),
   constraint payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'requires_action'::text, 'authorized'::text, 'unknown'::text, 'expired'::text, 'failed'::text, 'canceled'::text, 'mismatch'::text, 'succeeded'::text, 'partially_refunded'::text, 'refunded'::text]))),
   constraint payments_subscription_period_seconds_check CHECK ((subscription_period_seconds > 0)),
-  constraint payments_repeats_payment_id_fkey FOREIGN KEY (repeats_payment_id) REFERENCES payments.payments(id)
+  constraint payments_repeats_payment_id_fkey FOREIGN KEY (repeats_payment_id) REFERENCES payments.payments(id),
+  constraint payments_vendor_subscription_id_fkey FOREIGN KEY (vendor_subscription_id) REFERENCES payments.vendor_subscriptions(id)
 ) with (fillfactor=70);
 CREATE INDEX payments_created ON payments.payments USING btree (created_at DESC, id DESC);
 CREATE INDEX payments_customer ON payments.payments USING btree (customer_id, created_at DESC, id DESC);

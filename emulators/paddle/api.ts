@@ -8,9 +8,16 @@ import { createAdjustment } from './adjustments.ts'
 import type { AdjustmentBody } from './adjustments.ts'
 import { newId, VendorError } from './objects.ts'
 import type { Transaction, World } from './objects.ts'
-import { cancelSubscription, keepSubscription, subscriptionOf } from './subscriptions.ts'
-import { createTransaction, decline, pay } from './transactions.ts'
-import type { TransactionBody } from './transactions.ts'
+import {
+  cancelSubscription,
+  chargeSubscription,
+  keepSubscription,
+  previewCharge,
+  subscriptionOf,
+} from './subscriptions.ts'
+import type { ChargeBody } from './subscriptions.ts'
+import { createTransaction, decline, pay, previewTransaction } from './transactions.ts'
+import type { PreviewBody, TransactionBody } from './transactions.ts'
 
 type Query = Readonly<Record<string, string>>
 
@@ -31,6 +38,13 @@ export function registerApi(app: FastifyInstance, world: World): void {
   app.post('/transactions', async (request, reply) => {
     refuse(world.spec.checkBody('POST', '/transactions', request.body))
     return reply.code(201).send(one(world, createTransaction(world, request.body as TransactionBody)))
+  })
+  app.post('/transactions/preview', async ({ body }) => {
+    refuse(world.spec.checkBody('POST', '/transactions/preview', body))
+    const wanted = body as PreviewBody
+    // The published shape lets any address pass, for one of its branches has none.
+    if (wanted.address !== undefined) refuse(world.spec.checkSchema('address-preview', wanted.address))
+    return one(world, previewTransaction(world, wanted))
   })
   app.get<{ Params: { id: string }; Querystring: Query }>('/transactions/:id', async ({ params, query }) => {
     refuse(world.spec.checkQuery('GET', '/transactions/{transaction_id}', listed(query)))
@@ -75,6 +89,15 @@ function registerSubscriptions(app: FastifyInstance, world: World): void {
     refuse(world.spec.checkBody('POST', `${path}/cancel`, body))
     const { effective_from } = body as { effective_from?: string | null }
     return one(world, cancelSubscription(world, subscriptionOf(world, params.id), effective_from))
+  })
+  app.post<ById>('/subscriptions/:id/charge', async ({ params, body }, reply) => {
+    refuse(world.spec.checkBody('POST', `${path}/charge`, body))
+    const charged = chargeSubscription(world, subscriptionOf(world, params.id), body as ChargeBody)
+    return reply.code(201).send(one(world, charged))
+  })
+  app.post<ById>('/subscriptions/:id/charge/preview', async ({ params, body }) => {
+    refuse(world.spec.checkBody('POST', `${path}/charge/preview`, body))
+    return one(world, previewCharge(world, subscriptionOf(world, params.id), body as ChargeBody))
   })
 }
 

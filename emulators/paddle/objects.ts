@@ -8,6 +8,7 @@ export interface PaddleSettings extends BaseSettings {
   old_webhook_secret: string
   refund_outcome: string
   completion: string
+  charge_outcome: string
   tax_permille: number
   fee_permille: number
 }
@@ -38,6 +39,7 @@ export interface Price {
   product?: { name: string; tax_category: string }
   /** The buyer pays again after each of these: a subscription. */
   billing_cycle?: Duration | null
+  custom_data?: Record<string, unknown> | null
 }
 
 export interface Duration {

@@ -207,6 +207,49 @@ describe('the Paddle emulator', () => {
 describe('a subscription of the emulated Paddle', () => {
   const MONTHLY = { billing_cycle: { interval: 'month', frequency: 1 } }
 
+  it('is charged beside its plan and shown beforehand, in the published shapes', async () => {
+    const { emulator, call, make } = await open()
+    const spec = loadSpec('paddle')
+    const price = { ...PRICE, custom_data: { payment_id: 'pay_1' } }
+    const items = [{ quantity: 1, price }]
+    const address = { country_code: 'DE', postal_code: '10115' }
+    const purchase = await call('POST', '/transactions/preview', { items, address })
+    expect(spec.checkResponse('POST', '/transactions/preview', 200, purchase.body)).toEqual([])
+    for (const wrong of [
+      { items: [] },
+      { items, address: { country_code: 'XX' } },
+      {},
+      { items, currency_code: 'EUR' },
+    ])
+      expect((await call('POST', '/transactions/preview', wrong)).status).toBe(400)
+    const { id } = await make(MONTHLY)
+    emulator.control.complete(id, 'succeeded')
+    const { subscription_id } = (await call<Transaction>('GET', `/transactions/${id}`)).body.data
+    const path = `/subscriptions/${subscription_id}/charge`
+    const shape = '/subscriptions/{subscription_id}/charge'
+    const body = { effective_from: 'immediately', items, on_payment_failure: 'prevent_change' }
+    const shown = await call('POST', `${path}/preview`, body)
+    expect(spec.checkResponse('POST', `${shape}/preview`, 200, shown.body)).toEqual([])
+    const query = '/transactions?origin=subscription_charge'
+    expect((await call<Transaction[]>('GET', query)).body.data).toEqual([])
+    const charged = await call('POST', path, body)
+    expect([charged.status, spec.checkResponse('POST', shape, 201, charged.body)]).toEqual([201, []])
+    expect((await call<Transaction[]>('GET', query)).body.data).toMatchObject([
+      { subscription_id, status: 'completed', custom_data: { a: '1' }, items },
+    ])
+    for (const wrong of [
+      { items },
+      { ...body, items: [] },
+      { ...body, effective_from: 'never' },
+      { ...body, more: 1 },
+    ])
+      expect((await call('POST', path, wrong)).status).toBe(400)
+    emulator.control.settings({ charge_outcome: 'declined' })
+    expect((await call('POST', path, body)).body.error?.code).toBe('subscription_payment_declined')
+    expect((await call('POST', '/subscriptions/sub_unknown/charge', body)).status).toBe(404)
+    expect((await call<Transaction[]>('GET', query)).body.data).toHaveLength(1)
+  })
+
   it('begins with a paid transaction, renews, fails, is kept and ends, in the published shapes', async () => {
     const { emulator, merchant, call, make } = await open()
     const { id } = await make(MONTHLY)

@@ -2,7 +2,8 @@ import { ControlError, wrongState } from '../emulator.ts'
 import type { CompleteInput } from '../emulator.ts'
 import { newId, VendorError } from './objects.ts'
 import type { Duration, Subscription, Transaction, World } from './objects.ts'
-import { addTransaction, decline, move, pay } from './transactions.ts'
+import { addTransaction, decline, itemOf, move, pay, previewDetails } from './transactions.ts'
+import type { TransactionBody } from './transactions.ts'
 import { tell } from './webhooks.ts'
 
 const DAY_MS = 86_400_000
@@ -62,6 +63,50 @@ export function cancelSubscription(
   subscription.scheduled_change = { action: 'cancel', effective_at, resume_at: null }
   subscription.next_billed_at = null
   return changed(world, subscription)
+}
+
+export interface ChargeBody {
+  effective_from: 'immediately' | 'next_billing_period'
+  items: TransactionBody['items']
+  on_payment_failure?: 'prevent_change' | 'apply_change'
+}
+
+/**
+ * `POST …/charge`: a transaction of the vendor's own, paid at once. It has the subscription's custom data;
+ * what the caller says stands at the item's price. The answer is the subscription. Throws VendorError 400.
+ */
+export function chargeSubscription(world: World, subscription: Subscription, body: ChargeBody): Subscription {
+  const item = chargedItem(world, subscription, body)
+  if (world.kit.settings().charge_outcome === 'declined')
+    throw new VendorError(400, 'subscription_payment_declined', 'The payment was declined')
+  const transaction = addTransaction(world, item, {
+    custom_data: structuredClone(subscription.custom_data),
+    origin: 'subscription_charge',
+    subscription,
+  })
+  pay(world, transaction)
+  return subscription
+}
+
+/** `POST …/charge/preview`: the same, and nothing is kept. Throws VendorError 400. */
+export function previewCharge(world: World, subscription: Subscription, body: ChargeBody): object {
+  const item = chargedItem(world, subscription, body)
+  const now = world.kit.now().toISOString()
+  const { id: _id, first_billed_at: _first, ...shown } = subscription
+  const immediate_transaction = {
+    billing_period: subscription.current_billing_period ?? { starts_at: now, ends_at: now },
+    details: previewDetails(world, item),
+    adjustments: [],
+  }
+  return { ...shown, immediate_transaction, next_transaction: null, update_summary: null }
+}
+
+function chargedItem(world: World, { status, currency_code }: Subscription, body: ChargeBody) {
+  if (status !== 'active')
+    throw new VendorError(400, 'subscription_locked_renewal', `The subscription is ${status}`)
+  if (body.effective_from !== 'immediately')
+    throw new VendorError(400, 'bad_request', 'Only immediate charges are played here')
+  return itemOf(world, { items: body.items, currency_code })
 }
 
 /** `PATCH` with no scheduled change: the cancellation is taken back. */

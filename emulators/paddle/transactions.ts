@@ -14,23 +14,64 @@ export interface TransactionBody {
   checkout?: { url?: string | null } | null
 }
 
+/** With the address the tax is of, instead of a page. */
+export type PreviewBody = Pick<TransactionBody, 'items' | 'currency_code'> & {
+  customer_id?: string | null
+  address?: { country_code: string; postal_code?: string | null }
+}
+
 /** `POST /transactions` with one price made for the occasion. Throws VendorError 400. */
 export function createTransaction(world: World, body: TransactionBody): Transaction {
-  const [item, ...more] = body.items
-  const price = item?.price
-  if (!item || !price || more.length > 0)
-    throw invalid('items', 'Exactly one item with a price is played here')
-  const { currency_code } = price.unit_price
-  if (!/^[1-9]\d{0,14}$/.test(price.unit_price.amount))
-    throw invalid('items.0.price.unit_price', 'Not an amount')
-  if ((body.currency_code ?? currency_code) !== currency_code)
-    throw invalid('currency_code', 'Not that of the price')
+  const item = itemOf(world, body)
   if ((body.collection_mode ?? 'automatic') !== 'automatic')
     throw invalid('collection_mode', 'Not played here')
   const custom_data = body.custom_data ?? null
   const page = body.checkout?.url ?? `${world.kit.base_url()}/pay`
-  const item_of = { quantity: item.quantity, price: { ...price, id: newId(world, 'pri') } }
-  return addTransaction(world, item_of, { custom_data, page })
+  return addTransaction(world, item, { custom_data, page })
+}
+
+/** `POST /transactions/preview`: what it would come to, of which nothing is kept. Throws VendorError 400. */
+export function previewTransaction(world: World, body: PreviewBody): object {
+  const { price, quantity } = itemOf(world, body)
+  const { address = null, customer_id = null, currency_code = price.unit_price.currency_code } = body
+  return {
+    customer_id,
+    address_id: null,
+    business_id: null,
+    currency_code,
+    discount_id: null,
+    customer_ip_address: null,
+    address,
+    ignore_trials: false,
+    items: [{ quantity, include_in_totals: true, proration: null, price }],
+    details: previewDetails(world, { price, quantity }),
+    available_payment_methods: ['card'],
+  }
+}
+
+/** The details of a transaction that is not made. */
+export function previewDetails(world: World, { price, quantity }: Transaction['items'][number]): object {
+  const { totals, tax_rate } = totalsOf(world, price, quantity)
+  return {
+    tax_rates_used: [{ tax_rate, totals }],
+    totals: allTotals(totals, price.unit_price.currency_code),
+    line_items: [{ price_id: null, quantity, tax_rate, unit_totals: totals, totals, proration: null }],
+  }
+}
+
+/** The one item of a request, with a price made for the occasion. Throws VendorError 400. */
+export function itemOf(
+  world: World,
+  { items, currency_code: wanted }: Pick<TransactionBody, 'items' | 'currency_code'>,
+): Transaction['items'][number] {
+  const [item, ...more] = items
+  const price = item?.price
+  if (!item || !price || more.length > 0)
+    throw invalid('items', 'Exactly one item with a price is played here')
+  const { currency_code, amount } = price.unit_price
+  if (!/^[1-9]\d{0,14}$/.test(amount)) throw invalid('items.0.price.unit_price', 'Not an amount')
+  if ((wanted ?? currency_code) !== currency_code) throw invalid('currency_code', 'Not that of the price')
+  return { quantity: item.quantity, price: { ...price, id: newId(world, 'pri') } }
 }
 
 /** Writes a transaction; of a subscription it is the vendor's own, and asks nobody to a page. */
@@ -66,16 +107,7 @@ export function addTransaction(
     discount_id: null,
     items: [item],
     details: {
-      totals: {
-        ...totals,
-        credit: '0',
-        credit_to_balance: '0',
-        balance: totals.total,
-        grand_total: totals.total,
-        fee: null,
-        earnings: null,
-        currency_code,
-      },
+      totals: allTotals(totals, currency_code),
       line_items: [{ id: newId(world, 'txnitm'), price_id: price.id, quantity, tax_rate, totals }],
     },
     payments: [],
@@ -87,6 +119,19 @@ export function addTransaction(
   world.transactions.add(id, transaction)
   tell(world, 'transaction.created', transaction)
   return transaction
+}
+
+function allTotals(totals: Totals, currency_code: string): Transaction['details']['totals'] {
+  return {
+    ...totals,
+    credit: '0',
+    credit_to_balance: '0',
+    balance: totals.total,
+    grand_total: totals.total,
+    fee: null,
+    earnings: null,
+    currency_code,
+  }
 }
 
 function totalsOf(world: World, price: Price, quantity: number): { totals: Totals; tax_rate: string } {

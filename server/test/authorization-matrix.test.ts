@@ -289,6 +289,7 @@ const NO_THING: Readonly<Record<string, string>> = {
   'POST /v1/reconciliations/:id/differences/:difference_id/resolve': 'the same',
   'GET /v1/vendor_subscriptions/:id': 'a vendor’s own subscription: vendor-subscriptions in scenarios',
   'POST /v1/vendor_subscriptions/:id/cancel': 'the same',
+  'POST /v1/vendor_subscriptions/:id/end': 'the same',
   'POST /v1/vendor_subscriptions/:id/resume': 'the same',
 }
 

@@ -6,7 +6,9 @@ import type {
   ReceiptReference,
   VendorReceipt,
 } from './receipt-contract.ts'
+import type { PreviewPaymentInput, PreviewedPayment } from './payment-preview.ts'
 import type {
+  ChargeSubscriptionInput,
   PurchaseReference,
   SubscriptionReference,
   VendorPurchase,
@@ -101,6 +103,26 @@ export interface Gateway<Config = unknown> {
     input: ChargeSavedMethodInput,
     context: GatewayContext,
   ): Promise<CreatedPayment>
+  /**
+   * What a buyer would pay for this now, tax included, where the vendor knows better than our price. Makes
+   * nothing at the vendor. Throws GatewayUnavailable.
+   */
+  previewPayment?(
+    config: Config,
+    input: PreviewPaymentInput,
+    context: GatewayContext,
+  ): Promise<PreviewedPayment>
+  /**
+   * Charges something beside the plan of a subscription the vendor keeps, at once and without the buyer.
+   * The vendor may take a second request for another charge: the core asks one at a time, and this looks for
+   * the `payment_id` before it asks again. A refusal is a value. Throws GatewayUnavailable when the outcome
+   * is unknown.
+   */
+  chargeSubscription?(
+    config: Config,
+    input: ChargeSubscriptionInput,
+    context: GatewayContext,
+  ): Promise<CreatedPayment>
   /** Asks the vendor to forget a saved method, where the vendor has such a call. */
   removeSavedMethod?(config: Config, method: { external_id: string }, context: GatewayContext): Promise<void>
   /** What this vendor does with fiscal receipts; absent: nothing, and a person makes those of its sales. */
@@ -156,6 +178,15 @@ export interface Gateway<Config = unknown> {
   ): Promise<VendorSubscription | undefined>
   /** Ends the renewal; what was paid stays usable. Already ended is success. */
   cancelSubscription?(
+    config: Config,
+    reference: SubscriptionReference,
+    context: GatewayContext,
+  ): Promise<VendorSubscription | undefined>
+  /**
+   * Ends it at once, with what is left of its paid period, where the vendor can. Gives no money back.
+   * Already ended is success.
+   */
+  endSubscription?(
     config: Config,
     reference: SubscriptionReference,
     context: GatewayContext,

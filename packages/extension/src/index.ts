@@ -36,7 +36,9 @@ export type {
   ReceiptReference,
   VendorReceipt,
 } from './receipt-contract.ts'
+export type { PreviewPaymentInput, PreviewedPayment } from './payment-preview.ts'
 export type {
+  ChargeSubscriptionInput,
   PurchaseReference,
   SubscriptionReference,
   VendorCharge,

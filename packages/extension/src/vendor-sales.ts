@@ -67,3 +67,16 @@ export interface VendorCharge extends VendorPayment {
   /** The vendor's name of what it paid for; absent: the subscription's. */
   product_code?: string
 }
+
+/** Something beside the plan of a vendor's subscription, to be charged at once. */
+export interface ChargeSubscriptionInput {
+  payment_id: string
+  payment_number: number
+  order_id: string
+  customer_id: string
+  amount: bigint
+  currency: string
+  description: string
+  /** The subscription's id at the vendor. */
+  subscription_external_id: string
+}

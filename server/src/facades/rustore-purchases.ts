@@ -260,7 +260,10 @@ function renewalRoutes(app: FastifyInstance, kit: RouteKit, { payments }: Parts)
             (row) => row.id === id || row.external_id === subscriptionToken,
           )
           if (!own) throw new NotFound('You have no such subscription.')
-          return subscriptionWire(kit, await setRenewal(kit.db, payments, own.id, will_renew))
+          return subscriptionWire(
+            kit,
+            await setRenewal(kit.db, payments, own.id, will_renew ? 'resume' : 'cancel'),
+          )
         },
       },
     })

@@ -1,5 +1,5 @@
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { createDb } from '#kernel/db'
 import { testDatabase, type TestDatabase } from '../../test/db.ts'
 import { openLab, type Lab } from './server.fixtures/lab.ts'
@@ -174,5 +174,22 @@ describe('/metrics', () => {
     const { body } = await ask('/metrics')
     expect(body).toContain('kopilka_test_total{kind="a"} 2')
     expect(body).toContain('kopilka_test_level 4')
+  })
+
+  test('shows the rest when a figure does not come, or fails, and asks for it once', async () => {
+    lab = await openLab(undefined, { db: database.db })
+    const { metrics } = lab.app
+    const never = vi.fn(() => new Promise<number>(() => undefined))
+    metrics.gauge('kopilka_test_hangs', 'A figure of a database that hangs.', never)
+    metrics.gauge('kopilka_test_fails', 'A figure of a database that is away.', () =>
+      Promise.reject(new Error('away')),
+    )
+    metrics.gauge('kopilka_test_fine', 'A figure.', () => Promise.resolve({ here: 1 }), 'kind')
+    for (const { statusCode, body } of await Promise.all([ask('/metrics'), ask('/metrics')])) {
+      expect(statusCode).toBe(200)
+      expect(body).toContain('kopilka_test_fine{kind="here"} 1')
+      expect(body).not.toMatch(/^kopilka_test_(hangs|fails) /m)
+    }
+    expect(never).toHaveBeenCalledTimes(1)
   })
 })

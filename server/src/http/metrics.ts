@@ -3,6 +3,9 @@ import { createRequestCounts, type RequestCounts } from './request-counts.ts'
 
 type Figure = number | Readonly<Record<string, number>>
 
+/** Whoever scrapes gives up after ten seconds, and would then see nothing at all. */
+const READ_MS = 1_000
+
 /** The figures of one process, in Prometheus' words. Parts of the server add theirs here. */
 export interface Metrics {
   readonly registry: Registry
@@ -10,7 +13,8 @@ export interface Metrics {
   counter<Label extends string>(name: string, help: string, labels?: readonly Label[]): Counter<Label>
   /**
    * A figure that is read when somebody looks: one number, or one per value of a label. One that cannot be
-   * read is left out: the others must be seen all the more when the database is away.
+   * read, or not within a second, is left out: the others must be seen all the more when the database is
+   * away.
    */
   gauge(name: string, help: string, read: () => Figure | Promise<Figure>, label?: string): void
   readonly requests: RequestCounts
@@ -31,15 +35,18 @@ export function createMetrics(has_process_metrics = true): Metrics {
     counter: (name, help, labels = []) =>
       new Counter({ name, help, labelNames: labels, registers: [registry] }),
     gauge: (name, help, read, label) => {
+      const readOnce = shared(read)
       const gauge: Gauge = new Gauge({
         name,
         help,
         labelNames: label === undefined ? [] : [label],
         registers: [registry],
         collect: async () => {
+          const now = await readOrNothing(readOnce)
           gauge.reset()
-          const now = await readOrNothing(read)
-          if (typeof now === 'number') gauge.set(now)
+          // Without labels a figure that was reset is nought, which nobody has read.
+          if (now === undefined) gauge.remove({})
+          else if (typeof now === 'number') gauge.set(now)
           else
             for (const [value, amount] of Object.entries(now)) gauge.set({ [label ?? 'name']: value }, amount)
         },
@@ -50,12 +57,31 @@ export function createMetrics(has_process_metrics = true): Metrics {
   }
 }
 
-async function readOrNothing(read: () => Figure | Promise<Figure>): Promise<Figure> {
+/** A database that hangs is asked once, not once per scrape: each question holds a connection. */
+function shared(read: () => Figure | Promise<Figure>): () => Promise<Figure> {
+  let running: Promise<Figure> | undefined
+  return () => {
+    running ??= Promise.resolve()
+      .then(read)
+      .finally(() => {
+        running = undefined
+      })
+    return running
+  }
+}
+
+async function readOrNothing(read: () => Promise<Figure>): Promise<Figure | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const too_late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), READ_MS)
+  })
   try {
-    return await read()
+    return await Promise.race([read(), too_late])
   } catch {
     // Whoever scrapes sees that the figure is missing; why, the log of the one who failed tells.
-    return {}
+    return undefined
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -668,6 +668,7 @@ export interface PaymentsInbox {
 
 export interface PaymentsPayments {
   amount: bigint;
+  asking_until: Date | null;
   authorized_at: Date | null;
   captured_amount: Generated<bigint>;
   check_attempts: Generated<number>;
@@ -709,6 +710,7 @@ export interface PaymentsPayments {
   succeeded_at: Date | null;
   telegram_id: bigint | null;
   updated_at: Date;
+  vendor_subscription_id: string | null;
 }
 
 export interface PaymentsReceipts {

@@ -56,7 +56,8 @@ export async function placeOrder(
     if (!(await queries.findOrder(tx, order_id))) await intendOrder(tx, kit, order_id, input, down)
     return input.country ?? (await resolveCustomer(tx, input.customer_id)).country ?? undefined
   })
-  const may_choose = input.gateway === undefined && input.payment_method_id === undefined
+  const { gateway, payment_method_id, vendor_subscription_id } = input
+  const may_choose = [gateway, payment_method_id, vendor_subscription_id].every((at) => at === undefined)
   return collectOrder(db, kit, order_id, { may_choose, country })
 }
 

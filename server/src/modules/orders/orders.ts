@@ -9,6 +9,7 @@ import {
   chooseGateway,
   getPayment,
   getSavedMethod,
+  getSubscriptionOf,
   intendPayment,
   refuseDown,
   type FrozenReceipt,
@@ -54,6 +55,8 @@ export interface NewOrder {
   /** What the buyer read when he agreed to keep the method. */
   consent_text?: string | undefined
   payment_method_id?: string | undefined
+  /** Charge this subscription of a vendor's beside its plan, at once. */
+  vendor_subscription_id?: string | undefined
   locale?: string | undefined
   metadata?: object | undefined
   /** The network of a person who buys for himself: limits are counted by it too. See `networkOfPerson`. */
@@ -126,13 +129,7 @@ export async function intendOrder(
   }
   const now = kit.clock.now()
   const customer = await resolveCustomer(tx, input.customer_id)
-  const terms: SaleTerms[] = []
-  for (const { price_id } of input.lines) terms.push(await getSaleTerms(tx, price_id, now))
-  const lines = linesOf(order_id, input, terms)
-  const total = lines.reduce((sum, line) => sum + line.amount, 0n)
-  const currency = oneCurrency(terms)
-  if (total > TOTAL_MAX)
-    throw new InvalidRequest([{ pointer: '/lines', detail: `add up to more than ${TOTAL_MAX}` }])
+  const { lines, terms, total, currency } = await priceLines(tx, order_id, input.lines, now)
   const expires_at = new Date(now.getTime() + OPEN_MS)
   const locale = input.locale ?? customer.locale ?? 'en'
   const receipt = receiptOf(kit, lines, terms, input.receipt_contact ?? contactOf(customer))
@@ -154,6 +151,9 @@ export async function intendOrder(
       ? {}
       : { subscription_period_seconds: input.subscription_period_seconds }),
     ...(input.payment_method_id === undefined ? {} : { saved_method_id: input.payment_method_id }),
+    ...(input.vendor_subscription_id === undefined
+      ? {}
+      : { vendor_subscription_id: input.vendor_subscription_id }),
     ...(customer.telegram_id === null ? {} : { telegram_id: customer.telegram_id }),
     ...(customer.email === null ? {} : { email: customer.email }),
   }
@@ -180,17 +180,38 @@ export async function intendOrder(
   )
 }
 
+/**
+ * What lines cost now, in one currency. Throws NotFound, NotOnSale, {@link InvalidRequest} for currencies
+ * that mix and for too much.
+ */
+export async function priceLines(
+  sql: Sql,
+  order_id: string,
+  wanted: NewOrder['lines'],
+  now: Date,
+): Promise<{ lines: LineRow[]; terms: SaleTerms[]; total: bigint; currency: string }> {
+  const terms: SaleTerms[] = []
+  for (const { price_id } of wanted) terms.push(await getSaleTerms(sql, price_id, now))
+  const lines = linesOf(order_id, wanted, terms)
+  const total = lines.reduce((sum, line) => sum + line.amount, 0n)
+  const currency = oneCurrency(terms)
+  if (total > TOTAL_MAX)
+    throw new InvalidRequest([{ pointer: '/lines', detail: `add up to more than ${TOTAL_MAX}` }])
+  return { lines, terms, total, currency }
+}
+
 /** A payment that has no gateway yet. */
 type UnplacedPayment = Omit<NewPayment, 'gateway'>
 
-/** The gateway that was named, that of the kept method, or the best one. */
+/** The gateway that was named, that of the kept method or of the subscription, or the best one. */
 async function gatewayFor(
   tx: Tx,
   kit: OrdersKit,
   input: { named: string | undefined; country: string | undefined; payment: UnplacedPayment },
   down: ReadonlySet<string>,
 ): Promise<string> {
-  const { customer_id, currency, saved_method_id, receipt, telegram_id, capture } = input.payment
+  const { customer_id, currency, saved_method_id, vendor_subscription_id } = input.payment
+  const { receipt, telegram_id, capture } = input.payment
   const wish = {
     customer_id,
     currency,
@@ -201,14 +222,18 @@ async function gatewayFor(
   }
   const kept =
     saved_method_id === undefined ? undefined : await getSavedMethod(tx, customer_id, saved_method_id)
-  const fixed = input.named ?? kept?.gateway
+  const charged =
+    vendor_subscription_id === undefined
+      ? undefined
+      : await getSubscriptionOf(tx, customer_id, vendor_subscription_id)
+  const fixed = input.named ?? kept?.gateway ?? charged?.gateway
   if (fixed === undefined) return chooseGateway(tx, kit.payments, wish, down)
   await refuseDown(tx, kit.payments, { ...wish, gateway: fixed }, down)
   return fixed
 }
 
-function linesOf(order_id: string, input: NewOrder, terms: readonly SaleTerms[]): LineRow[] {
-  return input.lines.map(({ price_id, quantity }, position) => {
+function linesOf(order_id: string, wanted: NewOrder['lines'], terms: readonly SaleTerms[]): LineRow[] {
+  return wanted.map(({ price_id, quantity }, position) => {
     const term = terms[position]
     if (term === undefined) throw new NotFound(`There is no price ${price_id}.`)
     return {
@@ -247,12 +272,14 @@ function receiptOf(
   return orderReceipt(named, contact, kit.fiscal)
 }
 
-function contactOf(customer: Customer): ReceiptContact | undefined {
+/** Where a receipt would go, as far as the customer is known. */
+export function contactOf(customer: Customer): ReceiptContact | undefined {
   if (customer.email !== null) return { email: customer.email }
   return customer.phone === null ? undefined : { phone: customer.phone }
 }
 
-function describe(lines: readonly LineRow[]): string {
+/** The order in one line, at most 128 characters. */
+export function describe(lines: readonly LineRow[]): string {
   const names = lines.map((line) => (line.quantity > 1n ? `${line.name} × ${line.quantity}` : line.name))
   return names.join(', ').slice(0, 128)
 }

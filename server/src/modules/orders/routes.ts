@@ -14,6 +14,7 @@ import {
 } from '#modules/payments'
 import { payAgain, placeOrder } from './collect.ts'
 import { cancelOrder, getOrder, listOrders, type OrdersKit } from './orders.ts'
+import { previewOrder } from './preview.ts'
 import { linesOfOrders } from './queries.ts'
 import { refundPayment } from './refunds.ts'
 import * as schemas from './schemas.ts'
@@ -35,7 +36,7 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
     answer: schemas.order,
     errors: {
       402: ['payment_refused'],
-      409: ['not_on_sale', 'gateway_not_available'],
+      409: ['not_on_sale', 'gateway_not_available', 'invalid_state'],
       503: ['gateway_unavailable'],
     },
     across: {
@@ -49,10 +50,30 @@ export function orderRoutes(app: FastifyInstance, kit: RouteKit, orders: OrdersK
       },
     },
   })
+  previewRoute(app, kit, orders)
   attemptRoute(app, kit, orders)
   readingRoutes(app, kit)
   cancelRoute(app, kit)
   refundRoute(app, kit, orders)
+}
+
+function previewRoute(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): void {
+  addRoute(app, kit, {
+    method: 'POST',
+    url: '/v1/orders/preview',
+    who: WRITE,
+    tag: 'orders',
+    summary: 'Ask what a buyer would pay, tax included, without placing an order',
+    is_keyed: false,
+    body: schemas.orderToPreview,
+    answer: schemas.orderPreview,
+    errors: {
+      402: ['payment_refused'],
+      409: ['not_on_sale', 'gateway_not_available', 'invalid_state'],
+      503: ['gateway_unavailable'],
+    },
+    read: ({ body }) => previewOrder(kit.db, orders, body),
+  })
 }
 
 function attemptRoute(app: FastifyInstance, kit: RouteKit, orders: OrdersKit): void {

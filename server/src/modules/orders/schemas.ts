@@ -1,5 +1,15 @@
 import { z } from 'zod'
-import { amount, currency, customerKey, metadata, pageOf, pageQuery, storable, timestamp } from '#http/wire'
+import {
+  amount,
+  amountOrZero,
+  currency,
+  customerKey,
+  metadata,
+  pageOf,
+  pageQuery,
+  storable,
+  timestamp,
+} from '#http/wire'
 import { paymentSchema, paymentWire, type PaymentRow } from '#modules/payments'
 import type { LineRow, OrderRow } from './queries.ts'
 
@@ -49,6 +59,11 @@ export const newOrder = z.strictObject({
     .optional()
     .describe('What the buyer read when he agreed to keep the method; kept with it.'),
   payment_method_id: z.string().max(100).optional().describe('Charge this kept method without the buyer.'),
+  vendor_subscription_id: z
+    .string()
+    .max(100)
+    .optional()
+    .describe('Charge this subscription a vendor keeps beside its plan, at once and without the buyer.'),
   subscription_period_seconds: z
     .int()
     .min(1)
@@ -61,6 +76,27 @@ export const newOrder = z.strictObject({
     .optional(),
   metadata: metadata.optional(),
 })
+
+/** What an order would come to; in the terms of a new one. */
+export const orderToPreview = newOrder
+  .pick({ customer_id: true, lines: true, gateway: true, vendor_subscription_id: true })
+  .extend({
+    country: newOrder.shape.country.describe('Of the buyer: the tax goes by it; default: the customer’s.'),
+    postal_code: storable(20).optional().describe('Of the buyer, where the tax goes by it.'),
+  })
+
+export const orderPreview = z
+  .object({
+    gateway: z.string().describe('Who would collect it, as named or as chosen.'),
+    country: z.string().nullable().describe('Of the buyer, as far as it is known.'),
+    price: amount.describe('What the lines cost by the catalog.'),
+    subtotal: amountOrZero.describe('Without tax, where it is told; else the price.'),
+    tax: amountOrZero.nullable().describe('null: not told, and within the price.'),
+    total: amountOrZero.describe('What the buyer pays.'),
+    currency,
+    is_of_vendor: z.boolean().describe('The figures are the vendor’s, who sells in its own name.'),
+  })
+  .meta({ id: 'OrderPreview' })
 
 /** Another attempt to pay an order. */
 export const newAttempt = z.strictObject({

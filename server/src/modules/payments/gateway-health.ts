@@ -34,6 +34,8 @@ const CALLS = [
   'refund',
   'getRefund',
   'chargeSavedMethod',
+  'previewPayment',
+  'chargeSubscription',
   'removeSavedMethod',
   'createReceipt',
   'listPayments',
@@ -41,6 +43,7 @@ const CALLS = [
   'listDisputes',
   'getSubscription',
   'cancelSubscription',
+  'endSubscription',
   'resumeSubscription',
   'checkHealth',
 ] as const

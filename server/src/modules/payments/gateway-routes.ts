@@ -20,6 +20,8 @@ const gateway = z
       refund: z.boolean(),
       refund_partially: z.boolean(),
       charge_saved_method: z.boolean(),
+      charge_subscription: z.boolean(),
+      preview: z.boolean(),
       be_compared: z.enum(['list', 'one_by_one']),
     }),
     breaker: z
@@ -69,6 +71,8 @@ function gatewayWire(
       refund: file.refund !== undefined,
       refund_partially: file.refund !== undefined && file.may_refund_partially !== false,
       charge_saved_method: file.chargeSavedMethod !== undefined,
+      charge_subscription: file.chargeSubscription !== undefined,
+      preview: file.previewPayment !== undefined,
       be_compared: file.listPayments === undefined ? 'one_by_one' : 'list',
     },
     breaker: {

@@ -50,9 +50,10 @@ export {
   claimSubscription,
   listSubscriptions,
   moveVendorSubscriptions,
-  presentStatus,
   setRenewal,
 } from './vendor-subscriptions.ts'
+export { getSubscriptionOf, presentStatus } from './vendor-subscription-status.ts'
+export { previewPayment, type PaymentPreview } from './payment-preview.ts'
 export type { VendorSubscriptionRow } from './vendor-subscriptions.ts'
 export { adoptPayment, periodExternalId } from './vendor-purchases.ts'
 export type { AdoptedPayment } from './vendor-purchases.ts'

@@ -22,8 +22,9 @@ beforeAll(async () => {
   paddle.control.settings({ webhook_url: `${world.base_url}/webhooks/payments/paddle` })
 })
 afterEach(() => {
-  paddle.control.faults({ lose: 0, duplicate: 0, forge: 0, reorder: 0 })
-  paddle.control.settings({ refund_outcome: 'approved', completion: 'at_once' })
+  const none = { timeout_before_charge: 0, timeout_after_charge: 0, error_500: 0, scope: 'all' } as const
+  paddle.control.faults({ lose: 0, duplicate: 0, forge: 0, reorder: 0, ...none })
+  paddle.control.settings({ refund_outcome: 'approved', completion: 'at_once', charge_outcome: 'paid' })
 })
 afterAll(async () => {
   await world?.close()
@@ -232,6 +233,150 @@ describe('a subscription Paddle renews by itself', () => {
     await world.call('POST', '/v1/prices', { product_id, currency: 'USD', amount: 500 })
     await holds(customer_id, PERIOD + 60)
     await booksAreClean()
+  })
+})
+
+const charges = (id: string): Transaction[] =>
+  (paddle.control.objects({ collection: 'transactions', limit: 1000 }).items as Transaction[]).filter(
+    ({ origin, subscription_id }) => origin === 'subscription_charge' && subscription_id === id,
+  )
+
+describe('a charge beside the plan of a subscription', () => {
+  const UNITS = 90
+  let price_id = ''
+  beforeAll(async () => {
+    const { body } = await world.call<{ id: string }>('POST', '/v1/products', {
+      key: 'beside_the_plan',
+      name: 'A minute and a half',
+      grants: [{ unit: 'minute', amount: UNITS }],
+    })
+    const price = { product_id: body.id, currency: 'USD', amount: 300 }
+    price_id = (await world.call<{ id: string }>('POST', '/v1/prices', price)).body.id
+  })
+
+  async function subscriber(): Promise<{ customer_id: string; id: string; vendor_subscription_id: string }> {
+    const customer_id = await world.customer()
+    const { id } = await subscribe(customer_id)
+    await holds(customer_id, PERIOD)
+    const [subscription] = await kept(customer_id)
+    return { customer_id, id, vendor_subscription_id: subscription?.id ?? '' }
+  }
+  interface Placed {
+    id: string
+    code: string
+    status: string
+    payment: { id: string; status: string; vendor_subscription_id: string }
+  }
+  const orderOf = (more: object) => ({
+    lines: [{ price_id, quantity: 1 }],
+    return_url: 'https://shop.example/back',
+    ...more,
+  })
+  const place = (more: object, key?: string) =>
+    world.call<Placed>(
+      'POST',
+      '/v1/orders',
+      orderOf(more),
+      key === undefined ? {} : { 'idempotency-key': key },
+    )
+
+  it('is an order like any: charged once and granted once, for twenty who ask at once', async () => {
+    const { customer_id, id, vendor_subscription_id } = await subscriber()
+    paddle.control.faults({ duplicate: 5, forge: 2, reorder: 3 })
+    const key = `charge-${id}`
+    const ask = () => place({ customer_id, vendor_subscription_id }, key)
+    const answers = await Promise.all(Array.from({ length: 20 }, ask))
+    for (const { status } of answers) expect([201, 409, 503]).toContain(status)
+    const placed = await world.eventually('it is placed', async () => {
+      const { status, body } = await ask()
+      return status === 201 && body
+    })
+    expect(placed).toMatchObject({ payment: { vendor_subscription_id } })
+    await holds(customer_id, PERIOD + UNITS)
+    await paddle.control.settled(20_000)
+    expect(charges(id)).toHaveLength(1)
+    const [made] = charges(id)
+    expect(made && (await paymentsOf(made))).toMatchObject([
+      { id: placed.payment.id, status: 'succeeded', fee: 15 },
+    ])
+    const refund = await world.call('POST', `/v1/payments/${placed.payment.id}/refunds`, {
+      reason: 'unhappy',
+    })
+    expect(refund.body).toMatchObject({ status: 'succeeded', amount: 300 })
+    await holds(customer_id, PERIOD)
+    await booksAreClean()
+  }, 60_000)
+
+  it('whose answer and notifications are lost is found, and not made again', async () => {
+    const { customer_id, id, vendor_subscription_id } = await subscriber()
+    paddle.control.faults({ lose: 100, timeout_after_charge: 1, scope: 'operations' })
+    const key = `lost-${id}`
+    const first = await place({ customer_id, vendor_subscription_id }, key)
+    expect([first.status, first.body.code]).toEqual([503, 'gateway_unavailable'])
+    await holds(customer_id, PERIOD + UNITS)
+    const again = await world.eventually('the same key is answered', async () => {
+      const { status, body } = await place({ customer_id, vendor_subscription_id }, key)
+      return status === 201 && body
+    })
+    expect(again).toMatchObject({ status: 'fulfilled', payment: { status: 'succeeded' } })
+    expect(charges(id)).toHaveLength(1)
+    await booksAreClean()
+  }, 60_000)
+
+  it('is refused when declined, to a stranger, after the end, and for nonsense', async () => {
+    const { customer_id, id, vendor_subscription_id } = await subscriber()
+    const stranger = await world.customer()
+    expect((await place({ customer_id: stranger, vendor_subscription_id })).status).toBe(404)
+    for (const more of [{ gateway: 'sandbox' }, { method: 'card' }, { capture: 'manual' }])
+      expect((await place({ customer_id, vendor_subscription_id, ...more })).status).toBe(400)
+    paddle.control.settings({ charge_outcome: 'declined' })
+    const declined = await place({ customer_id, vendor_subscription_id })
+    expect([declined.status, declined.body.code]).toEqual([402, 'payment_refused'])
+    paddle.control.settings({ charge_outcome: 'paid' })
+    const end = () => world.call('POST', `/v1/vendor_subscriptions/${vendor_subscription_id}/end`, {})
+    for (const _time of ['once', 'again'])
+      expect((await end()).body).toMatchObject({ status: 'expired', will_renew: false })
+    expect(subscriptionOfId(id).status).toBe('canceled')
+    const over = await place({ customer_id, vendor_subscription_id })
+    expect([over.status, over.body.code]).toEqual([409, 'invalid_state'])
+    expect(charges(id)).toEqual([])
+    expect(await balance(customer_id)).toBe(PERIOD)
+    await booksAreClean()
+  })
+
+  it('and a purchase are shown beforehand with their tax, and nothing is made of it', async () => {
+    const { customer_id, id, vendor_subscription_id } = await subscriber()
+    const before = paddle.control.objects({ collection: 'transactions', limit: 1000 }).items.length
+    const orders = async () =>
+      (await world.call('GET', `/v1/orders?customer_id=${customer_id}`)).body['items']
+    const known = await orders()
+    const lines = [{ price_id, quantity: 2 }]
+    const ask = (more: object) => world.call('POST', '/v1/orders/preview', { customer_id, lines, ...more })
+    const figures = { price: 600, subtotal: 500, tax: 100, total: 600, currency: 'USD', is_of_vendor: true }
+    expect((await ask({ gateway: 'paddle', country: 'DE', postal_code: '10115' })).body).toEqual({
+      ...figures,
+      gateway: 'paddle',
+      country: 'DE',
+    })
+    expect((await ask({ vendor_subscription_id })).body).toMatchObject({ ...figures, gateway: 'paddle' })
+    const plain = { price: 600, subtotal: 600, tax: null, total: 600, is_of_vendor: false, country: null }
+    expect((await ask({ gateway: 'sandbox' })).body).toMatchObject(plain)
+    const refused = await ask({ gateway: 'paddle', country: 'XX' })
+    expect([refused.status, refused.body['code']]).toEqual([402, 'payment_refused'])
+    for (const [more, status] of [
+      [{ gateway: 'sandbox', vendor_subscription_id }, 400],
+      [{ gateway: 'nobody' }, 409],
+      [{ country: 'Germany' }, 400],
+      [{ lines: [] }, 400],
+      [{ lines: [{ price_id: 'price_none', quantity: 1 }] }, 404],
+      [{ vendor_subscription_id: 'vsub_none' }, 404],
+    ] as const)
+      expect([more, (await ask(more)).status]).toEqual([more, status])
+    paddle.control.faults({ error_500: 1 })
+    const away = await ask({ gateway: 'paddle' })
+    expect([away.status, away.body['code']]).toEqual([503, 'gateway_unavailable'])
+    expect(paddle.control.objects({ collection: 'transactions', limit: 1000 }).items).toHaveLength(before)
+    expect([await orders(), charges(id)]).toEqual([known, []])
   })
 })
 

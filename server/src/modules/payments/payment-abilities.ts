@@ -17,6 +17,11 @@ export function checkAbilities({ gateway }: ReadyGateway, input: NewPayment): vo
       { pointer: '/saved_method_id', detail: `${gateway.id} cannot charge kept methods` },
     ])
   }
+  if (input.vendor_subscription_id !== undefined && (input.saved_method_id ?? input.method) !== undefined) {
+    throw new InvalidRequest([
+      { pointer: '/vendor_subscription_id', detail: 'is charged by itself: leave out how else to pay' },
+    ])
+  }
   const { subscription_period_seconds: period } = input
   if (period !== undefined && !gateway.subscription_periods_seconds?.includes(period)) {
     const known = gateway.subscription_periods_seconds?.join(', ') ?? 'no period'

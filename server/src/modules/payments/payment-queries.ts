@@ -36,7 +36,9 @@ export async function insertPayment(
     | 'next_check_at'
     | 'subscription_period_seconds'
   > &
-    Partial<Pick<PaymentRow, 'external_id' | 'repeats_payment_id' | 'repeat_kind'>>,
+    Partial<
+      Pick<PaymentRow, 'external_id' | 'repeats_payment_id' | 'repeat_kind' | 'vendor_subscription_id'>
+    >,
 ): Promise<void> {
   await tx
     .insertInto('payments.payments')
@@ -229,6 +231,11 @@ export async function addAsk(tx: Tx, id: string, more: number): Promise<void> {
     .set((eb) => ({ open_asks: eb('open_asks', '+', more) }))
     .where('id', '=', id)
     .execute()
+}
+
+/** Until when nobody else may ask the vendor for this payment; null: anybody may. */
+export async function setAskingUntil(tx: Tx, id: string, asking_until: Date | null): Promise<void> {
+  await tx.updateTable('payments.payments').set({ asking_until }).where('id', '=', id).execute()
 }
 
 export async function setFee(

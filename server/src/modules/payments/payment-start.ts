@@ -1,6 +1,6 @@
 import { GatewayMisconfigured, GatewayUnavailable, watchCalls, type CreatedPayment } from '@kopilka/extension'
 import type { Db, Tx } from '#kernel/db'
-import { OperationalError } from '#kernel/errors'
+import { assert, OperationalError } from '#kernel/errors'
 import { PaymentRefused } from './errors.ts'
 import { asGatewayError } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
@@ -13,6 +13,12 @@ import { carriedReceipt } from './receipt-share.ts'
 import { isMethodKept } from './saved-methods.ts'
 import { findMethod } from './saved-method-queries.ts'
 import { nextPaymentCheck } from './schedule.ts'
+import { getVendorSubscription } from './vendor-subscription-status.ts'
+
+/** Longer than all calls of one charge together (35 s each): before this nobody else asks. */
+const CHARGE_LEASE_MS = 180_000
+/** What a vendor was still at when the line broke shows among its charges by then. */
+const CHARGE_APPEARS_MS = 60_000
 
 interface StartOptions {
   /**
@@ -106,8 +112,27 @@ async function claimAsk(tx: Tx, kit: PaymentsKit, payment_id: string): Promise<b
     await failPayment(tx, kit, payment, 'failed', 'payment_method_removed')
     return false
   }
+  if (payment.vendor_subscription_id !== null) {
+    // The vendor knows of it: what became of it is told, and asking again could charge again.
+    if (payment.external_id !== null) return false
+    await claimCharge(tx, kit, payment)
+  }
   await queries.addAsk(tx, payment_id, 1)
   return true
+}
+
+/**
+ * Charges of a subscription are asked for by one at a time, and again only when what the last one made would
+ * show at the vendor: it takes a second request for another charge.
+ */
+async function claimCharge(tx: Tx, kit: PaymentsKit, { id, asking_until }: PaymentRow): Promise<void> {
+  const now = kit.clock.now()
+  if (asking_until !== null && asking_until > now) {
+    const retry_after_seconds = Math.ceil((asking_until.getTime() - now.getTime()) / 1000)
+    const detail = 'The charge was asked for a moment ago; what became of it is being found out.'
+    throw new OperationalError('gateway_unavailable', detail, { retry_after_seconds })
+  }
+  await queries.setAskingUntil(tx, id, new Date(now.getTime() + CHARGE_LEASE_MS))
 }
 
 /**
@@ -189,6 +214,7 @@ async function recordNothing(
   const open_asks = Math.max(locked.open_asks - 1, 0)
   await queries.addAsk(tx, payment_id, open_asks - locked.open_asks)
   const is_nothing_made = isUntouched({ ...locked, open_asks }) && !isFinal(locked.status)
+  if (is_nothing_made && locked.asking_until !== null) await queries.setAskingUntil(tx, payment_id, null)
   const is_ended = is_nothing_made && end_reason !== undefined
   if (is_ended) await failPayment(tx, kit, locked, 'failed', end_reason)
   return { is_nothing_made, is_ended }
@@ -209,6 +235,13 @@ async function requestPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Pr
     ...(receipt === undefined ? {} : { receipt }),
   }
   const charge = gateway.chargeSavedMethod?.bind(gateway)
+  const { vendor_subscription_id } = payment
+  if (vendor_subscription_id !== null) {
+    const chargeAt = gateway.chargeSubscription?.bind(gateway)
+    assert(chargeAt, `${gateway.id} charged subscriptions when this payment was written`)
+    const { external_id } = await getVendorSubscription(db, vendor_subscription_id)
+    return chargeAt(config, { ...common, subscription_external_id: external_id }, context)
+  }
   const method = payment.saved_method_id === null ? undefined : await findMethod(db, payment.saved_method_id)
   if (method && charge) {
     const { external_id, customer_external_id } = method
@@ -238,8 +271,10 @@ async function requestPayment(db: Db, kit: PaymentsKit, payment: PaymentRow): Pr
 async function markUnknown(db: Db, kit: PaymentsKit, payment_id: string): Promise<void> {
   await db.transact(async (tx) => {
     const locked = await getLockedPayment(tx, payment_id)
-    if (locked.status !== 'pending' || locked.external_id !== null) return
     const now = kit.clock.now()
+    if (locked.asking_until !== null && locked.external_id === null)
+      await queries.setAskingUntil(tx, payment_id, new Date(now.getTime() + CHARGE_APPEARS_MS))
+    if (locked.status !== 'pending' || locked.external_id !== null) return
     const next_check_at = nextPaymentCheck('unknown', locked.created_at, now)
     await queries.setStatus(tx, payment_id, { status: 'unknown', next_check_at, updated_at: now })
   })

@@ -1,8 +1,14 @@
-import { GatewayMisconfigured, GatewayUnavailable, type VendorPayment } from '@kopilka/extension'
+import {
+  GatewayMisconfigured,
+  GatewayUnavailable,
+  type Gateway,
+  type VendorPayment,
+} from '@kopilka/extension'
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest'
 import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { forgetPayments } from './personal-data.ts'
 import { endUntouched, startCheckout, startPayment } from './payment-start.ts'
+import { previewPayment } from './payment-preview.ts'
 import { recordPaymentWords } from './payment-words.ts'
 import type { PaymentRow } from './payment-queries.ts'
 import {
@@ -14,6 +20,7 @@ import {
   refreshPayment,
   setMismatch,
 } from './payments.ts'
+import { recordSubscriptionWord } from './vendor-subscriptions.ts'
 
 let lab: PaymentsLab
 beforeAll(async () => {
@@ -239,6 +246,140 @@ describe('what a vendor says', () => {
     await expect(
       lab.db.transact((tx) => setMismatch(tx, lab.kit, 'pay_absent', 'order_canceled')),
     ).rejects.toMatchObject({ code: 'not_found' })
+  })
+})
+
+describe('a charge of a vendor’s subscription', () => {
+  const ID = 'sub_of_the_lab'
+  const made: string[] = []
+  /** What the vendor shows of a charge, and when. */
+  let shown: 'at_once' | 'later' = 'at_once'
+  const vendor = (charge: 'answered' | 'silent' | 'unreachable' | 'misconfigured'): Partial<Gateway> => ({
+    chargeSubscription: async (_config, { payment_id, amount, currency }) => {
+      const found = shown === 'at_once' && made.includes(payment_id)
+      if (!found && charge === 'unreachable') return unreachable()
+      if (!found && charge === 'misconfigured') throw new GatewayMisconfigured('no such right')
+      if (!found) made.push(payment_id)
+      if (!found && charge === 'silent') return silent()
+      const payment = {
+        external_id: `ext_${payment_id}`,
+        payment_id,
+        status: 'succeeded' as const,
+        amount,
+        currency,
+      }
+      return { status: 'succeeded', external_id: payment.external_id, payment }
+    },
+  })
+  const charge = (change = {}) =>
+    lab.intend({ vendor_subscription_id, customer_id: 'cus_subscriber', ...change })
+  let vendor_subscription_id = ''
+  beforeAll(async () => {
+    const told = {
+      gateway: 'scripted',
+      word: { external_id: ID, is_active: true, will_renew: true, currency: 'RUB' },
+      told_at: lab.clock.now(),
+      customer_id: 'cus_subscriber',
+    }
+    lab.follow({}, vendor('answered'))
+    const { subscription } = await lab.db.transact((tx) => recordSubscriptionWord(tx, lab.kit, told))
+    vendor_subscription_id = subscription?.id ?? ''
+  })
+
+  it('is asked for by one of twenty, and not again when it is known', async () => {
+    lab.follow({}, vendor('answered'))
+    const id = await charge()
+    const asked = await Promise.allSettled(Array.from({ length: 20 }, () => start(id)))
+    for (const one of asked)
+      if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'gateway_unavailable' })
+    expect(await start(id)).toMatchObject({ status: 'succeeded', external_id: `ext_${id}` })
+    expect(made.filter((one) => one === id)).toEqual([id])
+  })
+
+  it('without an answer is not asked for again before the vendor has had time to show it', async () => {
+    lab.follow({}, vendor('silent'))
+    shown = 'later'
+    const id = await charge()
+    for (const _time of ['asked', 'waits', 'waits'])
+      await expect(start(id)).rejects.toMatchObject({ code: 'gateway_unavailable' })
+    expect(made.filter((one) => one === id)).toEqual([id])
+    lab.clock.advance(61_000)
+    shown = 'at_once'
+    expect(await start(id)).toMatchObject({ status: 'succeeded' })
+    expect(made.filter((one) => one === id)).toEqual([id])
+  })
+
+  it('whose asker died is asked for again after the longest charge, and looked for first', async () => {
+    const id = await charge()
+    await lab.set(
+      { status: 'unknown', open_asks: 1, asking_until: new Date(lab.clock.now_ms() + 180_000) },
+      id,
+    )
+    lab.follow({}, vendor('answered'))
+    await expect(start(id)).rejects.toMatchObject({ code: 'gateway_unavailable' })
+    lab.clock.advance(181_000)
+    expect(await start(id)).toMatchObject({ status: 'succeeded' })
+    expect(made.filter((one) => one === id)).toEqual([id])
+  })
+
+  test.each(['unreachable', 'misconfigured'] as const)(
+    'that was %s may be asked for at once',
+    async (how) => {
+      lab.follow({}, vendor(how))
+      const id = await charge()
+      await expect(start(id)).rejects.toThrow()
+      lab.follow({}, vendor('answered'))
+      expect(await start(id)).toMatchObject({ status: 'succeeded' })
+      expect(made.filter((one) => one === id)).toEqual([id])
+    },
+  )
+
+  test.each([
+    ['somebody else’s', { customer_id: 'cus_stranger' }, 'not_found'],
+    ['one that is not there', { vendor_subscription_id: 'vsub_none' }, 'not_found'],
+    ['a kept method beside it', { saved_method_id: 'pm_1' }, 'invalid_request'],
+    ['a method beside it', { method: 'card' }, 'invalid_request'],
+  ])('is refused for %s', async (_title, change, code) => {
+    lab.follow({ chargeSavedMethod: silent }, vendor('answered'))
+    await expect(charge(change)).rejects.toMatchObject({ code })
+  })
+
+  it('is refused where the gateway cannot, and for a subscription that is over', async () => {
+    lab.follow({})
+    await expect(charge()).rejects.toMatchObject({ code: 'invalid_request' })
+    lab.follow({}, vendor('answered'))
+    const word = { external_id: ID, is_active: false, will_renew: false }
+    const told = { gateway: 'scripted', word, told_at: lab.clock.now() }
+    await lab.db.transact((tx) => recordSubscriptionWord(tx, lab.kit, told))
+    await expect(charge()).rejects.toMatchObject({ code: 'invalid_state' })
+  })
+})
+
+describe('a preview of a payment', () => {
+  const preview = (currency = 'RUB') =>
+    previewPayment(lab.db, lab.kit, {
+      customer_id: 'cus_1',
+      gateway: 'scripted',
+      amount: 100n,
+      currency,
+      description: 'units',
+      country: undefined,
+      postal_code: undefined,
+      vendor_subscription_id: undefined,
+    })
+
+  it('is our price where the vendor tells nothing, else the vendor’s word, refusal or silence', async () => {
+    lab.follow({})
+    const figures = { subtotal: 100n, tax: null, total: 100n, currency: 'RUB' }
+    expect(await preview()).toEqual({ ...figures, is_of_vendor: false })
+    await expect(preview('USD')).rejects.toMatchObject({ code: 'invalid_request' })
+    const told = { subtotal: 90n, tax: 10n, total: 100n, currency: 'RUB' }
+    lab.follow({}, { previewPayment: async () => told })
+    expect(await preview()).toEqual({ ...told, is_of_vendor: true })
+    lab.follow({}, { previewPayment: async () => ({ refusal: 'not_there' }) })
+    await expect(preview()).rejects.toMatchObject({ code: 'payment_refused', facts: { reason: 'not_there' } })
+    lab.follow({}, { previewPayment: silent })
+    await expect(preview()).rejects.toMatchObject({ code: 'gateway_unavailable' })
   })
 })
 

@@ -3,6 +3,7 @@ import type { Clock } from '#kernel/clock'
 import type { Db, Sql, Tx } from '#kernel/db'
 import { InvalidRequest, InvalidState, NotFound } from '#kernel/errors'
 import { newId } from '#kernel/ids'
+import { getChargeable } from './chargeable.ts'
 import { paymentFailed, paymentMismatched } from './events.ts'
 import { callGateway } from './gateways.ts'
 import type { PaymentsKit } from './kit.ts'
@@ -47,12 +48,14 @@ export interface NewPayment {
   expires_at: Date
   /** The vendor charges again after this long, by itself. */
   subscription_period_seconds?: number
+  /** Charge this subscription of the vendor's beside its plan, at once and without the buyer. */
+  vendor_subscription_id?: string
 }
 
 /**
  * Writes the intent of a payment; nothing is asked of the vendor yet. Part of the order's transaction.
- * Throws GatewayNotAvailable, ReceiptContactNeeded, ReceiptNotPossible, and NotFound for a saved method that
- * is not his.
+ * Throws GatewayNotAvailable, ReceiptContactNeeded, ReceiptNotPossible, NotFound for a saved method or a
+ * vendor's subscription that is not his, InvalidState for one that is over.
  */
 export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment): Promise<string> {
   const ready = kit.gateways.get(input.gateway)
@@ -66,6 +69,8 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
       ])
     }
   }
+  const { vendor_subscription_id } = input
+  if (vendor_subscription_id !== undefined) await getChargeable(tx, kit, { ...input, vendor_subscription_id })
   const now = kit.clock.now()
   const id = input.id ?? newId('pay', now.getTime())
   await queries.insertPayment(tx, {
@@ -91,6 +96,7 @@ export async function intendPayment(tx: Tx, kit: PaymentsKit, input: NewPayment)
     is_fiscal: receipt !== undefined,
     expires_at: input.expires_at,
     subscription_period_seconds: input.subscription_period_seconds ?? null,
+    vendor_subscription_id: vendor_subscription_id ?? null,
     created_at: now,
     // Should this process die before the vendor is asked, the janitor finds the intent.
     next_check_at: new Date(now.getTime() + 45_000),

@@ -32,6 +32,10 @@ export const payment = z
       .nullable()
       .describe('The payment whose link or subscription this charge was made with.'),
     repeat_kind: z.enum(['paid_again', 'renewal']).nullable(),
+    vendor_subscription_id: z
+      .string()
+      .nullable()
+      .describe('The subscription that is charged beside its plan.'),
     expires_at: timestamp,
     created_at: timestamp,
     succeeded_at: timestamp.nullable(),
@@ -149,6 +153,7 @@ export function paymentWire(row: PaymentRow): z.output<typeof payment> {
     mismatch_reason: row.mismatch_reason,
     repeats_payment_id: row.repeats_payment_id,
     repeat_kind: row.repeat_kind,
+    vendor_subscription_id: row.vendor_subscription_id,
     expires_at: row.expires_at,
     created_at: row.created_at,
     succeeded_at: row.succeeded_at,

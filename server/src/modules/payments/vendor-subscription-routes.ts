@@ -6,10 +6,9 @@ import { assert } from '#kernel/errors'
 import { type Page, toPage } from '#kernel/page'
 import { resolveCustomer } from '#modules/customers'
 import type { PaymentsKit } from './kit.ts'
+import { getVendorSubscription, presentStatus } from './vendor-subscription-status.ts'
 import {
-  getVendorSubscription,
   listSubscriptions,
-  presentStatus,
   setRenewal,
   VENDOR_SUBSCRIPTION_STATUSES,
   type VendorSubscriptionRow,
@@ -43,6 +42,24 @@ const subscription = z
   .meta({ id: 'VendorSubscription' })
 const subscriptionPage = pageOf(subscription)
 
+const RENEWALS = [
+  {
+    verb: 'cancel',
+    summary: 'End the renewal of a subscription; it is usable until its period is over',
+    action: 'vendor_subscription.canceled',
+  },
+  {
+    verb: 'end',
+    summary: 'End a subscription at once, where its vendor can; no money is given back by this',
+    action: 'vendor_subscription.ended',
+  },
+  {
+    verb: 'resume',
+    summary: 'Let a canceled subscription renew again',
+    action: 'vendor_subscription.resumed',
+  },
+] as const
+
 /** Subscriptions that vendors keep themselves: to read, and to have them renewed or not. */
 export function vendorSubscriptionRoutes(app: FastifyInstance, kit: RouteKit, payments: PaymentsKit): void {
   listRoutes(app, kit)
@@ -56,24 +73,21 @@ export function vendorSubscriptionRoutes(app: FastifyInstance, kit: RouteKit, pa
     answer: subscription,
     read: async ({ params }) => wire(kit, await getVendorSubscription(kit.db, params.id)),
   })
-  for (const [verb, will_renew] of [
-    ['cancel', false],
-    ['resume', true],
-  ] as const) {
+  for (const { verb, summary, action } of RENEWALS) {
     addRoute(app, kit, {
       method: 'POST',
       url: `/v1/vendor_subscriptions/:id/${verb}`,
       who: WRITE,
       tag: TAG,
-      summary: will_renew ? 'Let a canceled subscription renew again' : 'End the renewal of a subscription',
+      summary,
       params: id,
       answer: subscription,
       errors: { 409: ['invalid_state'], 503: ['gateway_unavailable'] },
-      audit: { action: `vendor_subscription.${will_renew ? 'resumed' : 'canceled'}` },
+      audit: { action },
       across: {
         prefix: 'req',
         work: async (_resource_id, { params }) =>
-          wire(kit, await setRenewal(kit.db, payments, params.id, will_renew)),
+          wire(kit, await setRenewal(kit.db, payments, params.id, verb)),
       },
     })
   }

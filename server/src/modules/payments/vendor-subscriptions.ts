@@ -12,7 +12,8 @@ import type { PaymentsKit } from './kit.ts'
 import { findPayment } from './payment-queries.ts'
 import { takeCharges } from './subscription-charges.ts'
 import * as queries from './vendor-subscription-queries.ts'
-import type { VendorSubscriptionRow, VendorSubscriptionStatus } from './vendor-subscription-queries.ts'
+import type { VendorSubscriptionRow } from './vendor-subscription-queries.ts'
+import { getVendorSubscription, presentStatus } from './vendor-subscription-status.ts'
 
 export { listSubscriptions, VENDOR_SUBSCRIPTION_STATUSES } from './vendor-subscription-queries.ts'
 export type { VendorSubscriptionRow, VendorSubscriptionStatus } from './vendor-subscription-queries.ts'
@@ -160,33 +161,34 @@ export async function claimSubscription(
   throw new NotFound('The store knows no such subscription of yours.')
 }
 
-/** Throws {@link NotFound}. */
-export async function getVendorSubscription(sql: Sql, id: string): Promise<VendorSubscriptionRow> {
-  const row = await queries.findSubscriptionById(sql, id)
-  if (!row) throw new NotFound(`There is no subscription ${id}.`)
-  return row
-}
+/** `cancel`: not renewed, usable until the period is over. `end`: over at once. `resume`: renewed again. */
+export type RenewalWish = 'cancel' | 'end' | 'resume'
+
+const VERBS = { cancel: 'cancelSubscription', end: 'endSubscription', resume: 'resumeSubscription' } as const
+const NOT_HERE = {
+  cancel: 'are canceled by the buyer, at the vendor.',
+  end: 'cannot be ended before their period is over: cancel them at its end.',
+  resume: 'are resumed by the buyer, at the vendor.',
+} as const
 
 /**
- * Tells the vendor not to renew, or to renew again. What was paid stays usable. Repeating it is safe.
- * Throws {@link NotFound}, {@link InvalidState} when the vendor cannot or it is over, OperationalError.
+ * Tells the vendor not to renew, to end at once, or to renew again. What was granted stays usable. Repeating
+ * it is safe. Throws {@link NotFound}, {@link InvalidState} when the vendor cannot or it is over,
+ * OperationalError.
  */
 export async function setRenewal(
   db: Db,
   kit: PaymentsKit,
   id: string,
-  will_renew: boolean,
+  wish: RenewalWish,
 ): Promise<VendorSubscriptionRow> {
   const row = await getVendorSubscription(db, id)
-  const status = presentStatus(row, kit.clock.now())
-  if (status === 'expired' && !will_renew) return row
-  if (status === 'expired') throw new InvalidState('This subscription is over; a new one has to be bought.')
+  const is_over = presentStatus(row, kit.clock.now()) === 'expired'
+  if (is_over && wish !== 'resume') return row
+  if (is_over) throw new InvalidState('This subscription is over; a new one has to be bought.')
   const { gateway, config } = kit.gateways.get(row.gateway)
-  const call = (will_renew ? gateway.resumeSubscription : gateway.cancelSubscription)?.bind(gateway)
-  if (!call) {
-    const verb = will_renew ? 'resumed' : 'canceled'
-    throw new InvalidState(`Subscriptions of ${gateway.title} are ${verb} by the buyer, at the vendor.`)
-  }
+  const call = gateway[VERBS[wish]]?.bind(gateway)
+  if (!call) throw new InvalidState(`Subscriptions of ${gateway.title} ${NOT_HERE[wish]}`)
   const reference = await referenceOf(db, row)
   const asked_at = kit.clock.now()
   // Should the answer be lost, the janitor reads what came of it.
@@ -210,11 +212,6 @@ export async function noteCanceled(tx: Tx, kit: PaymentsKit, payment_id: string)
   const ended: VendorSubscriptionRow = { ...row, status: 'canceled', will_renew: false, updated_at: now }
   await queries.updateSubscription(tx, ended)
   await kit.events.publish(tx, vendorSubscriptionChanged, payloadOf(ended))
-}
-
-/** Whether a subscription is over is a matter of the moment: a vendor need not say so. Pure. */
-export function presentStatus(row: VendorSubscriptionRow, now: Date): VendorSubscriptionStatus {
-  return row.expires_at !== null && row.expires_at <= now ? 'expired' : row.status
 }
 
 /**

@@ -270,6 +270,146 @@ describe('a payment at Paddle', () => {
   })
 })
 
+/** A subscription of a dollar a month, as the owner's own checkout makes it. */
+async function subscribed(): Promise<string> {
+  const price = {
+    description: 'Club',
+    product: { name: 'Club', tax_category: 'standard' },
+    unit_price: { amount: '100', currency_code: 'USD' },
+    tax_mode: 'internal',
+    billing_cycle: { interval: 'month', frequency: 1 },
+  }
+  const answer = await fetch(`${emulator.base_url}/transactions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${KEYS.api_key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ items: [{ quantity: 1, price }], custom_data: { payment_id: 'pay_first' } }),
+  })
+  const { data } = (await answer.json()) as { data: Transaction }
+  emulator.control.complete(data.id, 'succeeded')
+  return transactions().find(({ id }) => id === data.id)?.subscription_id ?? ''
+}
+const chargeOf = (subscription_external_id: string) => ({ ...purchase(), subscription_external_id })
+const charges = () => transactions().filter(({ origin }) => origin === 'subscription_charge')
+
+describe('a preview of Paddle', () => {
+  const asked = { amount: 59_900n, currency: 'USD', description: '100 tokens', country: 'DE' }
+  const told = { subtotal: 49_917n, tax: 9983n, total: 59_900n, currency: 'USD' }
+  const preview = (more: object = {}) => paddle.previewPayment?.(configOf(), { ...asked, ...more }, context)
+
+  it('takes tax out of our price, for a purchase and for a charge, and makes nothing', async () => {
+    expect(await preview()).toEqual(told)
+    expect(await preview({ postal_code: '10115', description: '' })).toEqual(told)
+    expect(transactions()).toEqual([])
+    const subscription_external_id = await subscribed()
+    expect(await preview({ subscription_external_id })).toEqual(told)
+    expect(transactions()).toHaveLength(1)
+  })
+
+  it('is refused where the vendor does not sell, and unavailable when it does not answer', async () => {
+    expect(await preview({ country: 'XX' })).toMatchObject({
+      refusal: expect.stringContaining('bad_request'),
+    })
+    for (const subscription_external_id of ['sub_1', `sub_${'0'.repeat(26)}`, '../transactions'])
+      expect(await preview({ subscription_external_id })).toMatchObject({ refusal: expect.any(String) })
+    emulator.control.faults({ error_500: 1 })
+    await expect(preview()).rejects.toThrow(GatewayUnavailable)
+  })
+})
+
+describe('a charge of a subscription at Paddle', () => {
+  const charge = (input: ReturnType<typeof chargeOf>) =>
+    paddle.chargeSubscription?.(configOf(), input, newContext())
+
+  it('is one transaction for one payment, told by our id, however often it is asked for', async () => {
+    const input = chargeOf(await subscribed())
+    const first = await charge(input)
+    expect(first).toMatchObject({
+      status: 'succeeded',
+      payment: { payment_id: input.payment_id, order_id: input.order_id, amount: 59_900n, currency: 'USD' },
+    })
+    expect(await charge(input)).toEqual(first)
+    expect(charges()).toMatchObject([{ id: first?.external_id, custom_data: { payment_id: 'pay_first' } }])
+    const { external_id: _lost, ...reference } = { ...input, external_id: '' }
+    expect(await paddle.getPayment(configOf(), reference, newContext())).toMatchObject({
+      external_id: first?.external_id,
+    })
+  })
+
+  it('whose answer is lost is found again; one that was not heard is made then', async () => {
+    const impatient = { ...newContext(), timeout_ms: 300 }
+    const id = await subscribed()
+    for (const [fault, made] of [
+      ['timeout_after_charge', 1],
+      ['timeout_before_charge', 1],
+    ] as const) {
+      const input = chargeOf(id)
+      const before = charges().length
+      emulator.control.faults({ [fault]: 1, scope: 'operations' })
+      await expect(paddle.chargeSubscription?.(configOf(), input, impatient)).rejects.toThrow(
+        GatewayUnavailable,
+      )
+      expect(charges()).toHaveLength(fault === 'timeout_after_charge' ? before + made : before)
+      expect(await charge(input)).toMatchObject({ status: 'succeeded' })
+      expect(charges()).toHaveLength(before + made)
+    }
+  })
+
+  it('waits where the same amount was charged without a name, for it may be this one', async () => {
+    const id = await subscribed()
+    emulator.control.complete(id, { outcome: 'succeeded', charge: '500' })
+    await charge(chargeOf(id))
+    emulator.control.complete(id, { outcome: 'succeeded', charge: '59900' })
+    const made = charges().length
+    await expect(charge(chargeOf(id))).rejects.toThrow(GatewayUnavailable)
+    expect(charges()).toHaveLength(made)
+  })
+
+  it('is refused for a card that is declined and for what is no subscription', async () => {
+    const id = await subscribed()
+    emulator.control.settings({ charge_outcome: 'declined' })
+    expect(await charge(chargeOf(id))).toMatchObject({
+      status: 'failed',
+      failure_reason: expect.stringContaining('subscription_payment_declined'),
+    })
+    for (const other of ['sub_1', `sub_${'0'.repeat(26)}`, '../transactions'])
+      expect(await charge(chargeOf(other))).toMatchObject({ status: 'failed' })
+    expect(charges()).toEqual([])
+  })
+
+  it('is told as our payment; a renewal and a charge of the cabinet as the subscription’s', async () => {
+    const id = await subscribed()
+    const input = chargeOf(id)
+    await charge(input)
+    const [ours] = charges()
+    const others = ['succeeded', { outcome: 'succeeded', charge: '500' }].map((wish) =>
+      emulator.control.complete(id, wish as 'succeeded'),
+    )
+    const events = await Promise.all(
+      [ours, ...others].map((data) => parse(eventText('transaction.completed', data as object))),
+    )
+    const [about, ...rest] = events.flatMap((told) => (told.verdict === 'accepted' ? told.events : []))
+    expect(about).toMatchObject({ kind: 'payment', payment_id: input.payment_id, external_id: ours?.id })
+    for (const event of rest) expect(event).toMatchObject({ kind: 'subscription', external_id: id })
+    const told = await paddle.getSubscription?.(configOf(), { external_id: id }, newContext())
+    const renewals = told?.charges?.map(({ is_renewal, payment_id }) => [is_renewal, payment_id])
+    expect(renewals).toEqual([
+      [true, undefined],
+      [true, undefined],
+      [false, input.payment_id],
+      [false, 'pay_first'],
+    ])
+  })
+
+  it('is not possible once the subscription was ended, which is done once', async () => {
+    const id = await subscribed()
+    const end = () => paddle.endSubscription?.(configOf(), { external_id: id }, newContext())
+    for (const _time of ['once', 'again'])
+      expect(await end()).toMatchObject({ is_active: false, will_renew: false })
+    expect(await charge(chargeOf(id))).toMatchObject({ status: 'failed' })
+    expect(await paddle.endSubscription?.(configOf(), { external_id: 'sub_1' }, context)).toBeUndefined()
+  })
+})
+
 describe('a list of Paddle', () => {
   it('shows ours beside foreign things of an unknown form, and passes over none of ours', async () => {
     const input = purchase()

@@ -36,16 +36,27 @@ import {
   toRefund,
 } from './paddle/objects.ts'
 import type { TransactionObject as Transaction } from './paddle/objects.ts'
-import { cancelSubscription, getSubscription, resumeSubscription } from './paddle/subscriptions.ts'
+import { chargeSubscription } from './paddle/charges.ts'
+import { previewPayment } from './paddle/previews.ts'
+import { priceOf } from './paddle/price.ts'
+import {
+  cancelSubscription,
+  endSubscription,
+  getSubscription,
+  resumeSubscription,
+} from './paddle/subscriptions.ts'
 import { parseWebhook } from './paddle/webhook.ts'
+
+/** Of a price within a transaction. */
+const NAME_MAX = 150
 
 /**
  * Paddle Billing, the merchant of record: it collects tax out of the price and sells in its own name. The
  * vendor has no idempotency keys: our ids stand in a transaction's custom data and at the head of an
  * adjustment's reason, and are looked for before anything is made; calls at the same moment share one. A
  * refund is pending until the vendor approves it. Unpaid transactions lapse by themselves, and a kept method
- * cannot be charged outside a subscription. What the vendor charges for a subscription of its own is told
- * with the subscription; the catalog knows it by the id of its price.
+ * cannot be charged but by a charge beside a subscription's plan, whose price carries our ids. What the
+ * vendor charges for a subscription by itself is told with it; the catalog knows it by the id of its price.
  */
 export default defineGateway<Config>({
   id: 'paddle',
@@ -65,6 +76,14 @@ export default defineGateway<Config>({
   async getPayment(config, reference, context) {
     const object = await readTransaction({ config, context }, reference)
     return object && toPayment(config, object)
+  },
+
+  previewPayment: (config, input, context) => previewPayment({ config, context }, input),
+
+  async chargeSubscription(config, input, context) {
+    return shared(context, `charging:${input.payment_id}`, () =>
+      chargeSubscription({ config, context }, input),
+    )
   },
 
   refund_repeats: 'looked_for',
@@ -105,6 +124,7 @@ export default defineGateway<Config>({
   getSubscription: (config, { external_id }, context) => getSubscription({ config, context }, external_id),
   cancelSubscription: (config, { external_id }, context) =>
     cancelSubscription({ config, context }, external_id),
+  endSubscription: (config, { external_id }, context) => endSubscription({ config, context }, external_id),
   resumeSubscription: (config, { external_id }, context) =>
     resumeSubscription({ config, context }, external_id),
 
@@ -135,17 +155,8 @@ async function shared<T>(context: GatewayContext, key: string, call: () => Promi
 async function createTransaction(seller: Seller, input: CreatePaymentInput): Promise<CreatedPayment> {
   const earlier = await findTransaction(seller, input.payment_id)
   if (earlier) return created(seller, earlier)
-  const { product_id, checkout_url } = seller.config
-  const name = clipText(input.description, 150) || input.order_id
-  const price = {
-    description: name.length > 1 ? name : `${name}.`,
-    name,
-    unit_price: { amount: String(input.amount), currency_code: input.currency },
-    // The price was told to the buyer as a whole: tax is taken out of it, not put on top.
-    tax_mode: 'internal',
-    quantity: { minimum: 1, maximum: 1 },
-    ...(product_id === undefined ? { product: { name, tax_category: 'standard' } } : { product_id }),
-  }
+  const { checkout_url } = seller.config
+  const price = priceOf(seller.config, { ...input, fallback: input.order_id }, NAME_MAX)
   const reply = await callApi(seller, {
     method: 'POST',
     path: '/transactions',

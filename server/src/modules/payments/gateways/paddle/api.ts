@@ -13,7 +13,7 @@ import type { GatewayContext, ListPage, PaymentReference } from '@kopilka/extens
 import { z } from 'zod'
 import { apiUrl } from './config.ts'
 import type { Config } from './config.ts'
-import { AdjustmentObject, TransactionObject, refundIdIn } from './objects.ts'
+import { AdjustmentObject, TransactionObject, namesOf, refundIdIn } from './objects.ts'
 
 /** A payment is made within a day of its id; an hour on either side is for clocks that differ. */
 const SEARCH_BEFORE_MS = 3_600_000
@@ -30,7 +30,8 @@ const ListObject = z.object({
   meta: z.object({ pagination: z.object({ next: z.string().nullish(), has_more: z.boolean() }) }),
 })
 /** By these ours are told from what else the account sells, whatever form that has. */
-const OurTransaction = z.object({ custom_data: z.object({ payment_id: z.string() }) })
+const OurNames = z.object({ custom_data: z.object({ payment_id: z.string() }) })
+const OurTransaction = z.union([OurNames, z.object({ items: z.tuple([z.object({ price: OurNames })]) })])
 const OurAdjustment = z.object({ reason: z.string().refine((reason) => refundIdIn(reason) !== undefined) })
 const ErrorObject = z.object({
   error: z.object({ code: z.string().max(100), detail: z.string().optional() }),
@@ -102,14 +103,15 @@ export async function readTransaction(
 export async function findTransaction(
   seller: Seller,
   payment_id: string,
+  among: { subscription_id?: string } = {},
 ): Promise<TransactionObject | undefined> {
   const made_at = idTime(payment_id)
   const now_ms = seller.context.now.getTime()
   const from = new Date(made_at ? made_at.getTime() - SEARCH_BEFORE_MS : now_ms - SEARCH_WIDE_MS)
   const to = new Date(made_at ? made_at.getTime() + SEARCH_AFTER_MS : now_ms + SEARCH_BEFORE_MS)
   return findInPages(
-    (after) => readTransactions(seller, { ...createdIn({ from, to }), ...present({ after }) }),
-    (object) => object.custom_data?.['payment_id'] === payment_id,
+    (after) => readTransactions(seller, { ...among, ...createdIn({ from, to }), ...present({ after }) }),
+    (object) => namesOf(object)['payment_id'] === payment_id,
     SEARCH_PAGES_MAX,
   )
 }

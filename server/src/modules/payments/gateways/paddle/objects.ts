@@ -44,7 +44,16 @@ export const TransactionObject = z.object({
   origin: z.string().optional(),
   subscription_id: Id.nullish(),
   items: z
-    .array(z.object({ price: z.object({ id: Id.optional() }).nullish() }))
+    .array(
+      z.object({
+        price: z
+          .object({
+            id: Id.optional(),
+            custom_data: z.record(z.string(), z.unknown()).nullish().catch(undefined),
+          })
+          .nullish(),
+      }),
+    )
     .optional()
     .catch(undefined),
   created_at: z.string().optional(),
@@ -79,8 +88,8 @@ export function toPayment(config: Config, object: TransactionObject): VendorPaym
     currency: object.currency_code,
     is_test: isSandboxKey(config),
     ...present({
-      payment_id: ourId(object.custom_data?.['payment_id']),
-      order_id: ourId(object.custom_data?.['order_id']),
+      payment_id: ourId(namesOf(object)['payment_id']),
+      order_id: ourId(namesOf(object)['order_id']),
       refunded_amount: object.adjustments && is_paid ? refundedAmount(object.adjustments) : undefined,
       fee: is_paid ? (fee ?? undefined) : undefined,
       failure_reason:
@@ -92,15 +101,29 @@ export function toPayment(config: Config, object: TransactionObject): VendorPaym
 }
 
 /**
- * A transaction of a subscription. What the vendor made of itself carries the custom data of the one that
- * began the subscription; the price's id says what it was for.
+ * A transaction of a subscription: a renewal unless it is the one that began it, or one we asked for. The
+ * price's id says what it was for.
  */
 export function toCharge(config: Config, object: TransactionObject): VendorCharge {
   return {
     ...toPayment(config, object),
-    is_renewal: isVendorsOwn(object.origin),
+    is_renewal: isVendorsOwn(object.origin) && ourId(namesOf(object)['payment_id']) === undefined,
     ...present({ product_code: object.items?.[0]?.price?.id }),
   }
+}
+
+/**
+ * Our names of a transaction. What is charged for a subscription carries the custom data of the one that
+ * began it; of what we charge beside the plan, the price that was made for it has ours.
+ */
+export function namesOf({
+  origin,
+  custom_data,
+  items,
+}: Pick<TransactionObject, 'origin' | 'custom_data' | 'items'>): Record<string, unknown> {
+  if (!isVendorsOwn(origin)) return custom_data ?? {}
+  const is_charge = origin === 'subscription_charge' && items?.length === 1
+  return (is_charge ? items[0]?.price?.custom_data : undefined) ?? {}
 }
 
 /** Made by the vendor for a subscription, and not at somebody's checkout. */

@@ -51,6 +51,18 @@ export async function cancelSubscription(
   return changed(seller, reply)
 }
 
+/** Ends it now, together with the period that is paid; this is final. */
+export async function endSubscription(seller: Seller, id: string): Promise<VendorSubscription | undefined> {
+  const before = await read(seller, id)
+  if (!before || before.status === 'canceled') return before && tell(seller, before)
+  const reply = await callApi(seller, {
+    method: 'POST',
+    path: `/subscriptions/${before.id}/cancel`,
+    body: { effective_from: 'immediately' },
+  })
+  return changed(seller, reply)
+}
+
 /** Takes a cancellation back that has not come yet; one that has is final. */
 export async function resumeSubscription(
   seller: Seller,

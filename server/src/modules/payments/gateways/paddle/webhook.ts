@@ -4,7 +4,7 @@ import type { VendorDispute, VendorEvent, WebhookRequest, WebhookResult } from '
 import { z } from 'zod'
 import { isSandboxKey } from './config.ts'
 import type { Config } from './config.ts'
-import { AdjustmentObject, isVendorsOwn, ourId, refundIdIn } from './objects.ts'
+import { AdjustmentObject, TransactionObject, namesOf, ourId, refundIdIn } from './objects.ts'
 
 const SIGNATURE_HEADER = 'paddle-signature'
 /** How far the signed time may lie from ours, on either side: beyond it is a replay or a forgery. */
@@ -17,7 +17,9 @@ const Notification = z.object({
   occurred_at: z.string(),
   data: z.looseObject({
     id: z.string().max(64).optional(),
+    origin: z.string().optional().catch(undefined),
     custom_data: z.record(z.string(), z.unknown()).nullish().catch(undefined),
+    items: TransactionObject.shape.items,
   }),
 })
 
@@ -66,10 +68,9 @@ function toEvents(config: Config, { event_id, event_type: type, occurred_at, dat
   const external_id = data.id
   if (external_id === undefined) return []
   if (type.startsWith('transaction.')) {
-    const payment_id = ourId(data.custom_data?.['payment_id'])
-    const { subscription_id, origin } = data
-    // The custom data of what the vendor charged by itself name the payment that began the subscription.
-    if (typeof subscription_id === 'string' && (isVendorsOwn(origin) || payment_id === undefined)) {
+    const payment_id = ourId(namesOf(data)['payment_id'])
+    const { subscription_id } = data
+    if (typeof subscription_id === 'string' && payment_id === undefined) {
       const is_paid = type === 'transaction.paid' || type === 'transaction.completed'
       const charge = present({ charge_external_id: is_paid ? external_id : undefined })
       return [{ ...base, kind: 'subscription', external_id: subscription_id, ...charge, data }]
