@@ -60,7 +60,7 @@ const AT_ONCE = 8
  * database less. Throws the first that was thrown, after all have ended.
  */
 export async function withEach<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
-  const waiting = Iterator.from(items)
+  const waiting = items[Symbol.iterator]()
   const workers = Array.from({ length: AT_ONCE }, async () => {
     for (let next = waiting.next(); !next.done; next = waiting.next()) await work(next.value)
   })

@@ -11,7 +11,7 @@ import { allInvariants } from '../modules/admin/index.ts'
 import { migrateJobs } from '../kernel/job-queue.ts'
 import { loadSecretKeys, secretKeysFile } from '../kernel/secret-keys.ts'
 import { loadConfig, type Config } from '../config.ts'
-import { doctor, printFindings, type Finding } from './doctor.ts'
+import { doctor, furtherChecks, printFindings, type Finding } from './doctor.ts'
 import { examineNode } from './doctor-machine.ts'
 
 let folder: string
@@ -102,8 +102,11 @@ describe('the doctor', () => {
   test('looks through the books, and says which row breaks what must be true', async () => {
     const other = await testDatabase()
     await migrateJobs(other.url)
-    const look = async (): Promise<Finding[]> =>
-      about(await doctor({ config: configOf(), db: other.db, env: {} }), 'books')
+    const config = configOf()
+    const look = async (): Promise<Finding[]> => {
+      const checks = await furtherChecks(config, other.db)
+      return about(await doctor({ config, db: other.db, env: {}, checks }), 'books')
+    }
     const whole = { level: 'ok', detail: `all ${allInvariants().length} invariants hold` }
     expect(await look()).toEqual([expect.objectContaining(whole)])
     await runStatements(other.url, [
