@@ -79,8 +79,8 @@ describe('an operation at Robokassa', () => {
   })
 
   it('may be told with entities of its own: none is looked up, and none is multiplied', async () => {
-    const entities = `<!DOCTYPE x [<!ENTITY evil SYSTEM "${vendor.url}/evil"><!ENTITY file SYSTEM "file:///etc/passwd">
-      <!ENTITY a "599.00"><!ENTITY b "&a;&a;&a;&a;">]>`
+    const entities = `<!DOCTYPE x [<!ENTITY evil SYSTEM "${vendor.url}/evil">
+      <!ENTITY file SYSTEM "file:///etc/passwd"><!ENTITY a "599.00"><!ENTITY b "&a;&a;&a;&a;">]>`
     for (const [sum, ending] of [
       ['599.00', { status: 'succeeded', amount: 59_900n }],
       ['&evil;', GatewayUnavailable],
