@@ -324,6 +324,7 @@ create table identity.benefit_claims (
   constraint benefit_claims_benefit_check CHECK (((length(benefit) >= 1) AND (length(benefit) <= 100))),
   constraint benefit_claims_digest_check CHECK ((octet_length(digest) = 32))
 );
+CREATE INDEX benefit_claims_digest ON identity.benefit_claims USING btree (digest);
 
 create table identity.benefit_key (
   is_only boolean not null default true,

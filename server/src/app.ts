@@ -115,7 +115,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const orders = ordersKit(settings, payments, limits)
   const { kit: notifications, dispatcher } = createNotifications(db, settings, { clock, events })
   const people = assemblePeople(db, settings, { clock, events, jobs, limits, address })
-  wireReactions(events, { clock, orders, notifications })
+  wireReactions(events, { clock, orders, notifications, benefits: { clock, box: settings.box } })
   const ledger = createLedgerKit(db, clock, { lanes, batch_max })
   const kit = routeKit(settings, db, clock)
   const authenticator = keyAuthenticator(db, settings, clock)

@@ -1,7 +1,15 @@
 import type { Clock } from '#kernel/clock'
+import type { Tx } from '#kernel/db'
 import { eventTypes, type Events } from '#kernel/events'
-import { followLink, followUnlink, followUser, giveCustomers, mergeCustomer } from '#modules/customers'
-import { identityEvents } from '#modules/identity'
+import {
+  extendForCustomers,
+  followLink,
+  followUnlink,
+  followUser,
+  giveCustomers,
+  mergeCustomer,
+} from '#modules/customers'
+import { identityEvents, type BenefitKit } from '#modules/identity'
 import { mergeWallets } from '#modules/ledger'
 import { recordWebhookEvents, type NotificationsKit } from '#modules/notifications'
 import {
@@ -19,13 +27,22 @@ import { moveVendorSubscriptions, paymentEvents } from '#modules/payments'
  */
 export function wireReactions(
   events: Events,
-  kits: { clock: Clock; orders: OrdersKit; notifications: NotificationsKit },
+  kits: { clock: Clock; orders: OrdersKit; notifications: NotificationsKit; benefits: BenefitKit },
 ): void {
-  const { clock } = kits
+  const { clock, benefits } = kits
   // Whoever can sign in owns wallets and orders from the first moment.
   events.within(identityEvents.userCreated, (tx, users) => giveCustomers(tx, clock, users))
   events.within(identityEvents.userChanged, (tx, changes) => followUser(tx, clock, changes))
   events.within(identityEvents.identityLinked, (tx, links) => followLink(tx, clock, links))
+  // Whoever is known by more than before was given once by all of it.
+  const extend = (tx: Tx, people: readonly { customer_id: string }[]): Promise<void> =>
+    extendForCustomers(
+      tx,
+      benefits,
+      people.map(({ customer_id }) => customer_id),
+    )
+  events.within(identityEvents.userChanged, extend)
+  events.within(identityEvents.identityLinked, extend)
   events.within(identityEvents.identityUnlinked, (tx, links) => followUnlink(tx, clock, links))
   // Two users who are one person have one customer, with every grant of both.
   events.within(identityEvents.userMerged, async (tx, merges) => {
@@ -35,6 +52,8 @@ export function wireReactions(
       await moveVendorSubscriptions(tx, clock, { from_customer_id, to_customer_id: into_customer_id })
       await mergeCustomer(tx, clock, { from_id: from_customer_id, into_id: into_customer_id })
     }
+    const survivors = merges.map(({ into_customer_id }) => into_customer_id)
+    await extendForCustomers(tx, benefits, survivors)
   })
   // Paid and granted are one fact.
   events.within(paymentEvents.paymentSucceeded, (tx, payments) => fulfilOrders(tx, kits.orders, payments))

@@ -2,7 +2,7 @@ import type { LightMyRequestResponse } from 'fastify'
 import { describe, expect, test, beforeAll, afterAll } from 'vitest'
 import { SCOPES } from '../src/http/who.ts'
 import { BUILT_IN_ROLES, PERMISSIONS } from '../src/modules/identity/index.ts'
-import { BODIES, type Matrix, startMatrix } from './matrix-world.ts'
+import { BODIES, type Matrix, startMatrix, withEach } from './matrix-world.ts'
 import { OPEN } from './open-routes.ts'
 import { NEEDS_MORE, OWN_BODIES } from './own-acts.ts'
 import type { Caller, Method, PeopleLab } from './people-lab.ts'
@@ -52,7 +52,7 @@ async function differences(
   as: (route: Route) => Caller,
 ): Promise<string[]> {
   const found: string[] = []
-  for (const route of routes) {
+  await withEach(routes, async (route) => {
     const want = declared(route, caller)
     const answer = await matrix.call(route, as(route), absentPath(route.url))
     // A route may ask for a proof of its own and find none: that is its answer, not the guard's.
@@ -61,7 +61,7 @@ async function differences(
         `${nameOf(route)}: declared ${want}, answered ${answer.statusCode} ${answer.body.slice(0, 120)}`,
       )
     }
-  }
+  })
   return found
 }
 
@@ -127,24 +127,24 @@ describe('the matrix: what is declared is what is answered', () => {
 
   test('for a key with every scope but the declared one', async () => {
     const found: string[] = []
-    for (const route of routes.filter(
-      ({ who }) => who.key !== undefined && who.key !== 'any' && !who.anonymous,
-    )) {
+    const scoped = routes.filter(({ who }) => who.key !== undefined && who.key !== 'any' && !who.anonymous)
+    await withEach(scoped, async (route) => {
       const scopes = SCOPES.filter((scope) => scope !== route.who.key)
       const answer = await matrix.call(route, { scopes }, absentPath(route.url))
       if (answer.statusCode !== 403) found.push(`${nameOf(route)}: ${answer.statusCode}`)
-    }
+    })
     expect(found).toEqual([])
   })
 
   test('for a key with only the declared scope', async () => {
     const found: string[] = []
-    for (const route of routes.filter(({ who }) => who.key !== undefined && !who.anonymous)) {
+    const scoped = routes.filter(({ who }) => who.key !== undefined && !who.anonymous)
+    await withEach(scoped, async (route) => {
       const answer = await matrix.call(route, { scopes: [route.who.key ?? ''] }, absentPath(route.url))
       if (verdictOf(answer) !== 'allowed' || answer.statusCode >= 500) {
         found.push(`${nameOf(route)}: ${answer.statusCode} ${answer.body.slice(0, 120)}`)
       }
-    }
+    })
     expect(found).toEqual([])
   })
 
@@ -187,15 +187,15 @@ describe('the matrix: what is declared is what is answered', () => {
 describe('A21: somebody else’s and absent are the same', () => {
   test('what does not exist is 404 for whoever may ask, on every route with an id', async () => {
     const found: string[] = []
-    for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
-      if (MAKES.has(nameOf(route))) continue
+    const named = routes.filter((one) => one.url.includes(':') && !isOpen(one) && !MAKES.has(nameOf(one)))
+    await withEach(named, async (route) => {
       const as: Caller = route.who.key === undefined ? (people['owner'] as Caller) : { scopes: ['*'] }
       const { statusCode: status, body } = await matrix.call(route, as, absentPath(route.url))
       // Where the matrix knows no body yet, a refusal of the body is as good; success and failure never are.
       const is_right =
         status === 404 || (status === 400 && route.method !== 'GET' && !(nameOf(route) in BODIES))
       if (!is_right) found.push(`${nameOf(route)}: ${status} ${body.slice(0, 160)}`)
-    }
+    })
     expect(found).toEqual([])
   })
 
@@ -230,11 +230,12 @@ describe('A21: somebody else’s and absent are the same', () => {
       ),
     ]
     const [found, without, tried]: [string[], string[], Set<string>] = [[], [], new Set()]
-    for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
+    const named = routes.filter((one) => one.url.includes(':') && !isOpen(one))
+    await withEach(named, async (route) => {
       const path = matrix.existingPath(route.url)
       if (path === undefined) {
         without.push(nameOf(route))
-        continue
+        return
       }
       tried.add(nameOf(route))
       for (const [name, as, caller] of callers) {
@@ -244,7 +245,7 @@ describe('A21: somebody else’s and absent are the same', () => {
         if (answer.statusCode !== want)
           found.push(`${nameOf(route)} for ${name}: ${answer.statusCode}, not ${want}`)
       }
-    }
+    })
     expect(found).toEqual([])
     expect(tried.size).toBeGreaterThan(60)
     // A new route with an id needs a thing in the matrix, or a line that says why there is none.
@@ -258,21 +259,24 @@ describe('A21: somebody else’s and absent are the same', () => {
       return { status, code, detail: ids.reduce((text, id) => text.replaceAll(id, 'ID'), detail) }
     }
     let tried = 0
-    for (const route of own.filter((one) => !(nameOf(one) in EVERYBODYS))) {
-      const [name, path] = [nameOf(route), matrix.existingPath(route.url)]
-      // A new route of this kind needs a thing of somebody's in the matrix, or a line in EVERYBODYS.
-      if (path === undefined) throw new Error(`the matrix has nothing of a user’s at ${name}`)
-      const [foreign, absent] = [path, absentPath(route.url)]
-      const ids = [...foreign.split('/'), ...absent.split('/')].filter((id) => id.includes('_'))
-      const other = people['other'] as Caller
-      const [theirs, nothing] = [
-        await matrix.call(route, other, foreign),
-        await matrix.call(route, other, absent),
-      ]
-      expect([name, plain(theirs, ids)]).toEqual([name, plain(nothing, ids)])
-      expect([name, theirs.statusCode]).toEqual([name, 404])
-      tried++
-    }
+    await withEach(
+      own.filter((one) => !(nameOf(one) in EVERYBODYS)),
+      async (route) => {
+        const [name, path] = [nameOf(route), matrix.existingPath(route.url)]
+        // A new route of this kind needs a thing of somebody's in the matrix, or a line in EVERYBODYS.
+        if (path === undefined) throw new Error(`the matrix has nothing of a user’s at ${name}`)
+        const [foreign, absent] = [path, absentPath(route.url)]
+        const ids = [...foreign.split('/'), ...absent.split('/')].filter((id) => id.includes('_'))
+        const other = people['other'] as Caller
+        const [theirs, nothing] = [
+          await matrix.call(route, other, foreign),
+          await matrix.call(route, other, absent),
+        ]
+        expect([name, plain(theirs, ids)]).toEqual([name, plain(nothing, ids)])
+        expect([name, theirs.statusCode]).toEqual([name, 404])
+        tried++
+      },
+    )
     expect(tried).toBeGreaterThan(15)
   })
 })
@@ -312,7 +316,7 @@ describe('A22: only what is declared is served', () => {
       })
       if (answer.statusCode !== 404) found.push(`${what}: ${method} ${path} ${answer.statusCode}`)
     }
-    for (const { method, url } of routes) {
+    await withEach(routes, async ({ method, url }) => {
       const path = absentPath(url)
       const other = url.endsWith('/') ? url.slice(0, -1) : `${url}/`
       // `/x/` may be the parameter route `/x/:id` with nothing in its place; then it is refused by that
@@ -337,7 +341,7 @@ describe('A22: only what is declared is served', () => {
           if (plain.statusCode !== overridden.statusCode) found.push(`override: ${nameOf({ method, url })}`)
         }
       }
-    }
+    })
     expect(found).toEqual([])
   }, 60_000)
 })

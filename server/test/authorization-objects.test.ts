@@ -1,7 +1,7 @@
 import type { LightMyRequestResponse } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BUILT_IN_ROLES } from '../src/modules/identity/index.ts'
-import { BODIES, type Matrix, memberPaths, startMatrix } from './matrix-world.ts'
+import { BODIES, type Matrix, memberPaths, startMatrix, withEach } from './matrix-world.ts'
 import type { Caller } from './people-lab.ts'
 import { absentPath, isOpen, nameOf, type Route } from './route-table.ts'
 
@@ -17,6 +17,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => matrix?.close())
 
+const reads = (): Route[] => routes.filter((route) => route.method === 'GET')
 const writes = (): Route[] => routes.filter((route) => route.method !== 'GET' && route.body !== undefined)
 const whoMay = (route: Route): Caller => (route.who.key === undefined ? person('owner') : EVERYTHING)
 
@@ -86,13 +87,13 @@ describe('A21: absent is 404 on every route with an id', () => {
 
   test('for whoever may ask, with a body that is well-formed', async () => {
     const found: string[] = []
-    for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
-      if (MAKES.has(nameOf(route))) continue
+    const named = routes.filter((one) => one.url.includes(':') && !isOpen(one) && !MAKES.has(nameOf(one)))
+    await withEach(named, async (route) => {
       const answer = await matrix.call(route, whoMay(route), absentPath(route.url))
       if (answer.statusCode !== 404) {
         found.push(`${nameOf(route)}: ${answer.statusCode} ${answer.body.slice(0, 200)}`)
       }
-    }
+    })
     expect(found).toEqual([])
   })
 })
@@ -247,7 +248,7 @@ describe('A15, A23: a body holds what the route takes and nothing else', () => {
   test('on every route that takes one, whoever calls', async () => {
     const found: string[] = []
     let tried = 0
-    for (const route of writes()) {
+    await withEach(writes(), async (route) => {
       for (const [member, value] of Object.entries(WANTED)) {
         if (member in (route.body ?? {})) continue
         const body = { ...BODIES[nameOf(route)], [member]: value }
@@ -259,7 +260,7 @@ describe('A15, A23: a body holds what the route takes and nothing else', () => {
           found.push(`${nameOf(route)} ${member}: ${answer.statusCode} ${answer.body.slice(0, 160)}`)
         }
       }
-    }
+    })
     expect(found).toEqual([])
     expect(tried).toBeGreaterThan(1_000)
   })
@@ -280,7 +281,6 @@ describe('A36: text that would be SQL', () => {
   ]
   /** Finds nothing, and is nobody's name. */
   const HARMLESS = 'qqqqzzzz'
-  const reads = (): Route[] => routes.filter((route) => route.method === 'GET')
   /** What was answered, without what must differ: the text itself, ids of requests, moments. */
   const plain = (answer: LightMyRequestResponse, text: string): string => {
     const { statusCode, headers, body } = answer
@@ -295,7 +295,7 @@ describe('A36: text that would be SQL', () => {
   test('is answered as any other text that finds nothing, in every parameter of every read', async () => {
     const found: string[] = []
     let tried = 0
-    for (const route of reads()) {
+    await withEach(reads(), async (route) => {
       // What is no parameter must not be one either.
       const more = route.query !== undefined && 'cursor' in route.query ? ['order_by'] : []
       for (const name of [...Object.keys(route.query ?? {}), ...more]) {
@@ -316,21 +316,22 @@ describe('A36: text that would be SQL', () => {
           found.push(`${nameOf(route)} ${name}=${text}: ${answer.statusCode} ${answer.body.slice(0, 120)}`)
         }
       }
-    }
+    })
     expect(found).toEqual([])
     expect(tried).toBeGreaterThan(1_000)
   }, 120_000)
 
   test('names nothing in the path of any route', async () => {
     const found: string[] = []
-    for (const route of routes.filter((one) => one.url.includes(':') && !isOpen(one))) {
+    const named = routes.filter((one) => one.url.includes(':') && !isOpen(one))
+    await withEach(named, async (route) => {
       for (const text of NASTY.slice(0, 4)) {
         const path = route.url.replaceAll(/:\w+/g, encodeURIComponent(text))
         const answer = await matrix.call(route, whoMay(route), path)
         if (answer.statusCode !== 404 && answer.statusCode !== 400)
           found.push(`${nameOf(route)} ${text}: ${answer.statusCode} ${answer.body.slice(0, 120)}`)
       }
-    }
+    })
     expect(found).toEqual([])
   }, 120_000)
 
@@ -381,9 +382,9 @@ describe('A24: what is in an answer', () => {
     // What a key is told of itself needs a key of the database, which this matrix does not call with.
     const shared = (one: Route): boolean =>
       one.method === 'GET' && !isOpen(one) && one.who.user !== true && one.who.key !== 'any'
-    for (const route of routes.filter(shared)) {
+    await withEach(routes.filter(shared), async (route) => {
       const path = route.url.includes(':') ? matrix.existingPath(route.url) : route.url
-      if (path === undefined) continue
+      if (path === undefined) return
       const shapes = new Map<string, string[]>()
       for (const [name, as] of readers(route)) {
         const answer = await matrix.lab.call(as, 'GET', path)
@@ -394,7 +395,7 @@ describe('A24: what is in an answer', () => {
       const [first = [], ...others] = shapes.values()
       for (const shape of others) expect([nameOf(route), shape]).toEqual([nameOf(route), first])
       compared += others.length
-    }
+    })
     expect(compared).toBeGreaterThan(100)
   })
 
@@ -402,9 +403,9 @@ describe('A24: what is in an answer', () => {
     const forbidden = /password_hash|digest|sealed|cookie|private|(^|\.)hash$|salt|otp_secret|chain/
     const found: string[] = []
     let read = 0
-    for (const route of routes.filter((one) => one.method === 'GET')) {
+    await withEach(reads(), async (route) => {
       const path = route.url.includes(':') ? matrix.existingPath(route.url) : route.url
-      if (path === undefined) continue
+      if (path === undefined) return
       for (const as of [EVERYTHING, person('owner'), person('user')]) {
         const answer = await matrix.lab.call(as, 'GET', path)
         if (answer.statusCode !== 200 || !String(answer.headers['content-type']).includes('json')) continue
@@ -412,7 +413,7 @@ describe('A24: what is in an answer', () => {
         const bad = memberPaths(answer.json()).filter((member) => forbidden.test(member))
         found.push(...bad.map((member) => `${nameOf(route)} ${member}`))
       }
-    }
+    })
     expect(found).toEqual([])
     expect(read).toBeGreaterThan(60)
   })

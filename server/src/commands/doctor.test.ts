@@ -7,10 +7,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { runStatements } from '../../test/database-server.ts'
 import { testDatabase, type TestDatabase } from '../../test/db.ts'
 import { createDb } from '../kernel/db.ts'
+import { allInvariants } from '../modules/admin/index.ts'
 import { migrateJobs } from '../kernel/job-queue.ts'
 import { loadSecretKeys, secretKeysFile } from '../kernel/secret-keys.ts'
 import { loadConfig, type Config } from '../config.ts'
-import { doctor, printFindings, type Finding } from './doctor.ts'
+import { doctor, furtherChecks, printFindings, type Finding } from './doctor.ts'
 import { examineNode } from './doctor-machine.ts'
 
 let folder: string
@@ -95,6 +96,28 @@ describe('the doctor', () => {
     expect(about(empty, 'schema')).toEqual([
       expect.objectContaining({ level: 'note', detail: 'the database is empty' }),
     ])
+    await other.close()
+  })
+
+  test('looks through the books, and says which row breaks what must be true', async () => {
+    const other = await testDatabase()
+    await migrateJobs(other.url)
+    const config = configOf()
+    const look = async (): Promise<Finding[]> => {
+      const checks = await furtherChecks(config, other.db)
+      return about(await doctor({ config, db: other.db, env: {}, checks }), 'books')
+    }
+    const whole = { level: 'ok', detail: `all ${allInvariants().length} invariants hold` }
+    expect(await look()).toEqual([expect.objectContaining(whole)])
+    await runStatements(other.url, [
+      "insert into ledger.units (code, scale, name, created_at) values ('minute', 1, 'Minute', now())",
+      `insert into ledger.wallets (balance, created_at, customer_id, unit)
+       values (60, now(), 'cus_by_hand', 'minute')`,
+    ])
+    const [broken, ...more] = await look()
+    expect(more).toEqual([])
+    expect(broken).toMatchObject({ level: 'problem', advice: expect.stringContaining('kopilka verify') })
+    expect(broken?.detail).toMatch(/^\d+ rows break an invariant, the first: .*wallet/)
     await other.close()
   })
 

@@ -241,7 +241,8 @@ function shortSecrets(config: Config): Finding[] {
   )
 }
 
-async function furtherChecks(config: Config, db: Db | undefined): Promise<Check[]> {
+/** What is looked at beside the machine and the state of the database. */
+export async function furtherChecks(config: Config, db: Db | undefined): Promise<Check[]> {
   const of_database = db === undefined ? [] : [keysCheck(config, db), inboxCheck(db), booksCheck(db)]
   return [...of_database, ...redisCheck(config), ...(await gatewayChecks(config))]
 }

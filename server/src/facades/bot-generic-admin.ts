@@ -104,7 +104,7 @@ const logRecord = z
 export function botGenericAdminRoutes(app: FastifyInstance, kit: RouteKit, parts: PeopleRouteKit): void {
   readingRoutes(app, kit)
   writingRoutes(app, kit, parts)
-  deletingRoute(app, kit)
+  deletingRoute(app, kit, parts)
   reportRoutes(app, kit)
 }
 
@@ -175,8 +175,7 @@ function writingRoutes(app: FastifyInstance, kit: RouteKit, { people }: PeopleRo
   })
 }
 
-function deletingRoute(app: FastifyInstance, kit: RouteKit): void {
-  const { clock } = kit
+function deletingRoute(app: FastifyInstance, kit: RouteKit, { people }: PeopleRouteKit): void {
   addRoute(app, kit, {
     method: 'DELETE',
     url: '/admin/users/:id',
@@ -191,7 +190,7 @@ function deletingRoute(app: FastifyInstance, kit: RouteKit): void {
     audit: { action: 'personal_data.erased' },
     write: async (tx, { actor, params: { id } }) => {
       const { customer_id } = await getManaged(tx, id)
-      await erasePerson(tx, clock, granterOf(actor), customer_id ?? '')
+      await erasePerson(tx, people, granterOf(actor), customer_id ?? '')
       return { id, status: 'deleted' as const }
     },
   })

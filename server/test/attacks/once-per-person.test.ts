@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type App, type AppSettings, startApp } from '../../src/app.ts'
 import { createSecretBox } from '../../src/kernel/secrets.ts'
 import { reseal } from '../../src/commands/secrets.ts'
 import { claimForCustomer } from '../../src/modules/customers/index.ts'
@@ -9,10 +10,15 @@ import { settingsOf } from '../world-settings.ts'
 
 /** What a person is given once, and people who come again as somebody else. */
 let world: PeopleWorld
+/** The same installation, where an address may be proved later. */
+let at_once: App
 let key = ''
 let number = 0
 beforeAll(async () => {
-  world = await startPeopleWorld({ registration: 'confirmed' })
+  let settings: AppSettings | undefined
+  world = await startPeopleWorld({ registration: 'confirmed' }, (same) => (settings = same))
+  if (settings === undefined) throw new Error('the world has settings')
+  at_once = await startApp({ ...settings, people: { ...settings.people, registration: 'immediate' } })
   const made = await world.app.db.transact((tx) =>
     createApiKey(tx, world.clock, {
       mode: 'sandbox',
@@ -25,7 +31,10 @@ beforeAll(async () => {
   const counted = await world.send('POST', '/v1/units', { token: key, body: unit })
   if (counted.status !== 201) throw new Error(counted.text)
 })
-afterAll(() => world?.close())
+afterAll(async () => {
+  await at_once?.stop()
+  await world?.close()
+})
 
 interface Someone {
   customer_id: string
@@ -174,6 +183,62 @@ describe('A20: a trial', () => {
       body: { email: address },
     })
     expect(await outcome({ customer_id: body.id }, late)).toEqual(REFUSED)
+  })
+
+  /** Signs up by a page that lets everybody in at once, and proves the address later. */
+  const typed = async (email: string): Promise<Someone & { prove: () => Promise<void> }> => {
+    const { user } = (
+      await at_once.http.inject({
+        method: 'POST',
+        url: '/v1/auth/register',
+        payload: { email, password: PASSWORD, device_id: device() },
+      })
+    ).json<Tokens>()
+    const prove = async (): Promise<void> => {
+      const body = { token: (await world.mails(email)).at(-1)?.token }
+      expect((await world.send('POST', '/v1/auth/email/confirm', { body })).status).toBe(200)
+    }
+    return { ...user, prove }
+  }
+
+  test('given before the address was proved is not given by it again', async () => {
+    const [trial, email] = [name(), `rita${number}@mail.example`]
+    const before = await typed(email)
+    expect(await outcome(before, trial)).toEqual([201, undefined])
+    await before.prove()
+    expect(await outcome(await byMail(email.replace('@', '+2@')), trial), 'an alias').toEqual(REFUSED)
+    await erase(before)
+    expect(await outcome(await byMail(email), trial), 'forgotten').toEqual(REFUSED)
+  })
+
+  test('is not given by an account that was linked, or a device that came, afterwards', async () => {
+    const [trial, email, phone] = [name(), `sofia${number}@mail.example`, device()]
+    const before = await byMail(email)
+    expect(await outcome(before, trial)).toEqual([201, undefined])
+    const body = { email, password: PASSWORD, device_id: phone }
+    const { access_token: token } = (await world.send<Tokens>('POST', '/v1/auth/login', { body })).body
+    world.clock.advance(1_000)
+    const init_data = world.telegram.initData({ id: 882_001, first_name: 'Sofia' }, world.clock.now())
+    const linked = await world.send('POST', '/v1/me/identities/telegram', { token, body: { init_data } })
+    expect(linked.status).toBe(200)
+    await erase(before)
+    expect(await outcome(await byTelegram(882_001), trial), 'the account').toEqual(REFUSED)
+    expect(await outcome(await byTelegram(882_002, phone), trial), 'the device').toEqual(REFUSED)
+    expect(await outcome(await byTelegram(882_003), trial), 'somebody else').toEqual([201, undefined])
+  })
+
+  test('is one benefit of two who were made one, whichever of the two comes again', async () => {
+    const trial = name()
+    const [given, other] = [await byTelegram(883_001), await byTelegram(883_002)]
+    expect(await outcome(given, trial)).toEqual([201, undefined])
+    const url = `/v1/customers/${other.customer_id}/merge`
+    const merged = await world.send('POST', url, {
+      token: key,
+      body: { into_customer_id: given.customer_id },
+    })
+    expect(merged.status).toBe(200)
+    await erase(given)
+    expect(await outcome(await byTelegram(883_002), trial)).toEqual(REFUSED)
   })
 
   test('that was refused or did not come about leaves nothing, so the right one is given', async () => {

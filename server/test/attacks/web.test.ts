@@ -1,4 +1,9 @@
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { makeSigner } from '@kopilka/emulators/paypal/certificate'
+import { callVendor } from '@kopilka/extension'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createWebhookSender } from '../../src/transports/webhook.ts'
 import { startWorld, type World } from '../world.ts'
 
 /** Attacks by pages, addresses and notifications. */
@@ -76,6 +81,33 @@ describe('A34: an update that Telegram did not send', () => {
       () => 'cut off',
     )
     expect([413, 'cut off']).toContain(status)
+  })
+})
+
+describe('a server whose certificate nobody vouches for', () => {
+  test('is told nothing, be it a vendor or a receiver of webhooks', async () => {
+    const { key, pem } = makeSigner('localhost')
+    let told = 0
+    const server = createServer(
+      { key: key.export({ type: 'pkcs8', format: 'pem' }), cert: pem },
+      (_in, out) => {
+        told++
+        out.end('{}')
+      },
+    )
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const sender = createWebhookSender({ may_use_http: false, networks: ['127.0.0.1'] })
+    try {
+      const url = `https://localhost:${(server.address() as AddressInfo).port}/`
+      const { signal } = new AbortController()
+      expect(await sender.send({ url, headers: {}, body: '{}', signal })).toEqual({ outcome: 'failed' })
+      const asked = callVendor({ method: 'POST', url, headers: {}, body: '{}' })
+      await expect(asked).rejects.toMatchObject({ reason: 'connection' })
+      expect(told).toBe(0)
+    } finally {
+      sender.close()
+      await new Promise((resolve) => server.close(resolve))
+    }
   })
 })
 

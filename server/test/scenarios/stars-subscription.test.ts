@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { PERIOD_SECONDS, startStarsLab, type StarsLab } from '../stars-lab.ts'
 
@@ -60,6 +61,33 @@ describe('a subscription in stars', () => {
     })
     expect(await lab.balance(customer_id)).toBe(2 * LOT)
   }, 60_000)
+
+  it('A60: begun by a person’s own token is counted by network, account and everybody together', async () => {
+    const { call, app } = lab.world
+    const sign_up = { email: 'stars@mail.example', password: 'correct horse battery' }
+    const { body: entered } = await call('POST', '/v1/auth/register', sign_up, { authorization: '' })
+    const own = { authorization: `Bearer ${entered['access_token']}` }
+    const { body: me } = await call('GET', '/v1/me', undefined, own)
+    const { status } = await call('PATCH', `/v1/customers/${me['customer_id']}`, { telegram_id: 776_000_001 })
+    expect(status).toBe(200)
+    const wish = { productId: 'minutes_30', gateway: 'telegram-stars' }
+    const begin = async (): Promise<number> =>
+      (await call('POST', '/api/subscriptions/create', wish, own)).status
+    expect(await begin()).toBe(201)
+    const account = `checkout, account\n${me['customer_id']}`
+    for (const cell of ['checkout, network\n127.0.0.1', account, 'checkout, all\n']) {
+      const digest = createHash('sha256').update(cell).digest()
+      const move = (hours: number) =>
+        app.db.pool.query(
+          `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
+          [digest, hours],
+        )
+      expect([cell, (await move(2)).rowCount]).toEqual([cell, 1])
+      expect([cell, await begin()]).toEqual([cell, 429])
+      await move(-2)
+    }
+    expect(await begin()).toBe(201)
+  })
 
   it('gives back a second beginning of the same subscription, and ends it', async () => {
     const { customer_id, telegram_id, order } = await subscribed()

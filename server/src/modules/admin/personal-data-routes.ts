@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { customerKey, shortText, timestamp } from '#http/wire'
-import { granterOf, writeAudit } from '#modules/identity'
+import { type BenefitKit, granterOf, writeAudit } from '#modules/identity'
 import { erasePerson, exportPerson } from './personal-data.ts'
 
 const params = z.object({ id: customerKey })
@@ -19,7 +19,7 @@ const erasure = z.strictObject({ reason: shortText }).meta({ id: 'Erasure' })
 const tag = 'personal data'
 
 /** What is known about a person: taken out, or forgotten. */
-export function personalDataRoutes(app: FastifyInstance, kit: RouteKit): void {
+export function personalDataRoutes(app: FastifyInstance, kit: RouteKit, benefits: BenefitKit): void {
   const { db, clock } = kit
   addRoute(app, kit, {
     method: 'GET',
@@ -71,6 +71,6 @@ export function personalDataRoutes(app: FastifyInstance, kit: RouteKit): void {
       subject: (_call, done) => done.customer_id,
       after: (_done, { body }) => ({ reason: body.reason }),
     },
-    write: (tx, { params: { id }, actor }) => erasePerson(tx, clock, granterOf(actor), id),
+    write: (tx, { params: { id }, actor }) => erasePerson(tx, benefits, granterOf(actor), id),
   })
 }

@@ -1,8 +1,8 @@
 import type { Clock } from '#kernel/clock'
 import type { Sql, Tx } from '#kernel/db'
 import { InvalidState } from '#kernel/errors'
-import { eraseCustomer, leaveOrganizations, resolveCustomer } from '#modules/customers'
-import { eraseUser, type Granter } from '#modules/identity'
+import { eraseCustomer, extendForCustomers, leaveOrganizations, resolveCustomer } from '#modules/customers'
+import { type BenefitKit, eraseUser, type Granter } from '#modules/identity'
 import { forgetOrders } from '#modules/orders'
 import { forgetPayments } from '#modules/payments'
 import {
@@ -45,15 +45,18 @@ export async function exportPerson(sql: Sql, clock: Clock, id_text: string): Pro
  */
 export async function erasePerson(
   tx: Tx,
-  clock: Clock,
+  kit: BenefitKit,
   granter: Granter,
   id_text: string,
 ): Promise<{ customer_id: string }> {
+  const { clock } = kit
   const { id: customer_id } = await resolveCustomer(tx, id_text)
   const person = await findPersonIds(tx, customer_id)
   if (await hasOpenPayments(tx, person.customer_ids)) {
     throw new InvalidState('A payment or refund of this customer is still on its way; wait for its end.')
   }
+  // What he came by since, a device of his too, is told again when it comes without him.
+  await extendForCustomers(tx, kit, [customer_id])
   for (const user_id of person.user_ids) {
     await leaveOrganizations(tx, clock, user_id)
     await eraseUser(tx, clock, granter, user_id)

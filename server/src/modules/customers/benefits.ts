@@ -1,5 +1,5 @@
 import type { Tx } from '#kernel/db'
-import { type BenefitKit, claimBenefit, type KnownBy } from '#modules/identity'
+import { type BenefitKit, claimBenefit, extendBenefits, type KnownBy } from '#modules/identity'
 import { resolveCustomer } from './customers.ts'
 import * as queries from './queries.ts'
 
@@ -12,10 +12,28 @@ export async function claimForCustomer(
   kit: BenefitKit,
   input: { benefit: string; customer_id: string },
 ): Promise<void> {
-  const { id } = await resolveCustomer(tx, input.customer_id)
+  await claimBenefit(tx, kit, { benefit: input.benefit, ...(await personOf(tx, input.customer_id)) })
+}
+
+/**
+ * Adds what customers are known by now to what they were given once before; see `extendBenefits` of identity.
+ * Throws NotFound, OperationalError.
+ */
+export async function extendForCustomers(
+  tx: Tx,
+  kit: BenefitKit,
+  customer_ids: Iterable<string>,
+): Promise<void> {
+  for (const customer_id of [...new Set(customer_ids)].toSorted()) {
+    await extendBenefits(tx, kit, await personOf(tx, customer_id))
+  }
+}
+
+async function personOf(tx: Tx, customer_id: string): Promise<{ customer_ids: string[]; more: KnownBy[] }> {
+  const { id } = await resolveCustomer(tx, customer_id)
   const customer_ids = [id, ...(await queries.findAliasIds(tx, id))]
   const rows = await queries.findCustomers(tx, customer_ids)
-  await claimBenefit(tx, kit, { benefit: input.benefit, customer_ids, more: rows.flatMap(knownBy) })
+  return { customer_ids, more: rows.flatMap(knownBy) }
 }
 
 /**

@@ -1,4 +1,4 @@
-export { claimForCustomer } from './benefits.ts'
+export { claimForCustomer, extendForCustomers } from './benefits.ts'
 export {
   createCustomer,
   ensureCustomer,

@@ -29,19 +29,44 @@ export async function listKnownBy(sql: Sql, customer_ids: readonly string[]): Pr
   return rows
 }
 
+/** Keeps the users of customers as they are until the end of the transaction. In the order of their ids. */
+export async function lockUsersOf(tx: Tx, customer_ids: readonly string[]): Promise<void> {
+  await tx
+    .selectFrom('identity.users')
+    .select('id')
+    .where('customer_id', 'in', [...customer_ids])
+    .orderBy('id')
+    .forShare()
+    .execute()
+}
+
+/** The benefits that were claimed by one of these digests. */
+export async function listClaimedBy(sql: Sql, digests: readonly Buffer[]): Promise<string[]> {
+  const rows = await sql
+    .selectFrom('identity.benefit_claims')
+    .select('benefit')
+    .distinct()
+    .where('digest', 'in', [...digests])
+    .execute()
+  return rows.map(({ benefit }) => benefit)
+}
+
 /**
- * Writes the claims that are not there yet, in one order, so that two who claim the same never wait for each
- * other; answers the digests that were new. Waits for whoever claims one of them just now.
+ * Writes the claims that are not there yet, of every benefit with every digest, in one order, so that two who
+ * claim the same never wait for each other; answers the digests that were new. Waits for whoever claims one
+ * of them just now.
  */
 export async function insertClaims(
   tx: Tx,
-  claims: { benefit: string; digests: readonly Buffer[]; now: Date },
+  claims: { benefits: readonly string[]; digests: readonly Buffer[]; now: Date },
 ): Promise<Buffer[]> {
-  const { benefit, digests, now } = claims
+  const { benefits, digests, now } = claims
   const { rows } = await raw<{ digest: Buffer }>`
     insert into identity.benefit_claims (benefit, digest, created_at)
-    select ${benefit}, decode(digest, 'hex'), ${now}
-      from unnest(${digests.map((digest) => digest.toString('hex')).toSorted()}::text[]) as digest
+    select benefit, decode(digest, 'hex'), ${now}
+      from unnest(${[...benefits]}::text[]) as benefit
+     cross join unnest(${digests.map((digest) => digest.toString('hex'))}::text[]) as digest
+     order by benefit, digest
     on conflict do nothing
     returning digest`.execute(tx)
   return rows.map((row) => row.digest)

@@ -34,16 +34,47 @@ export async function claimBenefit(
   kit: BenefitKit,
   input: { benefit: string; customer_ids: readonly string[]; more: readonly KnownBy[] },
 ): Promise<void> {
-  const { benefit, customer_ids, more } = input
-  const own = customer_ids.map((value): KnownBy => ({ kind: 'customer', value, is_proved: true }))
-  assert(own.length > 0, 'a benefit is for a customer')
-  const { looked_at, kept } = marksOf([...own, ...more, ...(await queries.listKnownBy(tx, customer_ids))])
-  const key = await ensureKey(tx, kit)
-  const digestOf = (mark: string): Buffer => createHmac('sha256', key).update(mark).digest()
-  const made = await queries.insertClaims(tx, { benefit, digests: kept.map(digestOf), now: kit.clock.now() })
+  const { benefit, customer_ids } = input
+  assert(customer_ids.length > 0, 'a benefit is for a customer')
+  const { looked_at, kept } = await listMarks(tx, input)
+  const digestOf = digester(await ensureKey(tx, kit))
+  const digests = kept.map(digestOf)
+  const made = await queries.insertClaims(tx, { benefits: [benefit], digests, now: kit.clock.now() })
   const is_new = new Set(made.map((digest) => digest.toString('hex')))
   if (looked_at.every((mark) => is_new.has(digestOf(mark).toString('hex')))) return
   throw new AlreadyGiven(`The benefit ${benefit} was given to this person before.`, { benefit })
+}
+
+/**
+ * Adds what a person is known by now to every benefit he was given: an address he proved meanwhile, a
+ * vendor's account he linked, what he brought into a merge. Whoever comes by one of these alone is known
+ * then. Throws OperationalError when the key of the digests cannot be opened.
+ */
+export async function extendBenefits(
+  tx: Tx,
+  kit: BenefitKit,
+  input: { customer_ids: readonly string[]; more: readonly KnownBy[] },
+): Promise<void> {
+  const sealed = await queries.findBenefitKey(tx)
+  // Nobody was ever given anything.
+  if (sealed === undefined) return
+  const digestOf = digester(openKey(kit.box, sealed))
+  // After the users are locked: a claim that was ahead is there to be seen, one behind sees what is new.
+  const { kept } = await listMarks(tx, input)
+  const own = customersMarks(input.customer_ids).map((one) => digestOf(markOf(one)))
+  const benefits = await queries.listClaimedBy(tx, own)
+  if (benefits.length === 0) return
+  await queries.insertClaims(tx, { benefits, digests: kept.map(digestOf), now: kit.clock.now() })
+}
+
+/** What of a person is compared and kept, his users locked, so that he becomes known by nothing meanwhile. */
+async function listMarks(
+  tx: Tx,
+  { customer_ids, more }: { customer_ids: readonly string[]; more: readonly KnownBy[] },
+): Promise<{ looked_at: string[]; kept: string[] }> {
+  await queries.lockUsersOf(tx, customer_ids)
+  const known = await queries.listKnownBy(tx, customer_ids)
+  return marksOf([...customersMarks(customer_ids), ...more, ...known])
 }
 
 /** Seals the key of the digests under the newest key of the box. Answers how many were changed. */
@@ -74,6 +105,12 @@ function marksOf(known: readonly KnownBy[]): { looked_at: string[]; kept: string
   return { looked_at: [...looked_at], kept: [...kept] }
 }
 
+const customersMarks = (customer_ids: readonly string[]): KnownBy[] =>
+  customer_ids.map((value) => ({ kind: 'customer', value, is_proved: true }))
+const digester =
+  (key: Buffer) =>
+  (mark: string): Buffer =>
+    createHmac('sha256', key).update(mark).digest()
 const typed = (mark: string): string => `typed\n${mark}`
 const markOf = ({ kind, value }: KnownBy): string => `${kind}\n${kind === 'email' ? mailboxOf(value) : value}`
 
@@ -86,6 +123,10 @@ async function ensureKey(tx: Tx, { clock, box }: BenefitKit): Promise<Buffer> {
     sealed = await queries.findBenefitKey(tx)
   }
   assert(sealed !== undefined, 'the key of the benefits was just made')
+  return openKey(box, sealed)
+}
+
+function openKey(box: SecretBox, sealed: string): Buffer {
   try {
     return Buffer.from(box.open(sealed, CONTEXT), 'base64url')
   } catch (cause) {

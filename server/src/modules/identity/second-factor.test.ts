@@ -136,6 +136,8 @@ describe('a second factor', () => {
     const { person, recovery_codes } = await protectedPerson()
     expect(recovery_codes).toHaveLength(10)
     expect(new Set(recovery_codes).size).toBe(10)
+    // Five bits a letter; below 112 a digest without salt would be too little.
+    for (const code of recovery_codes) expect(code).toMatch(/^([a-z2-9]{4}-){5}[a-z2-9]{4}$/)
     const code = recovery_codes[0] ?? ''
     const challenges = await Promise.all(
       Array.from({ length: 8 }, async () => (await login(person)).body.challenge),

@@ -213,10 +213,10 @@ function openSecret(box: SecretBox, { user_id, secret_sealed }: queries.TotpRow)
   }
 }
 
-/** 80 random bits in four groups of four letters. */
+/** 120 random bits in six groups of four letters: too many to be guessed from a digest that was stolen. */
 function newRecoveryCode(): string {
   const letters = 'abcdefghijkmnpqrstuvwxyz23456789'
-  const text = [...randomBytes(16)].map((byte) => letters.charAt(byte & 31)).join('')
+  const text = [...randomBytes(24)].map((byte) => letters.charAt(byte & 31)).join('')
   return text.replaceAll(/(.{4})(?=.)/g, '$1-')
 }
 

@@ -223,6 +223,21 @@ describe('A45: from one network', () => {
     expect(await ask(address(1))).toBe(429)
     expect(await ask('2001:db8:9:a::1')).toBe(201)
   })
+
+  test('a page that asks without end for what the bot was agreed to is counted there too', async () => {
+    const asked = await world.send<StartCode>('POST', '/v1/auth/telegram/start_codes', { body: {} })
+    const poll = async (ip: string, claim_token = asked.body.claim_token): Promise<number> =>
+      (await world.send('POST', '/v1/auth/telegram/claim', { body: { claim_token }, ip })).status
+    expect(await poll('2001:db8:9:b::1')).toBe(200)
+    const { rowCount } = await world.app.db.pool.query(
+      `update identity.attempts set full_at = full_at + interval '15 minutes' where ${DIGEST}`,
+      cell('vendor claim, network', '2001:db8:9:b::/64'),
+    )
+    expect(rowCount).toBe(1)
+    expect(await poll('2001:db8:9:b::2')).toBe(429)
+    expect(await poll('2001:db8:9:b::2', `tgc_${'A'.repeat(43)}`), 'a guess').toBe(429)
+    expect(await poll('2001:db8:9:c::1')).toBe(200)
+  })
 })
 
 describe('A35: a code for the bot’s start', () => {

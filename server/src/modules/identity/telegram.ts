@@ -18,7 +18,7 @@ import {
   type TelegramVerdict,
 } from './telegram-proof.ts'
 import { getUserRow } from './users.ts'
-import { countBegun, withProof } from './vendor-limits.ts'
+import { countBegun, countPoll, withProof } from './vendor-limits.ts'
 
 /** What a page or a Mini App hands over: one of the two. */
 export type TelegramProof = { init_data: string } | { widget: Readonly<Record<string, string | number>> }
@@ -180,13 +180,15 @@ export async function redeemStartCode(
 
 /**
  * Answers the page that asked for a sign-in by the bot: `undefined` while the person has not agreed yet.
- * Throws ProofInvalid when it is too old or was fetched.
+ * Throws ProofInvalid when it is too old or was fetched; TooManyRequests.
  */
 export async function claimStartCode(
   db: Db,
   kit: PeopleKit,
-  claim_token: string,
+  input: { claim_token: string; network: string },
 ): Promise<SignInOutcome | undefined> {
+  const { claim_token, network } = input
+  await countPoll(kit, network)
   const { facts } = await getProof(db, kit.clock, PROOFS.telegram_claim, claim_token)
   const { identity, mode, client } = facts as StartFacts & { identity?: ProvedIdentity }
   if (identity === undefined) return undefined

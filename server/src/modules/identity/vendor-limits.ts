@@ -6,6 +6,8 @@ const QUARTER_MS = 15 * 60_000
 const PROOFS_OF_NETWORK = { name: 'vendor proof, network', count: 60, period_ms: QUARTER_MS }
 /** Each leaves a row until it is too old. */
 const BEGUN_BY_NETWORK = { name: 'vendor sign-in, network', count: 120, period_ms: QUARTER_MS }
+/** A page asks every second or two until its person agreed in the bot; several pages may share an address. */
+const POLLS_OF_NETWORK = { name: 'vendor claim, network', count: 1_800, period_ms: QUARTER_MS }
 /** Apart from passwords: a flood of these keeps nobody from signing in by one. */
 const BEGUN_BY_ALL = { name: 'vendor sign-in, all', count: 6_000, period_ms: 10 * 60_000 }
 
@@ -15,6 +17,11 @@ export async function countBegun({ limits }: PeopleKit, network: string): Promis
     { rule: BEGUN_BY_NETWORK, subject: network },
     { rule: BEGUN_BY_ALL, subject: '' },
   ])
+}
+
+/** Counts a page that asks whether its person agreed in the bot. Throws TooManyRequests. */
+export async function countPoll({ limits }: PeopleKit, network: string): Promise<void> {
+  await limits.take([{ rule: POLLS_OF_NETWORK, subject: network }])
 }
 
 /**

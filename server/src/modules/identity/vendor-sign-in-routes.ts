@@ -107,7 +107,8 @@ function telegramRoutes(app: FastifyInstance, kit: RouteKit, parts: PeopleRouteK
     answer: schemas.claimAnswer,
     errors: { 401: ['proof_invalid'] },
     reply: async (call, reply) => {
-      const outcome = await claimStartCode(kit.db, people, call.body.claim_token)
+      const { network } = clientOf(call)
+      const outcome = await claimStartCode(kit.db, people, { ...call.body, network })
       return sendOutcome(reply, parts, outcome ?? { status: 'waiting' })
     },
   })

@@ -2,7 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { addRoute, type RouteKit } from '#http/routing'
 import { customerKey } from '#http/wire'
-import { mergeCustomer, resolveCustomer } from '#modules/customers'
+import { extendForCustomers, mergeCustomer, resolveCustomer } from '#modules/customers'
+import type { BenefitKit } from '#modules/identity'
 import { adjust } from './adjustments.ts'
 import { transferUnits } from './customer-transfers.ts'
 import { captureHold, getHold, placeHold, releaseHold } from './holds.ts'
@@ -16,10 +17,10 @@ const id = z.object({ id: z.string().max(100) })
 const HOLD = { key: 'holds:write' } as const
 
 /** Adds the routes of holds, reversals, adjustments, gifts, merges and the history. */
-export function movementRoutes(app: FastifyInstance, kit: RouteKit): void {
+export function movementRoutes(app: FastifyInstance, kit: RouteKit, benefits: BenefitKit): void {
   holdRoutes(app, kit)
   correctionRoutes(app, kit)
-  betweenCustomersRoutes(app, kit)
+  betweenCustomersRoutes(app, kit, benefits)
   addRoute(app, kit, {
     method: 'GET',
     url: '/v1/customers/:id/transfers',
@@ -147,7 +148,7 @@ function correctionRoutes(app: FastifyInstance, kit: RouteKit): void {
   })
 }
 
-function betweenCustomersRoutes(app: FastifyInstance, kit: RouteKit): void {
+function betweenCustomersRoutes(app: FastifyInstance, kit: RouteKit, benefits: BenefitKit): void {
   addRoute(app, kit, {
     method: 'POST',
     url: '/v1/transfers',
@@ -195,6 +196,7 @@ function betweenCustomersRoutes(app: FastifyInstance, kit: RouteKit): void {
         await kit.refuseAlone?.(tx, { ...moved, actor_id: actor.id, customer_id: into.id })
       }
       const survivor = await mergeCustomer(tx, kit.clock, { from_id: from.id, into_id: into.id })
+      await extendForCustomers(tx, benefits, [survivor.id])
       return { customer_id: survivor.id, wallets: wallets.map(({ unit }) => ({ unit })) }
     },
   })

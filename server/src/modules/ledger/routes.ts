@@ -31,7 +31,7 @@ export function ledgerRoutes(
   walletRoutes(app, kit, ledger, customers)
   grantRoutes(app, kit, benefits)
   spendRoutes(app, kit, ledger, customers)
-  movementRoutes(app, kit)
+  movementRoutes(app, kit, benefits)
 }
 
 function unitRoutes(app: FastifyInstance, kit: RouteKit): void {

@@ -78,6 +78,22 @@ describe('an operation at Robokassa', () => {
     await expectEnding(robokassa.getPayment(config(), payment, newContext()), ending)
   })
 
+  it('may be told with entities of its own: none is looked up, and none is multiplied', async () => {
+    const entities = `<!DOCTYPE x [<!ENTITY evil SYSTEM "${vendor.url}/evil">
+      <!ENTITY file SYSTEM "file:///etc/passwd"><!ENTITY a "599.00"><!ENTITY b "&a;&a;&a;&a;">]>`
+    for (const [sum, ending] of [
+      ['599.00', { status: 'succeeded', amount: 59_900n }],
+      ['&evil;', GatewayUnavailable],
+      ['&file;', GatewayUnavailable],
+      ['&a;', GatewayUnavailable],
+    ] as const) {
+      const told = state('100', `<IncSum>${sum}</IncSum><OutSum>580.00</OutSum><OpKey>&file;&b;</OpKey>`)
+      vendor.say(() => ({ body: `${entities}${told.body}` }))
+      await expectEnding(robokassa.getPayment(config(), payment, newContext()), ending)
+      expect(vendor.asked.map(({ path }) => path).filter((path) => path.includes('evil'))).toEqual([])
+    }
+  })
+
   it('is not asked about by what cannot be a number, nor ended when it is not there', async () => {
     vendor.say(() => result('3'))
     const odd = { ...payment, external_id: '../1' }
