@@ -1,6 +1,6 @@
 /**
- * Runs all tests with coverage and holds the figures against the floors. Exit code 1 when either fails. One or
- * two files that fail are run once more, alone.
+ * Runs all tests with coverage and holds the figures against the floors. Exit code 1 when either fails. One
+ * or two files that fail are run once more, alone.
  */
 import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
@@ -20,7 +20,7 @@ const results = judgeCoverage(JSON.parse(readFileSync(SUMMARY, 'utf8')) as Cover
 for (const line of sayCoverage(results)) console.log(line)
 process.exitCode = results.every((result) => result.is_reached) ? 0 : 1
 
-/** What fails again, or cannot be told apart, fails the check; what passes alone is named, for somebody to mend. */
+/** What fails again fails the check; what passes alone is named, for somebody to mend. */
 async function repeatAlone(files: readonly string[]): Promise<void> {
   if (files.length === 0) process.exit(1)
   const again = await runTests(files)

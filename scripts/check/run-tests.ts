@@ -7,7 +7,7 @@ import type { VitestReport } from './test-counts.ts'
 const ROOT = path.resolve(import.meta.dirname, '../..')
 const VITEST = path.join(ROOT, 'node_modules/vitest/vitest.mjs')
 
-/** Runs vitest with its filters and options, its output being ours; without a report it did not get that far. */
+/** Runs vitest with its filters and options, its output being ours. It left no report when it never began. */
 export async function runTests(
   given: readonly string[],
 ): Promise<{ code: number; report: VitestReport | undefined }> {
