@@ -98,15 +98,17 @@ export async function emptyGateways(): Promise<Gateways> {
   return createGateways(installed, { clock: frozenClock(), mode: 'sandbox', base_url: () => '' })
 }
 
-/** Starts one; `gateways` are added to the sandbox and YooKassa. */
+/** Starts one; `gateways` are added to the sandbox and YooKassa, those of `extension_folders` are loaded too. */
 export async function startPeerWorld(
   gateways: Record<string, Record<string, unknown>> = {},
+  extension_folders: readonly string[] = [],
 ): Promise<PeerWorld> {
   const logged: string[] = []
   const keep = (...parts: unknown[]): void => void logged.push(JSON.stringify(parts) ?? '')
   const world = await startWorld((settings) => ({
     ...settings,
     gateways: { ...settings.gateways, ...gateways },
+    extension_folders: [...settings.extension_folders, ...extension_folders],
     log: { ...silentLog(), info: keep, warn: keep, error: keep },
   }))
   const { call, app } = world
