@@ -1,11 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { createHmac } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Emulator, EmulatorOptions } from '@kopilka/emulators/emulator'
+import type { BaseSettings, Emulator, EmulatorOptions } from '@kopilka/emulators/emulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { newOwnGateway } from '../../../scripts/new/own-gateway.ts'
 import { startPeerWorld, type PeerWorld } from '../peer-world.ts'
 import { ROOT } from '../repository-files.ts'
 
@@ -36,15 +36,16 @@ afterAll(async () => {
 
 /** The vendor as `npm run new own-gateway acme-own` drafts it, to the letter. */
 async function startDrafted(): Promise<Emulator> {
-  const [name = '', text = ''] =
-    Object.entries(newOwnGateway(ROOT, 'acme-own').files).find(([file]) => file.endsWith('/emulator.ts')) ??
-    []
-  const file = path.join(folder, name)
-  mkdirSync(path.dirname(file), { recursive: true })
+  // The command writes into the repository it stands in, so it stands in a copy.
+  for (const part of ['scripts', 'server/test/module-order.ts'])
+    cpSync(path.join(ROOT, part), path.join(folder, part), { recursive: true })
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'))
-  writeFileSync(file, text)
+  const words = [path.join(folder, 'scripts/new.ts'), 'own-gateway', 'acme-own']
+  const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 30_000 })
+  if (status !== 0) throw new Error(`nothing was drafted: ${stderr}`)
+  const file = path.join(folder, 'extensions/gateways/acme-own/emulator.ts')
   const drafted = (await import(pathToFileURL(file).href)) as {
-    startVendor: (options: EmulatorOptions<{ secret_key: string; webhook_url?: string }>) => Promise<Emulator>
+    startVendor: (options: EmulatorOptions<BaseSettings & { secret_key: string }>) => Promise<Emulator>
   }
   return drafted.startVendor({ settings: { secret_key: SECRET }, retry_scale: 0.001, hold_ms: 300 })
 }

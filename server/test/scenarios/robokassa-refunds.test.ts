@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto'
 import { startRobokassaEmulator } from '@kopilka/emulators/robokassa'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkPayments, runReconciliation } from '../../src/modules/payments/index.ts'
-import { lookAtRefunds } from '../peer-world.ts'
+import { lookAtPayment, lookAtRefunds } from '../peer-world.ts'
+import { compareBooks } from '../reconciliation-lab.ts'
 import { startWorld, type PlacedOrder, type World } from '../world.ts'
 
 /**
@@ -241,12 +241,6 @@ describe('what Robokassa does not tell, or tells by its second notification only
     expect((await fetch(order.payment.checkout_url)).status).toBe(200)
     return { customer_id, order, payment_id: order.payment.id }
   }
-  const lookAtPayment = async (payment_id: string): Promise<void> => {
-    const due = 'update payments.payments set next_check_at = now() where id = $1'
-    await world.app.db.pool.query(due, [payment_id])
-    await checkPayments(world.app.db, world.app.payments)
-  }
-
   it.each([
     ['declined', 'canceled', 'canceled', 0],
     ['paid', 'succeeded', 'succeeded', MINUTES],
@@ -258,7 +252,7 @@ describe('what Robokassa does not tell, or tells by its second notification only
       vendor.control.faults({ lose: 1000 })
       vendor.control.complete(order.payment.external_id, outcome)
       vendor.control.faults({ lose: 0 })
-      await lookAtPayment(payment_id)
+      await lookAtPayment(world, payment_id)
       await becomes(payment_id, status)
       expect(vendor.control.status().counts.notifications.attempts).toBe(attempts)
       expect(await balance(customer_id)).toBe(granted)
@@ -298,17 +292,14 @@ describe('the books of Robokassa', () => {
     const [fine, other, absent] = [await bought(), await bought(), await bought()]
     const { pool } = world.app.db
     const compare = async (): Promise<Record<string, string>> => {
-      const now = Date.now()
-      const range = { from: new Date(now - 600_000), to: new Date(now + 600_000) }
-      const kit = world.app.payments
-      const found = await runReconciliation(world.app.db, kit, { gateway: 'robokassa', ...range })
-      return Object.fromEntries(found.differences.map(({ id, kind }) => [id, kind]))
+      const { differences } = await compareBooks({ world }, 'robokassa')
+      return Object.fromEntries(differences.map(({ id, kind }) => [id, kind]))
     }
     const ours = [fine, other, absent].map(({ payment_id }) => payment_id)
     // One refund whose answer was lost, about which nobody can be asked, hides nothing of the rest.
     const lost = await bought()
     vendor.control.faults({ timeout_after_charge: 1 })
-    const { id: lost_refund = '' } = (await ask(lost.payment_id, {})).body
+    const { id: lost_refund } = (await ask(lost.payment_id, {})).body
     expect((await compare())[lost_refund]).toBe('refund_missing_at_vendor')
     expect(Object.keys(await compare()).filter((id) => ours.includes(id))).toEqual([])
     const set = (change: string, { payment_id }: Bought): Promise<unknown> =>
