@@ -8,6 +8,8 @@ export default defineConfig({
     pool: 'forks',
     isolate: false,
     maxWorkers: 2,
+    // As many as there are gateways: they wait for their vendors, not for this machine.
+    maxConcurrency: 10,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     coverage: {

@@ -199,16 +199,25 @@ export function registerPage(app: FastifyInstance, world: World): void {
   )
 }
 
+/** Minor units as people read them: 250 is 2.50 USD and 250 JPY. */
+function money(minor_units: string, currency: string): string {
+  const style = { style: 'currency', currency } as const
+  const { maximumFractionDigits: places = 2 } = new Intl.NumberFormat('en', style).resolvedOptions()
+  return `${(Number(minor_units) / 10 ** places).toFixed(places)} ${currency}`
+}
+
 function show(reply: FastifyReply, transaction: Transaction | undefined): FastifyReply {
-  const { total = '404', tax = '' } = transaction?.details.totals ?? {}
-  const sum = transaction ? `${total} ${transaction.currency_code} (minor units, tax ${tax})` : total
+  const { total = '0', tax = '0' } = transaction?.details.totals ?? {}
+  const currency = transaction?.currency_code ?? ''
+  const sum = transaction ? money(total, currency) : '404'
+  const within = transaction ? `<p>Tax within: ${escapeHtml(money(tax, currency))}</p>` : ''
   const form = `<form method="post"><button class="main" name="action" value="pay">Pay</button></form>
 <form method="post"><button name="action" value="decline">Decline</button></form>`
   const failed = transaction?.payments[0]?.error_code
   const word = failed ?? transaction?.status ?? 'There is no such transaction'
   const state = `<p role="status">${escapeHtml(word)}</p>`
   const name = transaction?.items[0]?.price.description ?? ''
-  const body = `<h1>${escapeHtml(sum)}</h1><p>${escapeHtml(name)}</p>${state}${
+  const body = `<h1>${escapeHtml(sum)}</h1><p>${escapeHtml(name)}</p>${within}${state}${
     transaction?.status === 'draft' ? form : ''
   }`
   const page = renderPage({ language: 'en', title: sum, note: 'Paddle emulator: no real money here.', body })

@@ -98,15 +98,17 @@ export async function emptyGateways(): Promise<Gateways> {
   return createGateways(installed, { clock: frozenClock(), mode: 'sandbox', base_url: () => '' })
 }
 
-/** Starts one; `gateways` are added to the sandbox and YooKassa. */
+/** Starts one; `gateways` are added to the sandbox and YooKassa, and the owner's files are loaded too. */
 export async function startPeerWorld(
   gateways: Record<string, Record<string, unknown>> = {},
+  extension_folders: readonly string[] = [],
 ): Promise<PeerWorld> {
   const logged: string[] = []
   const keep = (...parts: unknown[]): void => void logged.push(JSON.stringify(parts) ?? '')
   const world = await startWorld((settings) => ({
     ...settings,
     gateways: { ...settings.gateways, ...gateways },
+    extension_folders: [...settings.extension_folders, ...extension_folders],
     log: { ...silentLog(), info: keep, warn: keep, error: keep },
   }))
   const { call, app } = world
@@ -146,14 +148,16 @@ export async function startPeerWorld(
         return rows.length === 0
       }),
     drainOnce: () => drainInbox(app.db, app.payments),
-    look: async (payment_id) => {
-      await app.db.pool.query('update payments.payments set next_check_at = now() where id = $1', [
-        payment_id,
-      ])
-      await checkPayments(app.db, app.payments)
-    },
+    look: (payment_id) => lookAtPayment(world, payment_id),
     booksAreClean: async () => (await call<{ findings: string[] }>('GET', '/v1/verification')).body.findings,
   }
+}
+
+/** The janitor looks at this payment now. */
+export async function lookAtPayment({ app }: World, payment_id: string): Promise<void> {
+  const due = 'update payments.payments set next_check_at = now() where id = $1'
+  await app.db.pool.query(due, [payment_id])
+  await checkPayments(app.db, app.payments)
 }
 
 /** The janitor looks at every refund of this payment that is not over, now. */

@@ -27,6 +27,10 @@ const set = (change: string, ids: readonly string[]): Promise<unknown> =>
   lab.world.app.db.pool.query(`update payments.payments set ${change} where id = any($1)`, [ids])
 const paymentOf = (purchase: Purchase) => lab.world.payment(purchase.order.payment.id)
 
+/** What PayPal has taken, with our ids in it. */
+const captures = (): string =>
+  JSON.stringify(lab.vendor('paypal').control.objects({ collection: 'captures', limit: 1000 }).items)
+
 /** Money that bought nothing lies here for a person, who can give it back where the vendor has refunds. */
 async function expectKeptAndRefundable(purchase: Purchase): Promise<void> {
   const { order, gateway, customer_id } = purchase
@@ -87,8 +91,7 @@ describe.concurrent('a payment made after its order’s time', () => {
     await lab.vendor('paypal').control.settled()
     await lab.world.handled()
     expect(await paymentOf(purchase)).toMatchObject({ status: 'expired', captured_amount: 0 })
-    const captures = lab.vendor('paypal').control.objects({ collection: 'captures', limit: 1000 }).items
-    expect(JSON.stringify(captures)).not.toContain(purchase.order.payment.id)
+    expect(captures()).not.toContain(purchase.order.payment.id)
   })
 })
 
@@ -97,6 +100,18 @@ describe('a payment made in time that is told thirty days late', () => {
   const IS_NOT_TOLD: readonly GatewayId[] = ['crypto-pay', 'paypal']
   let kept: Map<GatewayId, Purchase>
   let erased: Map<GatewayId, Purchase>
+  /** PayPal took the money of these by our word, and neither its answer nor a notification came. */
+  let charged: Record<'kept' | 'erased', Purchase>
+  const chargedUnheard = async (): Promise<Purchase> => {
+    const purchase = await lab.buy('paypal')
+    const vendor_id = await lab.open(purchase)
+    lab.vendor('paypal').control.faults({ lose: 1000, timeout_after_charge: 1 })
+    lab.pay(purchase, vendor_id)
+    await lab.world.look(purchase.order.payment.id)
+    await lab.world.eventually('it is charged', async () => captures().includes(purchase.order.payment.id))
+    lab.vendor('paypal').control.faults({ lose: 0, timeout_after_charge: 0 })
+    return purchase
+  }
 
   beforeAll(async () => {
     const paid = async (): Promise<Map<GatewayId, Purchase>> => {
@@ -112,7 +127,8 @@ describe('a payment made in time that is told thirty days late', () => {
     const paid_at = new Date()
     kept = await paid()
     erased = await paid()
-    const everybody = [...kept.values(), ...erased.values()]
+    charged = { kept: await chargedUnheard(), erased: await chargedUnheard() }
+    const everybody = [...kept.values(), ...erased.values(), ...Object.values(charged)]
     // As they stand when the vendors could not be asked for eight days.
     // What the janitor had found before is paid already, and stays so.
     await lab.world.app.db.pool.query(
@@ -122,7 +138,7 @@ describe('a payment made in time that is told thirty days late', () => {
     )
     const moved = await lab.world.call('POST', '/v1/test_clock', { advance_seconds: MONTH_SECONDS })
     if (moved.status !== 200) throw new Error(`the clock did not move: ${moved.text}`)
-    for (const { customer_id } of erased.values()) {
+    for (const { customer_id } of [...erased.values(), charged.erased]) {
       const gone = await lab.world.call('POST', `/v1/customers/${customer_id}/erase`, { reason: 'a letter' })
       if (gone.status !== 200) throw new Error(`nobody was erased: ${gone.text}`)
     }
@@ -146,9 +162,9 @@ describe('a payment made in time that is told thirty days late', () => {
 
   const TOLD = GATEWAYS.filter((gateway) => !IS_NOT_TOLD.includes(gateway))
   describe.each([
-    ['a customer', () => kept],
-    ['a customer who was erased meanwhile', () => erased],
-  ] as const)('of %s', (who, purchases) => {
+    ['a customer', () => kept, 'kept'],
+    ['a customer who was erased meanwhile', () => erased, 'erased'],
+  ] as const)('of %s', (who, purchases, whose) => {
     const name = `thirty days late to ${who}`
     const granted = TOLD.filter((gateway) => gateway !== 'robokassa')
     it.each(cells.of(name, granted))('is granted once: %s', async (gateway) => {
@@ -185,9 +201,15 @@ describe('a payment made in time that is told thirty days late', () => {
       const payment = await paymentOf(purchase)
       expect(['expired', 'canceled']).toContain(payment.status)
       expect(payment).toMatchObject({ captured_amount: 0 })
-      const captures = lab.vendor('paypal').control.objects({ collection: 'captures', limit: 1000 }).items
-      expect(JSON.stringify(captures)).not.toContain(purchase.order.payment.id)
+      expect(captures()).not.toContain(purchase.order.payment.id)
       expect(await lab.world.balance(purchase.customer_id)).toBe(0)
+    })
+
+    it('is granted once where the answer to our charge was lost too: paypal', async () => {
+      const { order, customer_id } = charged[whose]
+      expect(await paymentOf(charged[whose])).toMatchObject({ status: 'succeeded', mismatch_reason: null })
+      expect(await lab.world.balance(customer_id)).toBe(MINUTES)
+      expect(await lab.world.grants(order.id)).toBe(1)
     })
   })
 

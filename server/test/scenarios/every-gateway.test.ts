@@ -201,19 +201,40 @@ describe('a notification', () => {
 })
 
 describe('a lie', () => {
-  it.each(cells.of('a lie', OUTSIDE))('about a payment of %s changes nothing', async (gateway) => {
-    const purchase = await lab.buy(gateway)
-    const vendor_id = await lab.open(purchase)
-    // Telegram knows a payment only after it was made; the lie beside the truth is told of a paid one.
-    const object_id = gateway === 'telegram-stars' ? await paidCharge() : vendor_id
-    await lab.vendor(gateway).control.settled()
-    await lab.world.handled()
-    const before = await lab.world.digest()
-    expect(lab.vendor(gateway).control.forge(object_id)).toBeGreaterThan(0)
-    await lab.vendor(gateway).control.settled()
-    await lab.world.handled()
-    expect(await lab.world.digest()).toBe(before)
-    expect(await statusOf(purchase.order.payment.id)).toBe('pending')
+  describe('about a payment of', () => {
+    let payments: Map<GatewayId, string>
+    let sent: Map<GatewayId, number>
+    let before: string
+    let after: string
+
+    // All at the same moment: nothing of any of them may change anything.
+    beforeAll(async () => {
+      const bought = await Promise.all(
+        OUTSIDE.map(async (gateway) => {
+          const purchase = await lab.buy(gateway)
+          const vendor_id = await lab.open(purchase)
+          // Telegram knows a payment only after it was made; the lie beside the truth is told of a paid one.
+          const object_id = gateway === 'telegram-stars' ? await paidCharge() : vendor_id
+          await lab.vendor(gateway).control.settled()
+          return { gateway, object_id, payment_id: purchase.order.payment.id }
+        }),
+      )
+      payments = new Map(bought.map(({ gateway, payment_id }) => [gateway, payment_id]))
+      await lab.world.handled()
+      before = await lab.world.digest()
+      sent = new Map(
+        bought.map(({ gateway, object_id }) => [gateway, lab.vendor(gateway).control.forge(object_id)]),
+      )
+      await Promise.all(OUTSIDE.map((gateway) => lab.vendor(gateway).control.settled()))
+      await lab.world.handled()
+      after = await lab.world.digest()
+    }, SLOW_MS)
+
+    it.each(cells.of('a lie', OUTSIDE))('%s changes nothing', async (gateway) => {
+      expect(sent.get(gateway)).toBeGreaterThan(0)
+      expect(after).toBe(before)
+      expect(await statusOf(payments.get(gateway) ?? '')).toBe('pending')
+    })
   })
 
   it.each(cells.of('a lie', ['sandbox']))('about a payment of the %s changes nothing', async (gateway) => {
@@ -226,36 +247,38 @@ describe('a lie', () => {
     expect(await lab.world.digest()).toBe(before)
   })
 
-  it.each(OUTSIDE.map((gateway, index) => [gateway, GATEWAYS[(index + 1) % GATEWAYS.length]] as const))(
-    'that is a truth of %s told to %s changes nothing, and its money is not lost',
-    async (gateway, other = 'sandbox') => {
-      const { control } = lab.vendor(gateway)
-      await control.settled()
-      await lab.world.handled()
-      const purchase = await lab.buy(gateway)
-      const vendor_id = await lab.open(purchase)
-      // What opening the page made the vendor tell is taken first: it sets the next look anew.
-      await control.settled()
-      await lab.world.handled()
-      await keepJanitorAway(purchase.order.payment.id)
-      control.settings({ webhook_url: addressOf(other) })
-      const seen = control.status().counts.notifications.attempts
-      lab.pay(purchase, vendor_id)
-      await lab.world.eventually(
-        'it was told',
-        async () => control.status().counts.notifications.attempts > seen,
-      )
-      await lab.world.handled()
-      expect(await lab.world.grants(purchase.order.id)).toBe(0)
-      expect(await statusOf(purchase.order.payment.id)).toBe('pending')
-      control.settings({ webhook_url: addressOf(gateway) })
-      // What only asked where to look was taken there, and is not repeated: the janitor finds it.
-      await lab.world.look(purchase.order.payment.id)
-      await succeeds(purchase.order.payment.id)
-      await expectGrantedOnce(purchase, purchase.order.payment.id)
-    },
-    SLOW_MS,
-  )
+  describe.concurrent('that is a truth', () => {
+    it.each(OUTSIDE.map((gateway, index) => [gateway, GATEWAYS[(index + 1) % GATEWAYS.length]] as const))(
+      'of %s told to %s changes nothing, and its money is not lost',
+      async (gateway, other = 'sandbox') => {
+        const { control } = lab.vendor(gateway)
+        await control.settled()
+        await lab.world.handled()
+        const purchase = await lab.buy(gateway)
+        const vendor_id = await lab.open(purchase)
+        // What opening the page made the vendor tell is taken first: it sets the next look anew.
+        await control.settled()
+        await lab.world.handled()
+        await keepJanitorAway(purchase.order.payment.id)
+        control.settings({ webhook_url: addressOf(other) })
+        const seen = control.status().counts.notifications.attempts
+        lab.pay(purchase, vendor_id)
+        await lab.world.eventually(
+          'it was told',
+          async () => control.status().counts.notifications.attempts > seen,
+        )
+        await lab.world.handled()
+        expect(await lab.world.grants(purchase.order.id)).toBe(0)
+        expect(await statusOf(purchase.order.payment.id)).toBe('pending')
+        control.settings({ webhook_url: addressOf(gateway) })
+        // What only asked where to look was taken there, and is not repeated: the janitor finds it.
+        await lab.world.look(purchase.order.payment.id)
+        await succeeds(purchase.order.payment.id)
+        await expectGrantedOnce(purchase, purchase.order.payment.id)
+      },
+      SLOW_MS,
+    )
+  })
 })
 
 /**

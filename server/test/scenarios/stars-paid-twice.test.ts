@@ -74,6 +74,24 @@ describe('a link that is paid twice, the second money being given back (the defa
     expect(await lab.payments(order.id)).toHaveLength(1)
   })
 
+  it('is paid though the database hangs while the bot is asked, and granted afterwards', async () => {
+    const { customer_id, telegram_id } = await lab.buyer()
+    const order = await lab.order({ customer_id })
+    const other = await lab.world.app.db.pool.connect()
+    try {
+      await other.query('begin')
+      await other.query('lock table payments.payments in access exclusive mode')
+      // The emulator waits ten seconds for the answer, as Telegram does, and takes nothing without it.
+      expect(await lab.pay(order.link, telegram_id)).toMatchObject({ status: 'paid' })
+    } finally {
+      await other.query('rollback')
+      other.release()
+    }
+    await settled(order.id, 1)
+    expect(await lab.balance(customer_id)).toBe(LOT)
+    expect(lab.charges().filter(({ user_id }) => user_id === telegram_id)).toHaveLength(1)
+  })
+
   it('makes one payment of a charge that is told fifty times at once', async () => {
     const { customer_id, telegram_id } = await lab.buyer()
     const order = await lab.order({ customer_id })

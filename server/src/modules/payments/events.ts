@@ -93,7 +93,7 @@ export const refundRequested = eventType<RefundPayload>(
 )
 export const refundSucceeded = eventType<RefundPayload>(
   'refund.succeeded',
-  'The money went back to the payer.',
+  'The money went back to the payer. One made at the vendor, even after ours failed, has an id of its own.',
 )
 export const refundFailed = eventType<RefundPayload & { reason: string }>(
   'refund.failed',

@@ -133,6 +133,23 @@ export function compareRefunds(ours: readonly OwnRefund[], theirs: readonly Vend
   return [...found, ...missing]
 }
 
+/**
+ * Refunds of ours that have no name at a vendor who can be asked by that name only: what became of them shows
+ * in its cabinet alone. Pure.
+ */
+export function refundsToLookUp(ours: readonly OwnRefund[]): Difference[] {
+  return ours
+    .filter((own) => own.external_id === null && own.status === 'unknown')
+    .map((own): Difference => ({
+      kind: 'refund_missing_at_vendor',
+      id: own.id,
+      external_id: null,
+      ours: `unknown, ${own.amount} ${own.currency}`,
+      theirs: 'cannot be asked',
+      proposed: 'Look for it in the vendor’s cabinet, then record the outcome of the refund.',
+    }))
+}
+
 /** As {@link comparePayments}, for disputes: they are made there, so one can only be missing here. Pure. */
 export function compareDisputes(
   ours: readonly { id: string; external_id: string; status: string }[],

@@ -10,6 +10,7 @@ import {
   comparePayments,
   compareRefunds,
   isToldByNobody,
+  refundsToLookUp,
   type Difference,
 } from './reconcile.ts'
 import * as queries from './reconciliation-queries.ts'
@@ -84,6 +85,7 @@ export async function reconcile(
     ...(their_refunds ? compareRefunds(our_refunds, their_refunds) : []).filter(
       (one) => one.kind !== 'refund_missing_at_vendor' || refunds_inside.has(one.id ?? ''),
     ),
+    ...refundsToLookUp(our_refunds.filter((own) => isInside(own) && !canBeAsked(books, own))),
     ...(await disputeDifferences(books)),
   ]
   return {
@@ -159,16 +161,23 @@ async function askedPayments(
   return words.filter((word) => word !== undefined)
 }
 
+/** Whether a vendor tells of this refund at all: some find one by their own id only, and have no list. */
+function canBeAsked({ ready }: Books, { external_id }: { external_id: string | null }): boolean {
+  const { listRefunds, refund_repeats } = ready.gateway
+  return external_id !== null || listRefunds !== undefined || refund_repeats !== 'never'
+}
+
 /** As {@link askedPayments}, for refunds; undefined when the vendor cannot be asked. */
 async function askedRefunds(
-  { db, kit, ready, range }: Books,
+  books: Books,
   ours: readonly { id: string; external_id: string | null }[],
 ): Promise<VendorRefund[] | undefined> {
+  const { db, kit, ready, range } = books
   const { gateway, config } = ready
   const read = gateway.getRefund?.bind(gateway)
   if (!read) return undefined
   checkNumber(ours.length, range)
-  const asked = ours.filter(({ external_id }) => !isToldByNobody(external_id))
+  const asked = ours.filter((own) => !isToldByNobody(own.external_id) && canBeAsked(books, own))
   const words = await inParts(asked, async ({ id, external_id }) => {
     const refund = await getRefund(db, id)
     const payment = referenceOf(await getPayment(db, refund.payment_id))
