@@ -7,7 +7,7 @@ export default defineConfig({
     globalSetup: ['server/test/global-setup.ts'],
     pool: 'forks',
     isolate: false,
-    maxWorkers: 3,
+    maxWorkers: 2,
     // As many as there are gateways: they wait for their vendors, not for this machine.
     maxConcurrency: 10,
     testTimeout: 30_000,
