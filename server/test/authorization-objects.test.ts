@@ -133,6 +133,18 @@ describe('A21: what a body names', () => {
       lines: [{ price_id: 'PRICE', quantity: 1 }],
       gateway: 'sandbox',
     },
+    'POST /v1/orders vendor_subscription_id': {
+      customer_id: 'external_id:somebody',
+      lines: [{ price_id: 'PRICE', quantity: 1 }],
+    },
+    'POST /v1/orders/preview customer_id': {
+      lines: [{ price_id: 'PRICE', quantity: 1 }],
+      gateway: 'sandbox',
+    },
+    'POST /v1/orders/preview vendor_subscription_id': {
+      customer_id: 'external_id:somebody',
+      lines: [{ price_id: 'PRICE', quantity: 1 }],
+    },
     'POST /v1/meter_events customer_id': { meter: 'speech', duration_ms: 1000, event_id: 'e1' },
     'POST /v1/meter_events/quote customer_id': { meter: 'speech', duration_ms: 1000, event_id: 'e1' },
     'POST /v1/approvals/refunds payment_id': { amount: 1, reason: 'x' },
