@@ -2,6 +2,7 @@ import { startPaddleEmulator, type Subscription, type Transaction } from '@kopil
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../../../test/world.ts'
+import { checkVendorSubscriptions } from './vendor-subscriptions.ts'
 
 /** Made up here, valid nowhere. */
 const ACCOUNT = {
@@ -120,6 +121,28 @@ describe('a subscription Paddle renews by itself', () => {
     for (const transaction of [first, second, third])
       expect(await paymentsOf(transaction)).toMatchObject([{ status: 'succeeded', fee: 50 }])
     expect(await kept(customer_id)).toMatchObject([{ external_id: id, status: 'active', will_renew: true }])
+    await booksAreClean()
+  }, 60_000)
+
+  it('B15: is renewed once, though its notifications and our own looks meet', async () => {
+    const customer_id = await world.customer()
+    const { id } = await subscribe(customer_id)
+    await holds(customer_id, PERIOD)
+    const due = `update payments.vendor_subscriptions set next_check_at = now() where external_id = $1`
+    const look = async (): Promise<void> => {
+      await world.app.db.pool.query(due, [id])
+      await checkVendorSubscriptions(world.app.db, world.app.payments)
+    }
+    paddle.control.faults({ duplicate: 9 })
+    for (const periods of [2, 3, 4]) {
+      const paid = renew(id)
+      await Promise.all(Array.from({ length: 10 }, look))
+      await holds(customer_id, periods * PERIOD)
+      await paddle.control.settled(20_000)
+      await look()
+      expect(await paymentsOf(paid)).toHaveLength(1)
+    }
+    expect(await balance(customer_id)).toBe(4 * PERIOD)
     await booksAreClean()
   }, 60_000)
 
