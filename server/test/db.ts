@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { inject } from 'vitest'
 import { createDb, type Db } from '../src/kernel/db.ts'
+import { sqlState } from '../src/kernel/errors.ts'
 import { databaseUrl, runStatements } from './database-server.ts'
 
 /** A database of a test file's own, migrated and empty. */
@@ -28,7 +29,20 @@ export async function testDatabase(): Promise<TestDatabase> {
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     await db.close()
-    await runStatements(server.url, [`drop database if exists ${name} with (force)`])
+    await drop(server.url, name)
   }
   return { url, db, close: () => (closing ??= close()) }
+}
+
+/** The server's own cleaner may be at work in it for a moment, and only a superuser may send that away. */
+async function drop(server_url: string, name: string): Promise<void> {
+  for (let left = 40; ; left--) {
+    try {
+      await runStatements(server_url, [`drop database if exists ${name} with (force)`])
+      return
+    } catch (error) {
+      if (left === 0 || sqlState(error) !== '42501') throw error
+      await new Promise((resolve) => setTimeout(resolve, 250))
+    }
+  }
 }
