@@ -220,7 +220,8 @@ export interface GatewayContext {
   timeout_ms?: number
 }
 
-export interface CreatePaymentInput {
+/** What is to be paid for, in our words. */
+export interface PaymentToAsk {
   payment_id: string
   /** A number unique per installation, for vendors that want an integer order number. At most 2^31−1. */
   payment_number: number
@@ -229,6 +230,9 @@ export interface CreatePaymentInput {
   amount: bigint
   currency: string
   description: string
+}
+
+export interface CreatePaymentInput extends PaymentToAsk {
   return_url: string
   /** Charge at once, or only authorize and wait for a capture. */
   capture: boolean

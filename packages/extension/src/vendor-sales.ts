@@ -1,4 +1,4 @@
-import type { VendorPayment } from './gateway.ts'
+import type { PaymentToAsk, VendorPayment } from './gateway.ts'
 
 /** What an app says it bought. */
 export interface PurchaseReference {
@@ -69,14 +69,7 @@ export interface VendorCharge extends VendorPayment {
 }
 
 /** Something beside the plan of a vendor's subscription, to be charged at once. */
-export interface ChargeSubscriptionInput {
-  payment_id: string
-  payment_number: number
-  order_id: string
-  customer_id: string
-  amount: bigint
-  currency: string
-  description: string
+export interface ChargeSubscriptionInput extends PaymentToAsk {
   /** The subscription's id at the vendor. */
   subscription_external_id: string
 }

@@ -3,6 +3,7 @@ import type { Emulator } from '@kopilka/emulators/emulator'
 import { startRobokassaEmulator } from '@kopilka/emulators/robokassa'
 import { startTelegramEmulator } from '@kopilka/emulators/telegram'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { expectCheckoutLimits } from '../../test/checkout-limits.ts'
 import { newId } from '../kernel/ids.ts'
 import { startWorld, type Answer, type World } from '../../test/world.ts'
 
@@ -313,18 +314,7 @@ describe('whose payment it is', () => {
       (await world.call('POST', '/api/v1/payments/create', body, own)).status
     expect(await buys()).toBe(201)
     const { body: me } = await world.call('GET', '/v1/me', undefined, own)
-    const account = `checkout, account\n${me['customer_id']}`
-    for (const cell of ['checkout, network\n127.0.0.1', account, 'checkout, all\n']) {
-      const digest = createHash('sha256').update(cell).digest()
-      const move = (hours: number) =>
-        world.app.db.pool.query(
-          `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
-          [digest, hours],
-        )
-      expect([cell, (await move(2)).rowCount]).toEqual([cell, 1])
-      expect([cell, await buys()]).toEqual([cell, 429])
-      await move(-2)
-    }
+    await expectCheckoutLimits(world, me['customer_id'], buys)
     expect(await buys()).toBe(201)
   })
 

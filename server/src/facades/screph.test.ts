@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { expectCheckoutLimits } from '../../test/checkout-limits.ts'
 import { startWorld, type World } from '../../test/world.ts'
 
 interface Packs {
@@ -116,18 +116,7 @@ describe('buying and using minutes', () => {
     const order = { package_id: 'minutes_30', email: 'u@example.com' }
     const buys = async (url: string): Promise<number> => (await world.call('POST', url, order, own)).status
     expect(await buys('/api/orders/')).toBe(201)
-    const account = `checkout, account\n${me['customer_id']}`
-    for (const cell of ['checkout, network\n127.0.0.1', account, 'checkout, all\n']) {
-      const digest = createHash('sha256').update(cell).digest()
-      const move = (hours: number) =>
-        world.app.db.pool.query(
-          `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
-          [digest, hours],
-        )
-      expect([cell, (await move(2)).rowCount]).toEqual([cell, 1])
-      expect([cell, await buys('/api/orders/')]).toEqual([cell, 429])
-      await move(-2)
-    }
+    await expectCheckoutLimits(world, me['customer_id'], () => buys('/api/orders/'))
     expect(await buys('/api/orders/')).toBe(201)
   })
 

@@ -5,6 +5,7 @@ import { NotFound } from '#kernel/errors'
 import { migrationNumbers } from '#kernel/migrate'
 import { isPrivateAddress } from './client-address.ts'
 import { appliedMigrations } from './health-queries.ts'
+import { inTime } from './in-time.ts'
 
 /** Something that must be in order before this process is sent requests, e.g. its job queue. */
 export interface ReadinessCheck {
@@ -70,7 +71,7 @@ function createReadiness(options: HealthOptions): () => Promise<Record<string, b
   ]
   const run = async (): Promise<Record<string, boolean>> => {
     const results = await Promise.all(
-      checks.map(async ({ name, check }) => [name, await inTime(check)] as const),
+      checks.map(async ({ name, check }) => [name, await inTime(check, TIMEOUT_MS, false)] as const),
     )
     return Object.fromEntries(results)
   }
@@ -83,20 +84,6 @@ function createReadiness(options: HealthOptions): () => Promise<Record<string, b
       latest_at = now
     }
     return latest
-  }
-}
-
-async function inTime(check: ReadinessCheck['check']): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const too_late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), TIMEOUT_MS)
-  })
-  try {
-    return await Promise.race([check(), too_late])
-  } catch {
-    return false
-  } finally {
-    clearTimeout(timer)
   }
 }
 

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import { inTime } from './in-time.ts'
 import { createRequestCounts, type RequestCounts } from './request-counts.ts'
 
 type Figure = number | Readonly<Record<string, number>>
@@ -42,7 +43,8 @@ export function createMetrics(has_process_metrics = true): Metrics {
         labelNames: label === undefined ? [] : [label],
         registers: [registry],
         collect: async () => {
-          const now = await readOrNothing(readOnce)
+          // Whoever scrapes sees that it is missing; why, the log of the one who failed tells.
+          const now = await inTime<Figure | undefined>(readOnce, READ_MS, undefined)
           gauge.reset()
           // Without labels a figure that was reset is nought, which nobody has read.
           if (now === undefined) gauge.remove({})
@@ -67,21 +69,6 @@ function shared(read: () => Figure | Promise<Figure>): () => Promise<Figure> {
         running = undefined
       })
     return running
-  }
-}
-
-async function readOrNothing(read: () => Promise<Figure>): Promise<Figure | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const too_late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), READ_MS)
-  })
-  try {
-    return await Promise.race([read(), too_late])
-  } catch {
-    // Whoever scrapes sees that the figure is missing; why, the log of the one who failed tells.
-    return undefined
-  } finally {
-    clearTimeout(timer)
   }
 }
 

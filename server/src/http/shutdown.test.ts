@@ -50,7 +50,7 @@ function ask(port: number, agent: Agent, ms: number, n: number): Promise<Outcome
         port,
         agent,
         method: 'POST',
-        path: `/work/${ms}`,
+        path: `/busy/${ms}`,
         headers: {
           authorization: 'Bearer root',
           'content-type': 'application/json',

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { expectCheckoutLimits } from '../checkout-limits.ts'
 import { PERIOD_SECONDS, startStarsLab, type StarsLab } from '../stars-lab.ts'
 
 const LOT = 1800
@@ -63,7 +63,7 @@ describe('a subscription in stars', () => {
   }, 60_000)
 
   it('A60: begun by a person’s own token is counted by network, account and everybody together', async () => {
-    const { call, app } = lab.world
+    const { call } = lab.world
     const sign_up = { email: 'stars@mail.example', password: 'correct horse battery' }
     const { body: entered } = await call('POST', '/v1/auth/register', sign_up, { authorization: '' })
     const own = { authorization: `Bearer ${entered['access_token']}` }
@@ -74,18 +74,7 @@ describe('a subscription in stars', () => {
     const begin = async (): Promise<number> =>
       (await call('POST', '/api/subscriptions/create', wish, own)).status
     expect(await begin()).toBe(201)
-    const account = `checkout, account\n${me['customer_id']}`
-    for (const cell of ['checkout, network\n127.0.0.1', account, 'checkout, all\n']) {
-      const digest = createHash('sha256').update(cell).digest()
-      const move = (hours: number) =>
-        app.db.pool.query(
-          `update identity.attempts set full_at = full_at + $2 * interval '1 hour' where key_digest = $1`,
-          [digest, hours],
-        )
-      expect([cell, (await move(2)).rowCount]).toEqual([cell, 1])
-      expect([cell, await begin()]).toEqual([cell, 429])
-      await move(-2)
-    }
+    await expectCheckoutLimits(lab.world, me['customer_id'], begin)
     expect(await begin()).toBe(201)
   })
 

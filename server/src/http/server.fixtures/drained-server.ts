@@ -11,7 +11,7 @@ import { openLab } from './lab.ts'
 const lab = await openLab((app, kit) => {
   addRoute(app, kit, {
     method: 'POST',
-    url: '/work/:ms',
+    url: '/busy/:ms',
     who: { key: 'any' },
     summary: 'Work',
     tag: 'test',
