@@ -65,9 +65,7 @@ async function growTransfers(world: BenchWorld, transfers: number): Promise<numb
       from generate_series(1, ${rows}) n`)
   }
   await client.end()
-  const superuser = new pg.Client({
-    connectionString: world.superuser_url.replace(/\/postgres(\?|$)/, '/kopilka$1'),
-  })
+  const superuser = new pg.Client({ connectionString: world.superuser_url })
   await superuser.connect()
   await superuser.query('vacuum analyze ledger.transfers')
   await superuser.query('checkpoint')

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import type { Metrics } from '#http/metrics'
 import { createServer } from '#http/server'
 import { drainServer } from '#http/shutdown'
 import type { RouteKit } from '#http/routing'
@@ -44,6 +45,8 @@ export type Role = 'api' | 'worker'
 /** Everything a process needs to know to run; made by `config.ts`, or by a test. */
 export interface AppSettings {
   database_url: string
+  /** Fulfilled when our tables and those of the job queue are at this version; absent when they are. */
+  migrated?: { books: Promise<unknown>; jobs: Promise<unknown> } | undefined
   mode: 'sandbox' | 'live'
   roles: readonly Role[]
   host: string
@@ -101,13 +104,14 @@ export interface App {
 }
 
 /**
- * Puts a process together: database → clock → gateways → reactions → HTTP and worker. The database is
- * migrated already. Everything it starts is stopped by `stop`, in the opposite order.
+ * Puts a process together: database → clock → gateways → reactions → HTTP and worker; the database is asked
+ * for nothing before it is migrated. Everything it starts is stopped by `stop`, in the opposite order.
  */
 export async function startApp(settings: AppSettings): Promise<App> {
   const { log, mode, spend_lanes: lanes, spend_batch_max: batch_max } = settings
-  const { db, clock, stopClock } = await openDatabase(settings)
+  const { db, clock, followTime } = openDatabase(settings)
   const jobs = createJobQueue({ db, clock, log })
+  const is_worker = settings.roles.includes('worker')
   const events = createEvents(jobs)
   const address = { base_url: settings.base_url }
   const payments = await paymentsKit(settings, { db, clock, events, address })
@@ -118,29 +122,30 @@ export async function startApp(settings: AppSettings): Promise<App> {
   wireReactions(events, { clock, orders, notifications, benefits: { clock, box: settings.box } })
   const ledger = createLedgerKit(db, clock, { lanes, batch_max })
   const kit = routeKit(settings, db, clock)
+  await people.wireJobs()
+  const watch = watchBooks(db, settings, { clock, events })
+  await wireJobs(jobs, { db, clock, ledger, payments, orders, notifications, kit, watch })
+  const opening = openJobs(jobs, settings)
   const authenticator = keyAuthenticator(db, settings, clock)
   const resolver = createCustomerResolver(db)
   const inbox_loop = inboxLoop(db, payments, log)
-  const inbox = inboxStore(db, settings.roles.includes('worker') ? inbox_loop : undefined)
+  const inbox = inboxStore(db, is_worker ? inbox_loop : undefined)
   const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate), jobs)
-  addGatewayMetrics(http.metrics, payments.gateways)
-  addInboxMetrics(db, http.metrics, payments.gateways)
+  addOwnMetrics(db, http.metrics, { payments, watch })
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
   addRoutes(http, kit, parts)
-  await people.wireJobs()
-  const watch = watchBooks(db, settings, { clock, events, http })
-  await wireJobs(jobs, { db, clock, ledger, payments, orders, notifications, kit, watch })
-  await Promise.all([startLedger(ledger), jobs.start({ worker: settings.roles.includes('worker') })])
-  if (settings.roles.includes('worker')) {
+  await http.ready()
+  await settings.migrated?.books
+  const stopClock = await followTime()
+  await Promise.all([startLedger(ledger), opening])
+  await jobs.start({ worker: is_worker })
+  if (is_worker) {
     await events.startWorkers(jobs)
     inbox_loop.start()
     dispatcher.start()
   }
   await settings.prepare?.({ db, kit, http })
-  if (settings.roles.includes('api')) {
-    const listening = await http.listen({ host: settings.host, port: settings.port })
-    if (address.base_url === '') address.base_url = listening
-  }
+  await listen(http, settings, address)
   const stop = inOrder([
     () => drainServer(http),
     inbox.stop,
@@ -173,19 +178,50 @@ export async function startApp(settings: AppSettings): Promise<App> {
   }
 }
 
+/**
+ * It needs its own tables only, so that the server is put together meanwhile; fails where it is awaited.
+ */
+function openJobs(jobs: JobQueue, { migrated, roles }: AppSettings): Promise<void> {
+  const ready = migrated?.jobs ?? Promise.resolve()
+  const opening = ready.then(() => jobs.open({ worker: roles.includes('worker') }))
+  opening.catch(() => undefined)
+  return opening
+}
+
+/** Opens the port of a process that answers requests; its address is ours where none was named. */
+async function listen(
+  http: FastifyInstance,
+  { roles, host, port }: AppSettings,
+  address: { base_url: string },
+): Promise<void> {
+  if (!roles.includes('api')) return
+  const listening = await http.listen({ host, port })
+  if (address.base_url === '') address.base_url = listening
+}
+
 /** A minute is promised between a row changed by hand and the alarm. */
 const VERIFY_SECONDS = 45
 
 function watchBooks(
   db: Db,
   { log, verify_seconds: seconds = VERIFY_SECONDS }: AppSettings,
-  { clock, events, http }: { clock: Clock; events: Events; http: Pick<FastifyInstance, 'metrics'> },
+  { clock, events }: { clock: Clock; events: Events },
 ): { books: BookWatch; seconds: number } | undefined {
   if (seconds === 0) return undefined
-  const books = createBookWatch(db, { clock, events, log })
+  return { books: createBookWatch(db, { clock, events, log }), seconds }
+}
+
+function addOwnMetrics(
+  db: Db,
+  metrics: Metrics,
+  { payments, watch }: { payments: PaymentsKit; watch: ReturnType<typeof watchBooks> },
+): void {
+  addGatewayMetrics(metrics, payments.gateways)
+  addInboxMetrics(db, metrics, payments.gateways)
+  if (!watch) return
+  const { books } = watch
   const help = 'Rows that break an invariant of the books or the audit log, at the last look of this process.'
-  http.metrics.gauge('kopilka_findings', help, () => books.counts(), 'invariant')
-  return { books, seconds }
+  metrics.gauge('kopilka_findings', help, () => books.counts(), 'invariant')
 }
 
 function routeKit({ cursor_key }: AppSettings, db: Db, clock: Clock): RouteKit {
@@ -198,16 +234,23 @@ function routeKit({ cursor_key }: AppSettings, db: Db, clock: Clock): RouteKit {
   }
 }
 
-/** The database and the time everything goes by: the database's own, unless a test brings another. */
-async function openDatabase(settings: AppSettings): Promise<{ db: Db; clock: Clock; stopClock: () => void }> {
+/**
+ * The database and the time everything goes by: the database's own, unless a test brings another. Followed
+ * from `followTime` on, which answers what stops it.
+ */
+function openDatabase(settings: AppSettings): {
+  db: Db
+  clock: Clock
+  followTime: () => Promise<() => void>
+} {
   const { log } = settings
   const db = createDb({
     url: settings.database_url,
     on_error: (error) => log.warn({ error }, 'a database connection was lost'),
   })
-  if (settings.clock) return { db, clock: settings.clock, stopClock: () => undefined }
-  const { clock, stop } = await startClock(db, settings.mode, databaseClock())
-  return { db, clock, stopClock: stop }
+  if (settings.clock) return { db, clock: settings.clock, followTime: async () => () => undefined }
+  const clock = databaseClock()
+  return { db, clock, followTime: async () => (await startClock(db, settings.mode, clock)).stop }
 }
 
 function keyAuthenticator(db: Db, { mode, log }: AppSettings, clock: Clock): Authenticator {

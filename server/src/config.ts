@@ -3,6 +3,7 @@ import { addressCheck, isAddressEntry } from '@kopilka/extension'
 import { z } from 'zod'
 import { PAYMENT_SETTINGS, sayRules } from './config-payments.ts'
 import type { FiscalSettings } from '#modules/orders'
+import { DATA_DIRECTORY, DATABASE_URL } from './config-database.ts'
 import { FISCAL_SETTINGS, takeFiscal } from './config-fiscal.ts'
 import { aliasesInUse, withOwnNames } from './config-aliases.ts'
 import { PEOPLE_SETTINGS, peopleContradictions, peopleSecrets } from './config-people.ts'
@@ -51,12 +52,12 @@ const SETTINGS = {
     'Address it listens on; 0.0.0.0 is every network card.',
   ),
   data_directory: setting(
-    'KOPILKA_DATA_DIR',
-    z.string().min(1).default('./data'),
+    DATA_DIRECTORY.env,
+    z.string().min(1).default(DATA_DIRECTORY.fallback),
     'Where the embedded database, its passwords and the secret keys lie.',
   ),
   database_url: setting(
-    'DATABASE_URL',
+    DATABASE_URL,
     z.url({ protocol: /^postgres(ql)?$/ }).optional(),
     'An own PostgreSQL, 15 or newer, instead of the embedded one.',
     true,

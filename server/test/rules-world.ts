@@ -75,8 +75,8 @@ const network = rule(
 
 const env = rule(
   'env-place',
-  'process.env only in config.ts',
-  (file) => isServerCode(file) && file.path !== 'server/src/config.ts',
+  'process.env only in config.ts and in what is read before it',
+  (file) => isServerCode(file) && !/^server\/src\/config(-database)?\.ts$/.test(file.path),
   (file, report) => {
     visit(file, {
       MemberExpression(node) {

@@ -2,12 +2,9 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { startEmbeddedPostgres } from '#kernel/embedded-postgres'
 import { keepEmbeddedPostgres } from '#kernel/embedded-postgres-keeper'
-import { createLog, type Log } from '#kernel/log'
-import { migrate } from '#kernel/migrate'
-import { createSecretBox, type SecretBox } from '#kernel/secrets'
-import { loadSecretKeys } from '#kernel/secret-keys'
-import { peopleSettings } from '../config-people.ts'
-import { loadConfig, secretValues, type Config } from '../config.ts'
+import type { Log } from '#kernel/log'
+import { DATA_DIRECTORY, databaseDirectory, embeddedDataDirectory } from '../config-database.ts'
+import type { Config } from '../config.ts'
 import type { AppSettings } from '../app.ts'
 
 /** A database that is running and migrated. */
@@ -28,42 +25,105 @@ export interface Boot {
   is_data_moved: boolean
 }
 
+/** What a command starts differently from the server. */
+export interface BootOptions {
+  /** Where its data lie within the data directory; default: right there. */
+  subfolder?: string
+  change?: (config: Config) => Config
+  /** Answers while the database is still brought to this version; `settings.migrated` tells when it is. */
+  goes_ahead?: boolean
+}
+
 /**
- * Reads the settings, starts the embedded database unless DATABASE_URL is set, brings it to this version, and
- * answers what a process needs. Throws with a `code` and a `hint` when something has to be done by the owner
- * first.
+ * Starts the embedded database unless DATABASE_URL is set, reads the settings meanwhile, brings the database
+ * to this version, and answers what a process needs. Throws with a `code` and a `hint` when something has to
+ * be done by the owner first.
  */
-export async function boot(change: (config: Config) => Config = (same) => same): Promise<Boot> {
-  const given = loadConfig()
-  const config = change(given)
-  const secrets = secretValues(config)
-  const log = createLog({ level: config.log_level, secrets: () => secrets })
+export async function boot({
+  subfolder = '',
+  change = (same) => same,
+  goes_ahead = false,
+}: BootOptions = {}): Promise<Boot> {
+  const logging = Promise.withResolvers<Log>()
+  const starting = keepEmbedded(subfolder, logging.promise)
+  // It fails only where it is awaited.
+  starting?.catch(() => undefined)
+  await databaseIsOnItsWay()
+  const parts = await loadParts()
+  const given = parts.loadConfig()
+  const config = change({ ...given, data_directory: path.join(given.data_directory, subfolder) })
+  const secrets = parts.secretValues(config)
+  const log = parts.createLog({ level: config.log_level, secrets: () => secrets })
+  logging.resolve(log)
   mkdirSync(config.data_directory, { recursive: true })
-  const keys = loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
-  const starting = keepDatabase(config, log)
-  // Loaded while the database starts: the queue brings a library that takes its time.
-  const [database, { migrateJobs }] = await Promise.all([starting, import('#kernel/job-queue')])
-  await migrate(database.url)
-  await migrateJobs(database.url)
-  const box = createSecretBox({ keys })
+  const keys = parts.loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
+  const database = (await starting) ?? (await startDatabase(config))
+  // Two schemas that know nothing of each other.
+  const migrated = { books: parts.migrate(database.url), jobs: parts.migrateJobs(database.url) }
+  if (!goes_ahead) await Promise.all(Object.values(migrated))
+  // They fail where they are awaited.
+  for (const one of Object.values(migrated)) one.catch(() => undefined)
+  const box = parts.createSecretBox({ keys })
   return {
     config,
     log,
     database,
     key_ids: keys.map(({ id }) => id),
-    is_data_moved: given.data_directory !== DEFAULT_DATA_DIRECTORY,
-    settings: settingsOf(config, database.url, box, log),
+    is_data_moved: given.data_directory !== DATA_DIRECTORY.fallback,
+    settings: settingsOf(config, parts.peopleSettings(config), {
+      database_url: database.url,
+      migrated,
+      box,
+      log,
+    }),
   }
 }
 
-/** As {@link startDatabase}; the embedded one is started again should it end. */
-async function keepDatabase(config: Config, log: Log): Promise<BootedDatabase> {
-  if (config.database_url !== undefined) return startDatabase(config)
+/**
+ * Until the database works in processes of its own: what is loaded before that would only delay it. The way
+ * there waits for nothing, so one turn of the event loop is enough.
+ */
+export async function databaseIsOnItsWay(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** All that is not needed to start a database. */
+async function loadParts() {
+  const [{ loadConfig, secretValues }, { peopleSettings }, { createLog }, { migrate }] = await Promise.all([
+    import('../config.ts'),
+    import('../config-people.ts'),
+    import('#kernel/log'),
+    import('#kernel/migrate'),
+  ])
+  const [{ migrateJobs }, { createSecretBox }, { loadSecretKeys }] = await Promise.all([
+    import('#kernel/job-queue'),
+    import('#kernel/secrets'),
+    import('#kernel/secret-keys'),
+  ])
+  return {
+    loadConfig,
+    secretValues,
+    peopleSettings,
+    createLog,
+    migrate,
+    migrateJobs,
+    createSecretBox,
+    loadSecretKeys,
+  }
+}
+
+/** The embedded database, started again should it end; `undefined` when the environment names another. */
+function keepEmbedded(subfolder: string, logging: Promise<Log>): Promise<BootedDatabase> | undefined {
+  const data_directory = embeddedDataDirectory()
+  if (data_directory === undefined) return undefined
+  const folder = path.join(data_directory, subfolder)
+  mkdirSync(folder, { recursive: true })
+  const tell = (facts: object, message: string): void => void logging.then((log) => log.error(facts, message))
   return keepEmbeddedPostgres(
-    { data_directory: databaseDirectory(config) },
+    { data_directory: databaseDirectory(folder) },
     {
-      ended: (output) => log.error({ output }, 'the embedded database has ended and is started again'),
-      failed: (error) => log.error({ err: error }, 'the embedded database could not be started again yet'),
+      ended: (output) => tell({ output }, 'the embedded database has ended and is started again'),
+      failed: (error) => tell({ err: error }, 'the embedded database could not be started again yet'),
     },
   )
 }
@@ -71,24 +131,24 @@ async function keepDatabase(config: Config, log: Log): Promise<BootedDatabase> {
 /** The database of DATABASE_URL, or the embedded one, started or attached to. Not migrated. */
 export async function startDatabase(config: Config): Promise<BootedDatabase> {
   if (config.database_url !== undefined) return { url: config.database_url, stop: () => Promise.resolve() }
-  const { url, stop } = await startEmbeddedPostgres({ data_directory: databaseDirectory(config) })
+  const data_directory = databaseDirectory(config.data_directory)
+  const { url, stop } = await startEmbeddedPostgres({ data_directory })
   return { url, stop }
 }
 
-function databaseDirectory(config: Config): string {
-  return path.join(config.data_directory, 'postgres')
-}
-
-function settingsOf(config: Config, database_url: string, box: SecretBox, log: Log): AppSettings {
+function settingsOf(
+  config: Config,
+  people: AppSettings['people'],
+  made: Pick<AppSettings, 'database_url' | 'migrated' | 'box' | 'log'>,
+): AppSettings {
   return {
-    database_url,
+    ...made,
     mode: config.mode,
     roles: config.roles,
     host: config.host,
     port: config.port,
     base_url: config.base_url ?? '',
-    cursor_key: box.deriveKey('cursors'),
-    box,
+    cursor_key: made.box.deriveKey('cursors'),
     gateways: config.gateways,
     gateway_order: config.gateway_order,
     extension_folders: gatewayFolders(config),
@@ -104,9 +164,8 @@ function settingsOf(config: Config, database_url: string, box: SecretBox, log: L
     spend_batch_max: config.spend_batch_max,
     fiscal: config.fiscal,
     paid_again: config.paid_again,
-    people: peopleSettings(config),
+    people,
     version: VERSION,
-    log,
   }
 }
 
@@ -115,7 +174,6 @@ export function gatewayFolders(config: Pick<Config, 'extension_folders'>): strin
   return [OWN_EXTENSIONS, ...config.extension_folders]
 }
 
-const DEFAULT_DATA_DIRECTORY = './data'
 /** Gateway files of whoever runs this; empty as it comes. */
 const OWN_EXTENSIONS = path.resolve(import.meta.dirname, '../../../extensions/gateways')
 

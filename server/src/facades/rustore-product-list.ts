@@ -1,6 +1,5 @@
 import type { Clock } from '#kernel/clock'
-import { isDatabaseUnavailable } from '#kernel/db'
-import { OperationalError } from '#kernel/errors'
+import { isDatabaseUnavailable, OperationalError } from '#kernel/errors'
 
 /** The list is read at every start of the app; a change of a price shows within this time. */
 const LIST_AGE_MS = 15_000

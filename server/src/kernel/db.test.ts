@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { testDatabase, type TestDatabase } from '../../test/db.ts'
-import { afterCommit, asOperational, createDb, isDatabaseUnavailable, type Tx } from './db.ts'
-import { AssertionFailed, InvalidState, OperationalError, sqlState } from './errors.ts'
+import { afterCommit, asOperational, createDb, type Tx } from './db.ts'
+import { AssertionFailed, InvalidState, isDatabaseUnavailable, OperationalError, sqlState } from './errors.ts'
 
 let database: TestDatabase
 

@@ -3,7 +3,7 @@ import { Kysely, PostgresDialect, type Transaction } from 'kysely'
 import pg from 'pg'
 import type { DB } from './database.gen.ts'
 import { withPulse } from './db-pulse.ts'
-import { assert, OperationalError, sqlState } from './errors.ts'
+import { assert, isDatabaseUnavailable, OperationalError, sqlState } from './errors.ts'
 
 export type Database = DB
 
@@ -165,25 +165,6 @@ async function attemptOnce<T>(
 function isRepeatable(error: unknown): boolean {
   const state = sqlState(error)
   return state === '40001' || state === '40P01'
-}
-
-/**
- * Connection classes 08 and 57P, too many connections, lock timeouts, disk full: the world failed for now.
- */
-export function isDatabaseUnavailable(error: unknown): boolean {
-  const state = sqlState(error)
-  if (state) return /^(08|57P|57014|53|55P03|40001|40P01|58)/.test(state)
-  if (!(error instanceof Error)) return false
-  const code = (error as { code?: unknown }).code
-  if (typeof code === 'string') return /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH)/.test(code)
-  return error instanceof AggregateError || isPoolMessage(error)
-}
-
-/** node-postgres gives these three no code at all; its texts are the only sign. */
-function isPoolMessage(error: Error): boolean {
-  return /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered)/.test(
-    error.message,
-  )
 }
 
 /** Turns a failure to reach the database into an OperationalError; leaves every other error as it is. */

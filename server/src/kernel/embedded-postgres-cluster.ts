@@ -16,7 +16,6 @@ import path from 'node:path'
 import { EmbeddedPostgresError, EXTERNAL_INSTEAD, systemCode } from './embedded-postgres-error.ts'
 import { give, giveTree, launch, type Launcher } from './embedded-postgres-launch.ts'
 import { readIfThere, type FileLock } from './embedded-postgres-lock.ts'
-import { setPasswordStatement } from './embedded-postgres-queries.ts'
 
 export const SUPERUSER = 'postgres'
 /** initdb takes 0.8 s on an idle machine; a loaded one with a slow disk needs many times that. */
@@ -211,7 +210,8 @@ async function replaceSuperuserPassword(
   lock: FileLock,
   password: string,
 ): Promise<void> {
-  const args = ['--single', '-D', layout.cluster, '-c', 'exit_on_error=on', 'postgres']
+  const { setPasswordStatement } = await import('./embedded-postgres-queries.ts')
+  const args = ['--single', '-D', layout.cluster, '-c', 'exit_on_error=on', 'template1']
   await runToEnd(launcher, layout, lock, 'postgres', args, `${setPasswordStatement(SUPERUSER, password)}\n`)
 }
 

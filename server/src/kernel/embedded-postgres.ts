@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isDatabaseUnavailable } from './db.ts'
 import { findBinaries } from './embedded-postgres-binaries.ts'
 import {
   ensureCluster,
@@ -12,7 +11,7 @@ import {
 import { EmbeddedPostgresError, EXTERNAL_INSTEAD } from './embedded-postgres-error.ts'
 import { chooseLauncher, give, stopWithUs, type Launcher } from './embedded-postgres-launch.ts'
 import { lockFile, readOwner, removeOwner, writeOwner, type FileLock } from './embedded-postgres-lock.ts'
-import { ensureRole, isRoleReady } from './embedded-postgres-queries.ts'
+import { isDatabaseUnavailable } from './errors.ts'
 import { endServer, hasEnded, lockServer, startServer, type Server } from './embedded-postgres-server.ts'
 
 export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
@@ -21,7 +20,7 @@ export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 export interface EmbeddedPostgres {
   /** For the application: the ordinary role `kopilka`, owner of the database. */
   url: string
-  /** For the operator: the superuser, in the database `postgres`. */
+  /** For the operator: the superuser, in the same database. */
   superuser_url: string
   /** How the server runs, or `attached` when another process owns it. */
   mode: 'direct' | 'userns' | 'setuid' | 'attached'
@@ -102,11 +101,16 @@ function checkOptions(options: EmbeddedPostgresOptions): void {
   if (bad !== undefined) refuse(`"${bad}" is not a setting`, 'Write name=value, for example work_mem=8MB.')
 }
 
-function urls(port: number, database: string, passwords: Passwords): { url: string; superuser_url: string } {
+interface Addresses {
+  url: string
+  superuser_url: string
+}
+
+function urls(port: number, database: string, passwords: Passwords): Addresses {
   const at = `127.0.0.1:${port}`
   return {
     url: `postgres://${ROLE}:${passwords.role_password}@${at}/${database}`,
-    superuser_url: `postgres://${SUPERUSER}:${passwords.superuser_password}@${at}/postgres`,
+    superuser_url: `postgres://${SUPERUSER}:${passwords.superuser_password}@${at}/${database}`,
   }
 }
 
@@ -132,7 +136,7 @@ async function attach(
 
 /** One login when all is well, which is every start but the first. */
 async function ensureApplication(
-  addresses: { url: string; superuser_url: string },
+  addresses: Addresses,
   options: {
     password: string
     database?: string | undefined
@@ -141,8 +145,13 @@ async function ensureApplication(
   },
 ): Promise<void> {
   const { password, database = ROLE, may_create_databases, is_new = false } = options
-  const wanted = { role: ROLE, password, database, may_create_databases }
-  if (is_new || !(await isRoleReady(addresses.url, wanted))) await ensureRole(addresses.superuser_url, wanted)
+  const wanted = { role: ROLE, password, database, may_create_databases, is_new }
+  // Loaded while the server starts, not before: a first start begins with work for another program.
+  const { ensureRole, isRoleReady } = await import('./embedded-postgres-queries.ts')
+  if (!is_new && (await isRoleReady(addresses.url, wanted))) return
+  const maintenance = new URL(addresses.superuser_url)
+  maintenance.pathname = '/template1'
+  await ensureRole(maintenance.href, wanted)
 }
 
 function setUpFailed(layout: Layout, error: unknown): EmbeddedPostgresError {

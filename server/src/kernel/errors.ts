@@ -125,3 +125,22 @@ export function violatedConstraint(error: unknown): string | undefined {
   const constraint = (error as { constraint?: unknown }).constraint
   return typeof constraint === 'string' ? constraint : undefined
 }
+
+/**
+ * Connection classes 08 and 57P, too many connections, lock timeouts, disk full: the world failed for now.
+ */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  const state = sqlState(error)
+  if (state) return /^(08|57P|57014|53|55P03|40001|40P01|58)/.test(state)
+  if (!(error instanceof Error)) return false
+  const code = (error as { code?: unknown }).code
+  if (typeof code === 'string') return /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH)/.test(code)
+  return error instanceof AggregateError || isPoolMessage(error)
+}
+
+/** node-postgres gives these no code at all; its texts are the only sign. */
+function isPoolMessage(error: Error): boolean {
+  return /^(Connection terminated|timeout expired|timeout exceeded when trying|Client has encountered)/.test(
+    error.message,
+  )
+}

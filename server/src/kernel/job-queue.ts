@@ -43,7 +43,13 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   const handlers = new Map<string, QueueHandler>()
   const schedules = new Map<string, Schedule>()
   let state: 'new' | 'serving' | 'working' | 'stopped' = 'new'
+  let opening: Promise<void> | undefined
+  let is_started = false
 
+  const open = ({ worker: is_worker }: { worker: boolean }): Promise<void> => {
+    if (!opening) state = is_worker ? 'working' : 'serving'
+    return (opening ??= openStore(store, handlers, is_worker ? schedules : undefined))
+  }
   const enqueueMany = async (tx: Tx, queue: string, jobs: readonly NewJob[]): Promise<void> => {
     assert(NAME.test(queue) && queue !== queries.DEAD_LETTERS, `${queue} cannot be the name of a queue`)
     if (jobs.length === 0) return
@@ -82,15 +88,12 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     },
     deadLetters: (limit) => queries.listDeadLetters(db, limit),
     retryDeadLetter: (id) => retryDeadLetter(db, store, id, (queue) => worker.wake(queue)),
-    start: async ({ worker: is_worker }) => {
-      assert(state === 'new', 'a queue is started once')
-      state = is_worker ? 'working' : 'serving'
-      // The keeper makes or upgrades the tables; without one it is done here.
-      if (is_worker) await store.startKeeper()
-      else await store.ensureTables()
-      await store.syncQueues(new Map([...handlers.values()].map((entry) => [entry.queue, entry.options])))
-      if (!is_worker) return
-      await syncSchedules(store, schedules)
+    open,
+    start: async (options) => {
+      assert(!is_started, 'a queue is started once')
+      is_started = true
+      await open(options)
+      if (state !== 'working') return
       worker.start()
       timers.start()
     },
@@ -101,6 +104,19 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       await store.close()
     },
   }
+}
+
+/** Schedules are those of a process that works. */
+async function openStore(
+  store: JobStore,
+  handlers: ReadonlyMap<string, QueueHandler>,
+  schedules: ReadonlyMap<string, Schedule> | undefined,
+): Promise<void> {
+  // The keeper makes or upgrades the tables; without one it is done here.
+  if (schedules) await store.startKeeper()
+  else await store.ensureTables()
+  await store.syncQueues(new Map([...handlers.values()].map((entry) => [entry.queue, entry.options])))
+  if (schedules) await syncSchedules(store, schedules)
 }
 
 function waitOf(job: NewJob, clock: Clock): number {

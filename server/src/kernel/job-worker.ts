@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isDatabaseUnavailable } from './db.ts'
+import { isDatabaseUnavailable } from './errors.ts'
 import { findDueQueues } from './job-queries.ts'
 import { TIMEOUT_SECONDS_DEFAULT, type JobStore, type StoredJob } from './job-store.ts'
 import type { Job, QueueOptions } from './jobs.ts'

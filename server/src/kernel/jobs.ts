@@ -62,6 +62,12 @@ export interface JobQueue {
   ): Promise<{ id: string; queue: string; data: object; failed_at: Date; error: string }[]>
   /** Puts a dead job back. Answers false when there is none with this id. */
   retryDeadLetter(id: string): Promise<boolean>
+  /**
+   * Makes tables, queues and schedules ready, when all handlers are named; works on nothing yet. Done by
+   * `start` where it was not done before.
+   */
+  open(options: { worker: boolean }): Promise<void>
+  /** Begins to work, in a process that does. Once. */
   start(options: { worker: boolean }): Promise<void>
   /** Waits for running handlers up to `timeout_ms`, gives the rest back to the queue. */
   stop(timeout_ms?: number): Promise<void>

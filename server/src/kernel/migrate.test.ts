@@ -71,12 +71,25 @@ describe('migrations', () => {
   })
 
   test('one that fails leaves nothing of itself, and those before it stay', async () => {
+    await run()
+    write('0002_second.sql', 'alter table shop.things add column name text;')
+    write('0003_broken.sql', 'insert into shop.things values (1); insert into shop.things values (1);')
+    await expect(run()).rejects.toThrow('duplicate key')
+    expect(await applied()).toEqual(['0001_first.sql', '0002_second.sql'])
+    expect(await runStatements(database.url, ['select * from shop.things'])).toEqual([])
+    write('0003_broken.sql', 'insert into shop.things values (1);')
+    expect(await run()).toEqual({ applied: ['0003_broken.sql'] })
+  })
+
+  test('one that fails in a new database leaves nothing at all', async () => {
     write('0002_broken.sql', 'insert into shop.things values (1); insert into shop.things values (1);')
     await expect(run()).rejects.toThrow('duplicate key')
-    expect(await applied()).toEqual(['0001_first.sql'])
-    expect(await runStatements(database.url, ['select * from shop.things'])).toEqual([])
+    expect(await applied()).toEqual([])
+    expect(await runStatements(database.url, ["select to_regclass('shop.things') as found"])).toEqual([
+      { found: null },
+    ])
     write('0002_broken.sql', 'insert into shop.things values (1);')
-    expect(await run()).toEqual({ applied: ['0002_broken.sql'] })
+    expect(await run()).toEqual({ applied: ['0001_first.sql', '0002_broken.sql'] })
   })
 
   test('ten processes at once apply each one once', async () => {

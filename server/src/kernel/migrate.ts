@@ -30,10 +30,10 @@ interface Migration {
 }
 
 /**
- * Brings the database to this version: each pending file in a transaction of its own, then every function
- * file whose text changed. Safe when several processes start at once: one works, the others wait and find it
- * done. Throws {@link MigrationRefused} when the database is newer than the code or an applied file was
- * edited.
+ * Brings the database to this version: each pending file in a transaction of its own (all of them in one when
+ * the database is new), then every function file whose text changed. Safe when several processes start at
+ * once: one works, the others wait and find it done. Throws {@link MigrationRefused} when the database is
+ * newer than the code or an applied file was edited.
  */
 export async function migrate(
   url: string,
@@ -46,6 +46,9 @@ export async function migrate(
   await client.connect()
   try {
     await client.query('select pg_advisory_lock($1)', [ADVISORY_LOCK])
+    // Each commit need not wait for the disk: one that is lost in a power cut is lost with all after it, and
+    // done again by the next start. Whatever is written later waits for them too.
+    await client.query('set synchronous_commit = off')
     await client.query(`
       create schema if not exists kernel;
       create table if not exists kernel.migrations (
@@ -96,20 +99,23 @@ async function applyMigrations(client: pg.Client, migrations: readonly Migration
   )
   checkApplied(rows, migrations)
   const known = new Set(rows.map((row) => row.number))
-  const applied: string[] = []
-  for (const migration of migrations) {
-    if (known.has(migration.number)) continue
+  const pending = migrations.filter((migration) => !known.has(migration.number))
+  const apply = async (some: readonly Migration[]): Promise<void> => {
     await inTransaction(client, async () => {
-      await client.query(migration.text)
-      await client.query('insert into kernel.migrations (number, name, digest) values ($1, $2, $3)', [
-        migration.number,
-        migration.name,
-        migration.digest,
-      ])
+      for (const { text, number, name, digest } of some) {
+        await client.query(text)
+        await client.query('insert into kernel.migrations (number, name, digest) values ($1, $2, $3)', [
+          number,
+          name,
+          digest,
+        ])
+      }
     })
-    applied.push(migration.name)
   }
-  return applied
+  // A new database is waited for by somebody, and nothing in it can be locked by others.
+  if (rows.length === 0) await apply(pending)
+  else for (const migration of pending) await apply([migration])
+  return pending.map(({ name }) => name)
 }
 
 function checkApplied(

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { isDatabaseUnavailable } from '#kernel/db'
+import { isDatabaseUnavailable } from '#kernel/errors'
 import { keyed, openBooks, type Books } from './ledger.fixtures/books.ts'
 import {
   getSpend,
