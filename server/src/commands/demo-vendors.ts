@@ -57,17 +57,16 @@ async function startYookassa(pace: VendorPace) {
 
 async function startRobokassa(pace: VendorPace) {
   const { startRobokassaEmulator } = await import('@kopilka/emulators/robokassa')
-  const [password1, password2] = [secret(), secret()]
-  const shop = { merchant_login: 'demo_shop', test_password1: password1, test_password2: password2 }
+  const [password1, password2, password3] = [secret(), secret(), secret()]
+  const shop = { merchant_login: 'demo_shop', password1, password2, password3 }
   const emulator = await startRobokassaEmulator({ ...pace, settings: shop })
   const { base_url } = emulator
   return {
     emulator,
+    // A live shop: the vendor's test mode gives nothing back.
     settings: {
-      merchant_login: shop.merchant_login,
-      password1,
-      password2,
-      is_test: true,
+      ...shop,
+      is_emulated: true,
       pay_url: `${base_url}/Merchant`,
       services_url: base_url,
       receipts_url: base_url,
