@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { escapeHtml, PAGE_HEADERS, renderPage } from '../kit/html.ts'
+import { escapeHtml, PAGE_HEADERS, renderPage, wayBack } from '../kit/html.ts'
 import type { Problem } from '../kit/openapi.ts'
 import type { Store } from '../kit/store.ts'
 import { createAdjustment } from './adjustments.ts'
@@ -184,7 +184,9 @@ export function registerPage(app: FastifyInstance, world: World): void {
   void app.register(formbody)
   const config = { emulator_route: 'page' as const }
   const find = (query: Query) => world.transactions.get(query['_ptxn'] ?? '')
-  app.get<{ Querystring: Query }>('/pay', { config }, async ({ query }, reply) => show(reply, find(query)))
+  app.get<{ Querystring: Query }>('/pay', { config }, async ({ query }, reply) =>
+    show(world, reply, find(query)),
+  )
   app.post<{ Querystring: Query; Body: Query | undefined }>(
     '/pay',
     { config },
@@ -194,7 +196,7 @@ export function registerPage(app: FastifyInstance, world: World): void {
         if (body?.['action'] === 'pay') pay(world, transaction)
         if (body?.['action'] === 'decline') decline(world, transaction, 'declined')
       }
-      return show(reply, transaction)
+      return show(world, reply, transaction)
     },
   )
 }
@@ -206,7 +208,7 @@ function money(minor_units: string, currency: string): string {
   return `${(Number(minor_units) / 10 ** places).toFixed(places)} ${currency}`
 }
 
-function show(reply: FastifyReply, transaction: Transaction | undefined): FastifyReply {
+function show(world: World, reply: FastifyReply, transaction: Transaction | undefined): FastifyReply {
   const { total = '0', tax = '0' } = transaction?.details.totals ?? {}
   const currency = transaction?.currency_code ?? ''
   const sum = transaction ? money(total, currency) : '404'
@@ -219,7 +221,7 @@ function show(reply: FastifyReply, transaction: Transaction | undefined): Fastif
   const name = transaction?.items[0]?.price.description ?? ''
   const body = `<h1>${escapeHtml(sum)}</h1><p>${escapeHtml(name)}</p>${within}${state}${
     transaction?.status === 'draft' ? form : ''
-  }`
+  }${wayBack(world.kit.settings().shop_url, 'Back to the shop')}`
   const page = renderPage({ language: 'en', title: sum, note: 'Paddle emulator: no real money here.', body })
   return reply
     .code(transaction ? 200 : 404)

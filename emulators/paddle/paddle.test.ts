@@ -250,6 +250,21 @@ describe('a subscription of the emulated Paddle', () => {
     expect((await call<Transaction[]>('GET', query)).body.data).toHaveLength(1)
   })
 
+  it('leads back to the shop from its page where it was told of one, paid or not', async () => {
+    const { emulator, make } = await open()
+    const { checkout } = await make()
+    const page = async (method = 'GET') => {
+      const body = method === 'POST' ? { body: new URLSearchParams({ action: 'pay' }) } : {}
+      return (await fetch(checkout.url ?? '', { method, ...body })).text()
+    }
+    expect(await page()).not.toContain('Back to the shop')
+    emulator.control.begin({ shop_url: 'https://shop.example/?a="b"' })
+    const link =
+      '<a class="button" rel="noreferrer" href="https://shop.example/?a=&quot;b&quot;">Back to the shop</a>'
+    expect([(await page()).includes(link), (await page('POST')).includes(link)]).toEqual([true, true])
+    expect(() => emulator.control.settings({ shop_url: 'javascript:alert(1)' })).toThrow(/acceptable/)
+  })
+
   it('begins with a paid transaction, renews, fails, is kept and ends, in the published shapes', async () => {
     const { emulator, merchant, call, make } = await open()
     const { id } = await make(MONTHLY)

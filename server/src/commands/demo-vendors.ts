@@ -45,6 +45,13 @@ export function introduce(vendors: readonly DemoVendor[], base_url: string): voi
     emulator.control.begin({ webhook_url: `${base_url}/webhooks/payments/${id}` })
 }
 
+/** Tells the vendors that are not told by the gateway where their pages lead back to. */
+export function showWayBack(vendors: readonly DemoVendor[], shop_url: string): void {
+  for (const { emulator } of vendors) {
+    if ('shop_url' in emulator.control.status().settings) emulator.control.begin({ shop_url })
+  }
+}
+
 async function startYookassa(pace: VendorPace) {
   const { startYookassaEmulator } = await import('@kopilka/emulators/yookassa')
   const shop = { shop_id: '100500', secret_key: `test_${secret()}` }
