@@ -121,6 +121,7 @@ function createVendor(kit: Kit<PaypalSettings>): Vendor {
     webhooks: loadSpec('paypal-webhooks'),
     subscriptions: loadSpec('paypal-subscriptions'),
     reporting: loadSpec('paypal-reporting'),
+    sales: loadSpec('paypal-sales'),
   }
   const world: World = {
     kit,

@@ -196,7 +196,7 @@ export interface Used {
 /** All that one running emulator knows. */
 export interface World {
   kit: Kit<PaypalSettings>
-  specs: Record<'orders' | 'payments' | 'vault' | 'webhooks' | 'subscriptions' | 'reporting', Spec>
+  specs: Record<'orders' | 'payments' | 'vault' | 'webhooks' | 'subscriptions' | 'reporting' | 'sales', Spec>
   orders: Store<OrderPlan>
   captures: Store<{ capture: Capture; order: Order }>
   authorizations: Store<{ authorization: Authorization; order: Order }>

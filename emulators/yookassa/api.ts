@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { notFound, VendorError } from './errors.ts'
+import { requirePublished } from '../kit/published.ts'
+import { notFound, refuseProblems, VendorError } from './errors.ts'
 import type { Idempotence } from './idempotence.ts'
 import { createInvoice, readInvoice } from './invoices.ts'
 import { isEqual, isWithin, listPage } from './lists.ts'
@@ -40,6 +41,13 @@ export function registerApi(app: FastifyInstance, world: World, idempotence: Ide
     done(isAuthorized(world, request.headers.authorization) ? undefined : unauthorized())
   })
   acceptJsonOnly(app)
+  requirePublished(app, {
+    specs: [world.spec],
+    prefix: '/v3',
+    // A body that may be left out is checked when it is there.
+    bodyOf: ({ method, body }) => (method === 'GET' || body === null ? undefined : body),
+    refuse: refuseProblems,
+  })
   registerPayments(app, world, idempotence)
   registerRefunds(app, world, idempotence)
   registerRest(app, world, idempotence)

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkFaults } from './gateway-contract/fault-checks.ts'
 import type { GatewayFixture, Lab } from './gateway-contract/fixture.ts'
 import { openLab } from './gateway-contract/lab.ts'
+import { checkPublished } from './gateway-contract/published-checks.ts'
 import { checkPayments } from './gateway-contract/payment-checks.ts'
 import type { VendorLab } from './gateway-contract/payment-checks.ts'
 import { checkRefunds } from './gateway-contract/refund-checks.ts'
@@ -52,12 +53,16 @@ export function describeGateway<Config>(fixture: GatewayFixture<Config>): void {
     describe('a vendor in trouble', () => {
       checkFaults(objects, vendorLab)
     })
-    if (!gateway.refund || fixture.refunds_elsewhere !== undefined) return
-    describe('refunds', () => {
-      it('are shown by its test as the vendor has them: `objects.refunds`', () => {
-        expect(objects.refunds).toBeDefined()
+    if (gateway.refund && fixture.refunds_elsewhere === undefined) {
+      describe('refunds', () => {
+        it('are shown by its test as the vendor has them: `objects.refunds`', () => {
+          expect(objects.refunds).toBeDefined()
+        })
+        if (objects.refunds) checkRefunds(gateway, objects, vendorLab)
       })
-      if (objects.refunds) checkRefunds(gateway, objects, vendorLab)
+    }
+    describe('the requests of all this', () => {
+      checkPublished(fixture.published, vendorLab)
     })
   })
 }

@@ -136,8 +136,11 @@ async function booksOf(told: readonly Told[]): Promise<Map<string, Record<string
   return new Map(rows.map((row) => [String(row['id']), row]))
 }
 
-/** Words that came too early are looked at again at once, not when their pause is over. */
-const nothingWaits = () =>
+/**
+ * Words that came too early are looked at again at once, not when their pause is over. What waits for ever
+ * shows in the books of its payment.
+ */
+const nothingWaits = (): Promise<unknown> =>
   lab.world.eventually('nothing waits', async () => {
     await lab.world.drainOnce()
     const { pool } = lab.world.app.db
@@ -145,9 +148,18 @@ const nothingWaits = () =>
     const { rowCount } = await pool.query("select 1 from payments.inbox where status <> 'handled' limit 1")
     return rowCount === 0
   })
+/** Answers whether everything that was told came to an end. */
+const settles = (): Promise<boolean> =>
+  nothingWaits().then(
+    () => true,
+    () => false,
+  )
 
-/** Tells everything in its order: each word, then the same words once more beside their repeats. */
-async function tellAll(told: readonly Told[]): Promise<void> {
+/**
+ * Tells everything in its order: each word, then the same words once more beside their repeats. Answers
+ * whether it all came to an end.
+ */
+async function tellAll(told: readonly Told[]): Promise<boolean> {
   for (const turn of told[0]?.steps.keys() ?? []) {
     const events = told.map((one) => [one.gateway, eventOf(one, one.steps[turn] ?? 'pending')] as const)
     await lab.tell(events)
@@ -157,12 +169,13 @@ async function tellAll(told: readonly Told[]): Promise<void> {
     })
     await lab.tell([...events, ...repeated])
   }
-  await nothingWaits()
+  return settles()
 }
 
 describe('every order of four events of one payment, each twice', () => {
   const orders = ordersOf(STEPS)
   let told: Told[]
+  let is_settled: boolean
   beforeAll(async () => {
     told = []
     for (const [place, gateway] of GATEWAYS.entries()) {
@@ -172,7 +185,7 @@ describe('every order of four events of one payment, each twice', () => {
       await copy(purchase.order, copies)
       told.push(...orders.map((steps, index) => ({ ...copyOf(purchase, copies[index] ?? ''), steps })))
     }
-    await tellAll(told)
+    is_settled = await tellAll(told)
   }, SLOW_MS)
 
   it.each(cells.of('every order', GATEWAYS))(
@@ -197,7 +210,8 @@ describe('every order of four events of one payment, each twice', () => {
     },
   )
 
-  it('leaves the books right', async () => {
+  it('leaves nothing waiting, and the books right', async () => {
+    expect(is_settled).toBe(true)
     expect(await lab.world.booksAreClean()).toEqual([])
   })
 })
@@ -207,6 +221,7 @@ describe('every order of what is told of a contested payment, each twice', () =>
     DISPUTES[gateway].map((steps) => [gateway, steps.at(-1) ?? '', steps] as const),
   )
   let told: Map<string, Told[]>
+  let is_settled: boolean
   beforeAll(async () => {
     told = new Map()
     for (const [place, [gateway, end, steps]] of cases.entries()) {
@@ -217,7 +232,7 @@ describe('every order of what is told of a contested payment, each twice', () =>
       const all = orders.map((order, index) => ({ ...copyOf(purchase, copies[index] ?? ''), steps: order }))
       told.set(`${gateway} ${end}`, all)
     }
-    await tellAll([...told.values()].flat())
+    is_settled = await tellAll([...told.values()].flat())
   }, SLOW_MS)
 
   it.each(cases)('takes the units once; %s, at last %s', async (gateway, end) => {
@@ -242,7 +257,8 @@ describe('every order of what is told of a contested payment, each twice', () =>
     expect(balance).toBe(end === 'lost' ? 0 : own.length * MINUTES)
   })
 
-  it('leaves the books right', async () => {
+  it('leaves nothing waiting, and the books right', async () => {
+    expect(is_settled).toBe(true)
     expect(await lab.world.booksAreClean()).toEqual([])
   })
 })
