@@ -11,6 +11,7 @@ import type { OrderBody } from './orders.ts'
 import { captureAuthorization, createRefund, voidAuthorization } from './payments.ts'
 import type { RefundBody } from './payments.ts'
 import { report } from './report.ts'
+import { listDisputes } from './disputes.ts'
 import { listCharges, refundSale } from './sales.ts'
 import { cancelSubscription, createSubscription, subscriptionOf } from './subscriptions.ts'
 import { dropToken } from './vault.ts'
@@ -85,6 +86,12 @@ export function registerApi(app: FastifyInstance, world: World): void {
   registerVault(app, world)
   registerSubscriptions(app, world)
   registerNotifications(app, world)
+  const disputes = '/v1/customer/disputes'
+  app.get<{ Querystring: Query }>(disputes, async ({ query }) => listDisputes(world, query))
+  app.get<ById>(`${disputes}/:id`, async ({ params }) => {
+    if (!world.kit.settings().are_disputes_readable) throw new VendorError(403, 'NOT_AUTHORIZED')
+    return held(world.disputes.get(params.id))
+  })
   app.get<{ Querystring: Query }>('/v1/reporting/transactions', async ({ query }) => {
     return report(world, query)
   })
