@@ -39,7 +39,7 @@ export function registerApi(app: FastifyInstance, world: World): void {
   requirePublished(app, {
     specs: [world.spec],
     queryOf: ({ query }) => queryOf(query as Query),
-    bodyOf: ({ method, body }) => (method === 'GET' ? undefined : body),
+    bodyOf: ({ method, body }) => (method === 'GET' ? undefined : (body ?? null)),
     refuse,
   })
   app.post('/transactions', async (request, reply) => {

@@ -72,6 +72,20 @@ describe('the Paddle emulator', () => {
     expect([wrong.status, wrong.body.error?.code]).toEqual([404, 'not_found'])
   })
 
+  it('refuses what the vendor does not publish, and a request without its body', async () => {
+    const { call, paid } = await open()
+    const { id } = await paid()
+    const asked = [
+      await call('GET', `/transactions/${id}?with=everything`),
+      await call('GET', '/adjustments?per_page=many'),
+      await call('POST', '/transactions'),
+      await call('POST', '/adjustments', []),
+    ]
+    expect(asked.map(({ status, body }) => [status, body.error?.code])).toEqual(
+      asked.map(() => [400, 'bad_request']),
+    )
+  })
+
   it('takes tax out of an internal price and puts it on an external one', async () => {
     const { make } = await open()
     expect((await make()).details.totals).toMatchObject({ total: '1200', subtotal: '1000', tax: '200' })

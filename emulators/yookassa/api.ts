@@ -44,8 +44,11 @@ export function registerApi(app: FastifyInstance, world: World, idempotence: Ide
   requirePublished(app, {
     specs: [world.spec],
     prefix: '/v3',
-    // A body that may be left out is checked when it is there.
-    bodyOf: ({ method, body }) => (method === 'GET' || body === null ? undefined : body),
+    bodyOf: ({ method, url, body }) => {
+      // The body of these may be left out.
+      const is_bare = (body ?? null) === null && /\/(?:capture|cancel)$/.test(url)
+      return method === 'GET' || method === 'DELETE' || is_bare ? undefined : (body ?? null)
+    },
     refuse: refuseProblems,
   })
   registerPayments(app, world, idempotence)
@@ -69,7 +72,7 @@ function registerPayments(app: FastifyInstance, world: World, idempotence: Idemp
   )
   app.get<ById>('/payments/:id', async (request) => paymentOf(world, request.params.id).wire)
   app.get<ByQuery>('/payments', async ({ query }) =>
-    listPage(world, '/payments', query, {
+    listPage(query, {
       store: world.payments,
       show: (record: PaymentRecord) => record.wire,
       matches: (payment) =>
@@ -99,7 +102,7 @@ function registerRefunds(app: FastifyInstance, world: World, idempotence: Idempo
     return refund.wire
   })
   app.get<ByQuery>('/refunds', async ({ query }) =>
-    listPage(world, '/refunds', query, {
+    listPage(query, {
       store: world.refunds,
       show: (record) => record.wire,
       matches: (refund) =>
@@ -120,7 +123,7 @@ function registerRest(app: FastifyInstance, world: World, idempotence: Idempoten
     return receipt
   })
   app.get<ByQuery>('/receipts', async ({ query }) =>
-    listPage(world, '/receipts', query, {
+    listPage(query, {
       store: world.receipts,
       show: (receipt) => receipt,
       matches: (receipt) =>
