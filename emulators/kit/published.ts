@@ -7,7 +7,7 @@ export interface Published {
   specs: readonly Spec[]
   /** What stands before the description's own paths; empty when absent. */
   prefix?: string
-  /** Paths, with `{}` for an id, that the vendor serves and its file lacks: they are let through, unchecked. */
+  /** Paths, with `{}` for an id, that the vendor serves and its file lacks: let through, unchecked. */
   unpublished?: readonly string[]
   /** The path in the description's terms, where it is more than the address without its prefix. */
   pathOf?: (request: FastifyRequest) => string
@@ -32,8 +32,8 @@ export function publishedOperation(request: FastifyRequest): string | undefined 
 
 /**
  * Holds every request of this scope against the vendor's published description: one that is no operation of
- * it, or has a value the description does not allow, is refused. So no handler can forget to check, and a test
- * that reaches the vendor's answer has been through here.
+ * it, or has a value the description does not allow, is refused. So no handler can forget to check, and a
+ * test that reaches the vendor's answer has been through here.
  */
 export function requirePublished(app: FastifyInstance, published: Published): void {
   const { specs, prefix = '', unpublished = [], refuse } = published

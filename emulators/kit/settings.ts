@@ -40,7 +40,7 @@ export const WEBHOOK_URL_FIELD: SettingField = {
   description: 'Address the notifications are sent to; empty means none are sent.',
 }
 
-/** For a vendor whose protocol names no address to come back to: there the app or the shop's own page does it. */
+/** For a vendor whose protocol names no address to come back to: the app, or the shop's own page, does. */
 export const SHOP_URL_FIELD: SettingField = {
   schema: { type: 'string', pattern: '^(https?://.{1,2000})?$' },
   default: '',

@@ -140,7 +140,6 @@ function registerPayments(app: FastifyInstance, world: World): void {
     held(world.authorizations.get(params.id)?.authorization),
   )
   app.post<ById>(`${authorizations}/:id/capture`, async (request, reply) => {
-    const path = `${authorizations}/{authorization_id}/capture`
     const body = bodyOf(request) as { amount?: never }
     const perform = () => {
       const capture = captureAuthorization(world, request.params.id, body)

@@ -1,6 +1,6 @@
 import { wrongState } from '../emulator.ts'
 import type { CompleteInput } from '../emulator.ts'
-import { forbidden, invalidRequest, notFound, refuseProblems } from './errors.ts'
+import { forbidden, invalidRequest, notFound } from './errors.ts'
 import { readAmount } from './money.ts'
 import type { Amount, Invoice, InvoiceRecord, Payment, PaymentRecord, Receipt, World } from './objects.ts'
 import { createPayment, readMetadata } from './payments.ts'

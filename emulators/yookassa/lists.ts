@@ -1,6 +1,5 @@
 import type { Store } from '../kit/store.ts'
-import { invalidRequest, refuseProblems } from './errors.ts'
-import type { World } from './objects.ts'
+import { invalidRequest } from './errors.ts'
 
 export interface List<T> {
   type: 'list'

@@ -1,7 +1,7 @@
 import { wrongState } from '../emulator.ts'
 import type { CompleteInput } from '../emulator.ts'
 import { cardBehaviour, DEFAULT_CARD, describeCard } from './cards.ts'
-import { forbidden, invalidRequest, refuseProblems } from './errors.ts'
+import { forbidden, invalidRequest } from './errors.ts'
 import { tell } from './notifications.ts'
 import { newId } from './objects.ts'
 import type { Card, PaymentMethod, SavedMethod, World } from './objects.ts'

@@ -1,5 +1,5 @@
 import { cardBehaviour, DEFAULT_CARD } from './cards.ts'
-import { forbidden, invalidRequest, refuseProblems } from './errors.ts'
+import { forbidden, invalidRequest } from './errors.ts'
 import { describeMethod, isSavable } from './methods.ts'
 import type { CardData } from './methods.ts'
 import { readAmount, toAmount } from './money.ts'

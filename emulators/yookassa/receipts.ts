@@ -1,4 +1,4 @@
-import { forbidden, invalidRequest, notFound, refuseProblems } from './errors.ts'
+import { forbidden, invalidRequest, notFound } from './errors.ts'
 import { parseValue } from './money.ts'
 import type { Amount, Receipt, ReceiptItem, ReceiptObject, World } from './objects.ts'
 

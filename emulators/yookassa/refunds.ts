@@ -1,6 +1,6 @@
 import { ControlError, wrongState } from '../emulator.ts'
 import type { CompleteInput } from '../emulator.ts'
-import { forbidden, invalidRequest, refuseProblems } from './errors.ts'
+import { forbidden, invalidRequest } from './errors.ts'
 import { formatValue, readAmount, toAmount } from './money.ts'
 import { tell } from './notifications.ts'
 import { newId } from './objects.ts'

@@ -14,11 +14,11 @@ import {
 import type { PlacedOrder } from '../world.ts'
 
 /**
- * What is told of one payment, in every order there is, and twice. Seen red at every gateway: with statuses that
- * move back, with a success that does not follow a declined card, with refunds that come before their payment
- * dropped, and, where refunds are in parts, with one counted by each of its words; at those that tell of disputes:
- * with disputes that come before their payment dropped. What stays green with one guard out has another: repeats in
- * the inbox end at the status.
+ * What is told of one payment, in every order there is, and twice. Seen red at every gateway: with statuses
+ * that move back, with a success that does not follow a declined card, with refunds that come before their
+ * payment dropped, and, where refunds are in parts, with one counted by each of its words; at those that tell
+ * of disputes: with disputes that come before their payment dropped. What stays green with one guard out has
+ * another: repeats in the inbox end at the status.
  */
 
 const SLOW_MS = 180_000

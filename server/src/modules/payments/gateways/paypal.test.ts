@@ -450,7 +450,7 @@ describe('the list of disputes at PayPal', () => {
     expect(await list({ cursor: '3' })).toEqual({ items: [] })
   })
 
-  it('is empty for an app without the permission, whose notifications tell of disputes all the same', async () => {
+  it('is empty for an app without the permission: notifications tell of disputes all the same', async () => {
     const { reference } = await lab.paid()
     contest(reference.external_id, 'open')
     settings({ are_disputes_readable: false })

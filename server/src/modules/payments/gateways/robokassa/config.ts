@@ -71,8 +71,9 @@ export const configSchema = fields
 export type Config = z.infer<typeof configSchema>
 
 /**
- * Whether no money moves. The vendor's test mode takes payments and nothing else: no state, no hold, no refund.
- * All of these are only in its live mode, which moves no money when the vendor is played on this machine.
+ * Whether no money moves. The vendor's test mode takes payments and nothing else: no state, no hold, no
+ * refund. All of these are only in its live mode, which moves no money when the vendor is played on this
+ * machine.
  */
 export function isTest({ is_test, is_emulated }: Config): boolean {
   return is_test || is_emulated
