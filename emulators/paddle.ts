@@ -1,6 +1,7 @@
 import { createStore, defineEmulator, startEmulator, unknownObject } from './emulator.ts'
 import type { Emulator, EmulatorOptions, Kit, Vendor } from './emulator.ts'
 import { loadSpec } from './kit/openapi.ts'
+import { SHOP_URL_FIELD } from './kit/settings.ts'
 import { completeAdjustment } from './paddle/adjustments.ts'
 import { errorBody, registerApi, registerPage } from './paddle/api.ts'
 import { VendorError } from './paddle/objects.ts'
@@ -27,6 +28,7 @@ export const emulator = defineEmulator<PaddleSettings>({
   ],
   attempt_timeout_ms: 5000,
   settings: {
+    shop_url: SHOP_URL_FIELD,
     api_key: {
       schema: { type: 'string', pattern: '^pdl_(live|sdbx)_apikey_\\w{8,200}$' },
       default: 'pdl_sdbx_apikey_kopilka_emulator',

@@ -99,6 +99,11 @@ export const emulator = defineEmulator<PaypalSettings>({
       default: 32_400,
       description: 'How long an access token is valid.',
     },
+    are_disputes_readable: {
+      schema: { type: 'boolean' },
+      default: true,
+      description: 'Off: the app has no permission for disputes and is answered 403.',
+    },
     are_invoices_unique: {
       schema: { type: 'boolean' },
       default: false,
@@ -121,6 +126,8 @@ function createVendor(kit: Kit<PaypalSettings>): Vendor {
     webhooks: loadSpec('paypal-webhooks'),
     subscriptions: loadSpec('paypal-subscriptions'),
     reporting: loadSpec('paypal-reporting'),
+    sales: loadSpec('paypal-sales'),
+    disputes: loadSpec('paypal-disputes'),
   }
   const world: World = {
     kit,

@@ -10,7 +10,8 @@ import type {
   Notification,
   Vendor,
 } from './emulator.ts'
-import { escapeHtml, PAGE_HEADERS, renderPage } from './kit/html.ts'
+import { escapeHtml, PAGE_HEADERS, renderPage, wayBack } from './kit/html.ts'
+import { SHOP_URL_FIELD } from './kit/settings.ts'
 import { registerApi } from './rustore/api.ts'
 import { registerAppPage } from './rustore/app-page.ts'
 import { encrypted, invoiceNotification, lazyKeys, setStatus, tellSubscription } from './rustore/objects.ts'
@@ -40,6 +41,7 @@ export const emulator = defineEmulator<RustoreSettings>({
   ),
   attempt_timeout_ms: 3000,
   settings: {
+    shop_url: SHOP_URL_FIELD,
     key_id: text('123456789', 'Id of the API key.', { pattern: '^\\w{1,40}$' }),
     public_key: text('', 'PEM of the API key; empty: one is made, POST /console/keys shows it.'),
     app_id: text('12345', 'Number of the app.', { pattern: '^[1-9]\\d{0,11}$' }),
@@ -111,15 +113,18 @@ function registerApp(app: FastifyInstance, world: World): void {
     }
     return buy(world, { ...(more as Partial<Invoice>), product_code, amount: Number(amount) })
   })
-  registerAppPage(app, (purchase) => buy(world, purchase as unknown as Purchase))
+  registerAppPage(app, {
+    buy: (purchase) => buy(world, purchase as unknown as Purchase),
+    shop_url: () => world.kit.settings().shop_url,
+  })
   app.get<{ Params: { id: string } }>('/pay/:id', { config }, async (request, reply) =>
-    reply.headers(PAGE_HEADERS).send(payPage(world.invoices.get(request.params.id))),
+    reply.headers(PAGE_HEADERS).send(payPage(world, world.invoices.get(request.params.id))),
   )
   app.post<{ Params: { id: string } }>('/pay/:id', { config }, async (request, reply) => {
     const invoice = world.invoices.get(request.params.id)
     const { action } = (request.body ?? {}) as { action?: string }
     if (invoice?.status === 'CREATED') pay(world, invoice, action === 'pay')
-    return reply.headers(PAGE_HEADERS).send(payPage(invoice))
+    return reply.headers(PAGE_HEADERS).send(payPage(world, invoice))
   })
   app.post('/console/keys', { config }, async () => ({
     key_id: world.kit.settings().key_id,
@@ -264,13 +269,14 @@ function forge(world: World, object_id: string, real: Notification | undefined):
   return lies
 }
 
-function payPage(invoice: Invoice | undefined): string {
+function payPage(world: World, invoice: Invoice | undefined): string {
   const rows = invoice
     ? `<h1>${(invoice.amount / 100).toFixed(2)} ₽</h1><p>${escapeHtml(invoice.product_code)}</p>`
     : '<h1>404</h1>'
   const form = `<form method="post"><button class="main" name="action" value="pay">Оплатить</button></form>
 <form method="post"><button name="action" value="decline">Отказаться</button></form>`
-  const body = rows + (invoice?.status === 'CREATED' ? form : `<p role="status">${invoice?.status ?? ''}</p>`)
+  const state = invoice?.status === 'CREATED' ? form : `<p role="status">${invoice?.status ?? ''}</p>`
+  const body = rows + state + wayBack(world.kit.settings().shop_url, 'Вернуться в магазин')
   return renderPage({
     language: 'ru',
     title: 'RuStore',

@@ -9,6 +9,7 @@ import type {
   Vendor,
 } from './emulator.ts'
 import { loadSpec } from './kit/openapi.ts'
+import { SHOP_URL_FIELD } from './kit/settings.ts'
 import { viewOf } from './kit/store.ts'
 import { callMethod, registerMethods } from './telegram/methods.ts'
 import { BotError } from './telegram/objects.ts'
@@ -28,6 +29,7 @@ export const emulator = defineEmulator<TelegramSettings>({
   retry_schedule_ms: [1, 2, 5, 10, 30, 60, 300, 900, 3600].map((seconds) => seconds * SECOND_MS),
   attempt_timeout_ms: 60_000,
   settings: {
+    shop_url: SHOP_URL_FIELD,
     bot_token: {
       schema: { type: 'string', pattern: '^\\d{1,20}:[\\w-]{10,200}$' },
       default: '1234567890:kopilka_emulator_bot_token_0123456789',

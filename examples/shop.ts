@@ -147,12 +147,6 @@ function payAt(order: Order): string {
   return url.href
 }
 
-/** What a visitor may well meet here, in words. */
-const REFUSALS: Readonly<Record<string, string>> = {
-  test_payments_have_no_refunds:
-    'no money was taken, for its test payments cannot be given back; those of a live shop can',
-}
-
 /** Asks for the money back. A refusal of the vendor is told; a refund on its way is seen on the order. */
 async function refund(options: ShopOptions, order_id: string): Promise<void> {
   const order = await call<Order>(options, 'GET', `/v1/orders/${order_id}`)
@@ -167,10 +161,7 @@ async function refund(options: ShopOptions, order_id: string): Promise<void> {
   )
   if (asked.status === 'failed') {
     const reason = asked.failure_reason ?? 'no reason'
-    const words = REFUSALS[reason]
-    throw new Refused(409, {
-      detail: `The gateway refused the refund: ${words === undefined ? reason : `${words} (${reason})`}.`,
-    })
+    throw new Refused(409, { detail: `The gateway refused the refund: ${reason}.` })
   }
 }
 

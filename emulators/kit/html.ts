@@ -11,6 +11,12 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
+/** The link back to the shop; nothing when no address of it is known. */
+export function wayBack(shop_url: string, words: string): string {
+  if (shop_url === '') return ''
+  return `<a class="button" rel="noreferrer" href="${escapeHtml(shop_url)}">${escapeHtml(words)}</a>`
+}
+
 /** Headers of a page for people: nothing is loaded from anywhere, nothing is kept. */
 export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   'content-type': 'text/html; charset=utf-8',

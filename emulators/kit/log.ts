@@ -12,6 +12,10 @@ export interface LogEntry {
   status?: number
   headers?: Record<string, string>
   body?: string
+  /** Request: the operation of the vendor's published description it was checked against. */
+  operation?: string
+  /** Request: of a person's browser. */
+  is_page?: boolean
   /** The fault that was played on this request or notification. */
   fault?: string
   /** Notification: what went out. */

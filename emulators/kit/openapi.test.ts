@@ -28,6 +28,20 @@ describe('A published shape', () => {
     )
   })
 
+  test('finds an operation by its address, the plain one before the one with an id', () => {
+    const paddle = loadSpec('paddle')
+    const found = ['/transactions', '/transactions/preview', '/transactions/txn_1', '/subscriptions/s/charge']
+    expect(found.map((path) => paddle.find('POST', path))).toEqual([
+      '/transactions',
+      '/transactions/preview',
+      undefined,
+      '/subscriptions/{subscription_id}/charge',
+    ])
+    expect(paddle.find('GET', '/transactions/txn_1')).toBe('/transactions/{transaction_id}')
+    for (const path of ['/transactions/', '/transactions/a/b', '/nothing', ''])
+      expect(paddle.find('GET', path)).toBeUndefined()
+  })
+
   test('knows the query of a listing, by name and by value', () => {
     const check = (query: Record<string, string>) => yookassa.checkQuery('GET', '/payments', query)
     expect(check({ limit: '100', status: 'pending', 'created_at.gte': '2026-01-01T00:00:00.000Z' })).toEqual(

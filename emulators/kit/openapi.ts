@@ -15,6 +15,8 @@ export interface Problem {
 
 /** A vendor's published shapes. Paths are the file's own, e.g. `/payments/{payment_id}`. */
 export interface Spec {
+  /** The path of an operation as the file spells it, e.g. `/payments/{payment_id}` of `/payments/42`. */
+  find: (method: string, pathname: string) => string | undefined
   checkBody: (method: string, path: string, body: unknown) => Problem[]
   /** As `checkBody` for a form, whose values are texts: they are turned into the types wanted, in place. */
   checkForm: (method: string, path: string, form: unknown) => Problem[]
@@ -64,7 +66,15 @@ export function createSpec(document: Node): Spec {
     if (!item || !found) throw new Error(`The spec has no ${method} ${path}.`)
     return { item, operation: found }
   }
+  const templates = Object.entries(node(document['paths']) ?? {})
   return {
+    find(method, pathname) {
+      const fitting = templates.filter(
+        ([path, item]) => node(item)?.[method.toLowerCase()] !== undefined && isOf(path, pathname),
+      )
+      // `/transactions/preview` is not the transaction called preview.
+      return fitting.toSorted(([a], [b]) => a.split('{').length - b.split('{').length)[0]?.[0]
+    },
     checkBody(method, path, body) {
       const schema = () => bodySchema(operation(method, path).operation['requestBody'], document)
       const check = validator(`body ${method} ${path}`, schema, ajv)
@@ -92,6 +102,14 @@ export function createSpec(document: Node): Spec {
       return !check || check(value) ? [] : problems(check.errors)
     },
   }
+}
+
+function isOf(template: string, pathname: string): boolean {
+  const [wanted, given] = [template.split('/'), pathname.split('/')]
+  return (
+    wanted.length === given.length &&
+    wanted.every((part, index) => (part.startsWith('{') ? given[index] !== '' : part === given[index]))
+  )
 }
 
 function createAjv(document: Node, coerceTypes: boolean): Ajv {

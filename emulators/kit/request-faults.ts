@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { FaultBoard, RequestFault } from './faults.ts'
 import type { Log } from './log.ts'
+import { publishedOperation } from './published.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -86,11 +87,14 @@ function writeRequest(
 ): void {
   const body = request.body === undefined || request.body === null ? undefined : bodyText(request.body)
   const key = request.headers['idempotence-key'] ?? request.headers['idempotency-key']
+  const operation = publishedOperation(request)
   options.log.add({
     at: options.now().toISOString(),
     kind: 'request',
     method: request.method,
     path: request.url,
+    ...(operation === undefined ? {} : { operation }),
+    ...(request.routeOptions.config.emulator_route === 'page' ? { is_page: true } : {}),
     ...(reply === undefined ? {} : { status: reply.statusCode }),
     ...(typeof key === 'string' ? { headers: { 'idempotency-key': key } } : {}),
     ...(body === undefined ? {} : { body }),

@@ -40,6 +40,13 @@ export const WEBHOOK_URL_FIELD: SettingField = {
   description: 'Address the notifications are sent to; empty means none are sent.',
 }
 
+/** For a vendor whose protocol names no address to come back to: the app, or the shop's own page, does. */
+export const SHOP_URL_FIELD: SettingField = {
+  schema: { type: 'string', pattern: '^(https?://.{1,2000})?$' },
+  default: '',
+  description: 'Where the buyer’s page leads back to; empty: nowhere, for the vendor is not told.',
+}
+
 /** Checks the starting values and builds the board. Throws ControlError for values outside the schema. */
 export function createSettings<Settings extends object>(
   fields: SettingFields<Settings>,

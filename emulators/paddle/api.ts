@@ -1,8 +1,9 @@
 import { timingSafeEqual } from 'node:crypto'
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { escapeHtml, PAGE_HEADERS, renderPage } from '../kit/html.ts'
+import { escapeHtml, PAGE_HEADERS, renderPage, wayBack } from '../kit/html.ts'
 import type { Problem } from '../kit/openapi.ts'
+import { requirePublished } from '../kit/published.ts'
 import type { Store } from '../kit/store.ts'
 import { createAdjustment } from './adjustments.ts'
 import type { AdjustmentBody } from './adjustments.ts'
@@ -35,19 +36,22 @@ export function registerApi(app: FastifyInstance, world: World): void {
     const is_known = given.length === expected.length && timingSafeEqual(given, expected)
     done(is_known ? undefined : new VendorError(403, 'forbidden', 'The API key is not valid here'))
   })
+  requirePublished(app, {
+    specs: [world.spec],
+    queryOf: ({ query }) => queryOf(query as Query),
+    bodyOf: ({ method, body }) => (method === 'GET' ? undefined : (body ?? null)),
+    refuse,
+  })
   app.post('/transactions', async (request, reply) => {
-    refuse(world.spec.checkBody('POST', '/transactions', request.body))
     return reply.code(201).send(one(world, createTransaction(world, request.body as TransactionBody)))
   })
   app.post('/transactions/preview', async ({ body }) => {
-    refuse(world.spec.checkBody('POST', '/transactions/preview', body))
     const wanted = body as PreviewBody
     // The published shape lets any address pass, for one of its branches has none.
     if (wanted.address !== undefined) refuse(world.spec.checkSchema('address-preview', wanted.address))
     return one(world, previewTransaction(world, wanted))
   })
   app.get<{ Params: { id: string }; Querystring: Query }>('/transactions/:id', async ({ params, query }) => {
-    refuse(world.spec.checkQuery('GET', '/transactions/{transaction_id}', listed(query)))
     const transaction = world.transactions.get(params.id)
     if (!transaction) throw new VendorError(404, 'not_found', `Entity ${params.id} not found`)
     return one(world, included(world, transaction, query))
@@ -61,7 +65,6 @@ export function registerApi(app: FastifyInstance, world: World): void {
     ),
   )
   app.post('/adjustments', async (request, reply) => {
-    refuse(world.spec.checkBody('POST', '/adjustments', request.body))
     return reply.code(201).send(one(world, createAdjustment(world, request.body as AdjustmentBody)))
   })
   app.get<{ Querystring: Query }>('/adjustments', async (request) => {
@@ -73,30 +76,25 @@ export function registerApi(app: FastifyInstance, world: World): void {
 }
 
 function registerSubscriptions(app: FastifyInstance, world: World): void {
-  const path = '/subscriptions/{subscription_id}'
   interface ById {
     Params: { id: string }
   }
   app.get<ById>('/subscriptions/:id', async ({ params }) => one(world, subscriptionOf(world, params.id)))
   app.patch<ById>('/subscriptions/:id', async ({ params, body }) => {
-    refuse(world.spec.checkBody('PATCH', path, body))
     const subscription = subscriptionOf(world, params.id)
     if ((body as { scheduled_change?: null }).scheduled_change !== null)
       throw new VendorError(400, 'bad_request', 'Only a scheduled change is taken back here')
     return one(world, keepSubscription(world, subscription))
   })
   app.post<ById>('/subscriptions/:id/cancel', async ({ params, body }) => {
-    refuse(world.spec.checkBody('POST', `${path}/cancel`, body))
     const { effective_from } = body as { effective_from?: string | null }
     return one(world, cancelSubscription(world, subscriptionOf(world, params.id), effective_from))
   })
   app.post<ById>('/subscriptions/:id/charge', async ({ params, body }, reply) => {
-    refuse(world.spec.checkBody('POST', `${path}/charge`, body))
     const charged = chargeSubscription(world, subscriptionOf(world, params.id), body as ChargeBody)
     return reply.code(201).send(one(world, charged))
   })
   app.post<ById>('/subscriptions/:id/charge/preview', async ({ params, body }) => {
-    refuse(world.spec.checkBody('POST', `${path}/charge/preview`, body))
     return one(world, previewCharge(world, subscriptionOf(world, params.id), body as ChargeBody))
   })
 }
@@ -122,10 +120,6 @@ function list<Held extends { id: string; created_at: string }>(
 ): object {
   const { query } = request
   const { path, store, filters } = source
-  const plain = Object.fromEntries(
-    Object.entries(query).filter(([name]) => !/^created_at\[|^after$/.test(name)),
-  )
-  refuse(world.spec.checkQuery('GET', path, listed(plain)))
   const per_page = Number(query['per_page'] ?? 30)
   const isWithin = createdFilter(query)
   const matching = [...store.values()]
@@ -167,11 +161,13 @@ function createdFilter(query: Query): (created_at: string) => boolean {
     })
 }
 
-/** Values with commas are lists. */
-function listed(query: Query): Record<string, unknown> {
+/** Values with commas are lists. Operators of a time and the cursor are not in the vendor's file. */
+function queryOf(query: Query): Record<string, unknown> {
   const lists = ['include', 'status', 'id', 'customer_id', 'transaction_id', 'subscription_id', 'origin']
   return Object.fromEntries(
-    Object.entries(query).map(([name, value]) => [name, lists.includes(name) ? value.split(',') : value]),
+    Object.entries(query)
+      .filter(([name]) => !/^created_at\[|^after$/.test(name))
+      .map(([name, value]) => [name, lists.includes(name) ? value.split(',') : value]),
   )
 }
 
@@ -184,7 +180,9 @@ export function registerPage(app: FastifyInstance, world: World): void {
   void app.register(formbody)
   const config = { emulator_route: 'page' as const }
   const find = (query: Query) => world.transactions.get(query['_ptxn'] ?? '')
-  app.get<{ Querystring: Query }>('/pay', { config }, async ({ query }, reply) => show(reply, find(query)))
+  app.get<{ Querystring: Query }>('/pay', { config }, async ({ query }, reply) =>
+    show(world, reply, find(query)),
+  )
   app.post<{ Querystring: Query; Body: Query | undefined }>(
     '/pay',
     { config },
@@ -194,7 +192,7 @@ export function registerPage(app: FastifyInstance, world: World): void {
         if (body?.['action'] === 'pay') pay(world, transaction)
         if (body?.['action'] === 'decline') decline(world, transaction, 'declined')
       }
-      return show(reply, transaction)
+      return show(world, reply, transaction)
     },
   )
 }
@@ -206,7 +204,7 @@ function money(minor_units: string, currency: string): string {
   return `${(Number(minor_units) / 10 ** places).toFixed(places)} ${currency}`
 }
 
-function show(reply: FastifyReply, transaction: Transaction | undefined): FastifyReply {
+function show(world: World, reply: FastifyReply, transaction: Transaction | undefined): FastifyReply {
   const { total = '0', tax = '0' } = transaction?.details.totals ?? {}
   const currency = transaction?.currency_code ?? ''
   const sum = transaction ? money(total, currency) : '404'
@@ -219,7 +217,7 @@ function show(reply: FastifyReply, transaction: Transaction | undefined): Fastif
   const name = transaction?.items[0]?.price.description ?? ''
   const body = `<h1>${escapeHtml(sum)}</h1><p>${escapeHtml(name)}</p>${within}${state}${
     transaction?.status === 'draft' ? form : ''
-  }`
+  }${wayBack(world.kit.settings().shop_url, 'Back to the shop')}`
   const page = renderPage({ language: 'en', title: sum, note: 'Paddle emulator: no real money here.', body })
   return reply
     .code(transaction ? 200 : 404)

@@ -2,6 +2,7 @@ import type { BaseSettings, Kit, Store } from '../emulator.ts'
 import type { Spec } from '../kit/openapi.ts'
 
 export interface PaddleSettings extends BaseSettings {
+  shop_url: string
   api_key: string
   webhook_secret: string
   /** A second secret that signs too, as while one is rotated; empty: none. */

@@ -72,6 +72,20 @@ describe('the Paddle emulator', () => {
     expect([wrong.status, wrong.body.error?.code]).toEqual([404, 'not_found'])
   })
 
+  it('refuses what the vendor does not publish, and a request without its body', async () => {
+    const { call, paid } = await open()
+    const { id } = await paid()
+    const asked = [
+      await call('GET', `/transactions/${id}?with=everything`),
+      await call('GET', '/adjustments?per_page=many'),
+      await call('POST', '/transactions'),
+      await call('POST', '/adjustments', []),
+    ]
+    expect(asked.map(({ status, body }) => [status, body.error?.code])).toEqual(
+      asked.map(() => [400, 'bad_request']),
+    )
+  })
+
   it('takes tax out of an internal price and puts it on an external one', async () => {
     const { make } = await open()
     expect((await make()).details.totals).toMatchObject({ total: '1200', subtotal: '1000', tax: '200' })
@@ -248,6 +262,21 @@ describe('a subscription of the emulated Paddle', () => {
     expect((await call('POST', path, body)).body.error?.code).toBe('subscription_payment_declined')
     expect((await call('POST', '/subscriptions/sub_unknown/charge', body)).status).toBe(404)
     expect((await call<Transaction[]>('GET', query)).body.data).toHaveLength(1)
+  })
+
+  it('leads back to the shop from its page where it was told of one, paid or not', async () => {
+    const { emulator, make } = await open()
+    const { checkout } = await make()
+    const page = async (method = 'GET') => {
+      const body = method === 'POST' ? { body: new URLSearchParams({ action: 'pay' }) } : {}
+      return (await fetch(checkout.url ?? '', { method, ...body })).text()
+    }
+    expect(await page()).not.toContain('Back to the shop')
+    emulator.control.begin({ shop_url: 'https://shop.example/?a="b"' })
+    const link =
+      '<a class="button" rel="noreferrer" href="https://shop.example/?a=&quot;b&quot;">Back to the shop</a>'
+    expect([(await page()).includes(link), (await page('POST')).includes(link)]).toEqual([true, true])
+    expect(() => emulator.control.settings({ shop_url: 'javascript:alert(1)' })).toThrow(/acceptable/)
   })
 
   it('begins with a paid transaction, renews, fails, is kept and ends, in the published shapes', async () => {

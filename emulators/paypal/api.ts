@@ -1,7 +1,8 @@
 import { timingSafeEqual } from 'node:crypto'
 import formbody from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Problem, Spec } from '../kit/openapi.ts'
+import type { Problem } from '../kit/openapi.ts'
+import { requirePublished } from '../kit/published.ts'
 import { once } from './idempotency.ts'
 import { newId, notFound, VendorError } from './objects.ts'
 import type { World } from './objects.ts'
@@ -10,6 +11,7 @@ import type { OrderBody } from './orders.ts'
 import { captureAuthorization, createRefund, voidAuthorization } from './payments.ts'
 import type { RefundBody } from './payments.ts'
 import { report } from './report.ts'
+import { listDisputes } from './disputes.ts'
 import { listCharges, refundSale } from './sales.ts'
 import { cancelSubscription, createSubscription, subscriptionOf } from './subscriptions.ts'
 import { dropToken } from './vault.ts'
@@ -70,13 +72,27 @@ export function registerApi(app: FastifyInstance, world: World): void {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) =>
     done(null, body),
   )
+  requirePublished(app, {
+    specs: Object.values(world.specs),
+    // The next page of events is an address the vendor gives.
+    queryOf: ({ query }) =>
+      Object.fromEntries(Object.entries(query as Query).filter(([name]) => name !== 'start_id')),
+    bodyOf: (request) =>
+      request.method === 'GET' || request.method === 'DELETE' ? undefined : bodyOf(request),
+    refuse: check,
+  })
   registerOrders(app, world)
   registerPayments(app, world)
   registerVault(app, world)
   registerSubscriptions(app, world)
   registerNotifications(app, world)
+  const disputes = '/v1/customer/disputes'
+  app.get<{ Querystring: Query }>(disputes, async ({ query }) => listDisputes(world, query))
+  app.get<ById>(`${disputes}/:id`, async ({ params }) => {
+    if (!world.kit.settings().are_disputes_readable) throw new VendorError(403, 'NOT_AUTHORIZED')
+    return held(world.disputes.get(params.id))
+  })
   app.get<{ Querystring: Query }>('/v1/reporting/transactions', async ({ query }) => {
-    check(world.specs.reporting.checkQuery('GET', '/v1/reporting/transactions', query))
     return report(world, query)
   })
 }
@@ -84,7 +100,7 @@ export function registerApi(app: FastifyInstance, world: World): void {
 function registerOrders(app: FastifyInstance, world: World): void {
   const path = '/v2/checkout/orders'
   app.post(path, async (request, reply) => {
-    const body = bodyOf(request, world.specs.orders, path) as OrderBody
+    const body = bodyOf(request) as OrderBody
     if (body.payment_source && request.headers['paypal-request-id'] === undefined)
       throw invalid('PAYPAL_REQUEST_ID_REQUIRED', 'paypal-request-id')
     const perform = () => {
@@ -101,7 +117,6 @@ function registerOrders(app: FastifyInstance, world: World): void {
   })
   for (const verb of ['capture', 'authorize'] as const) {
     app.post<ById>(`${path}/:id/${verb}`, async (request, reply) => {
-      bodyOf(request, world.specs.orders, `${path}/{id}/${verb}`)
       const plan = planOf(world, request.params.id)
       const perform = () => {
         if (verb === 'capture') captureOrder(world, plan)
@@ -125,8 +140,7 @@ function registerPayments(app: FastifyInstance, world: World): void {
     held(world.authorizations.get(params.id)?.authorization),
   )
   app.post<ById>(`${authorizations}/:id/capture`, async (request, reply) => {
-    const path = `${authorizations}/{authorization_id}/capture`
-    const body = bodyOf(request, world.specs.payments, path) as { amount?: never }
+    const body = bodyOf(request) as { amount?: never }
     const perform = () => {
       const capture = captureAuthorization(world, request.params.id, body)
       return () => capture
@@ -144,11 +158,7 @@ function registerPayments(app: FastifyInstance, world: World): void {
     held(world.captures.get(params.id)?.capture),
   )
   app.post<ById>('/v2/payments/captures/:id/refund', async (request, reply) => {
-    const body = bodyOf(
-      request,
-      world.specs.payments,
-      '/v2/payments/captures/{capture_id}/refund',
-    ) as RefundBody
+    const body = bodyOf(request) as RefundBody
     const perform = () => {
       const refund = createRefund(world, request.params.id, body)
       return () => refund
@@ -161,7 +171,6 @@ function registerPayments(app: FastifyInstance, world: World): void {
 function registerVault(app: FastifyInstance, world: World): void {
   const path = '/v3/vault/payment-tokens'
   app.get<{ Querystring: Query }>(path, async ({ query }) => {
-    check(world.specs.vault.checkQuery('GET', path, query))
     const payment_tokens = [...world.tokens.values()].filter(
       ({ customer }) => customer.id === query['customer_id'],
     )
@@ -179,7 +188,7 @@ function registerVault(app: FastifyInstance, world: World): void {
 function registerSubscriptions(app: FastifyInstance, world: World): void {
   const path = '/v1/billing/subscriptions'
   app.post(path, async (request, reply) => {
-    const body = bodyOf(request, world.specs.subscriptions, path) as { plan_id: string; custom_id?: string }
+    const body = bodyOf(request) as { plan_id: string; custom_id?: string }
     const perform = () => {
       const subscription = createSubscription(world, body)
       return () => subscription
@@ -188,12 +197,10 @@ function registerSubscriptions(app: FastifyInstance, world: World): void {
   })
   app.get<ById>(`${path}/:id`, async ({ params }) => held(subscriptionOf(world, params.id)))
   app.get<ById & { Querystring: Query }>(`${path}/:id/transactions`, async ({ params, query }) => {
-    check(world.specs.subscriptions.checkQuery('GET', `${path}/{id}/transactions`, query))
     return listCharges(world, subscriptionOf(world, params.id), query)
   })
-  // Of the older API no shapes are published.
   app.post<ById>('/v1/payments/sale/:id/refund', async (request, reply) => {
-    const body = JSON.parse(String(request.body || '{}')) as Parameters<typeof refundSale>[2]
+    const body = bodyOf(request) as Parameters<typeof refundSale>[2]
     const perform = () => {
       const refund = refundSale(world, request.params.id, body)
       return () => refund
@@ -201,7 +208,6 @@ function registerSubscriptions(app: FastifyInstance, world: World): void {
     return once(world, request, reply, { life: 'payment', status: 201, perform })
   })
   app.post<ById>(`${path}/:id/cancel`, async (request, reply) => {
-    bodyOf(request, world.specs.subscriptions, `${path}/{id}/cancel`)
     cancelSubscription(world, request.params.id)
     return reply.code(204).send()
   })
@@ -216,7 +222,7 @@ function registerNotifications(app: FastifyInstance, world: World): void {
   app.get<ById>(`${path}/webhooks/:id`, async ({ params }) => ({ id: params.id, ...webhookOf(params.id) }))
   app.patch<ById>(`${path}/webhooks/:id`, async (request) => {
     const webhook = webhookOf(request.params.id)
-    const changes = bodyOf(request, world.specs.webhooks, `${path}/webhooks/{webhook_id}`) as {
+    const changes = bodyOf(request) as {
       op: string
       path: string
       value: never
@@ -231,16 +237,12 @@ function registerNotifications(app: FastifyInstance, world: World): void {
   })
   // A question, not an operation.
   app.post(`${path}/verify-webhook-signature`, { config: { is_operation: false } }, async (request) => {
-    const said = bodyOf(request, world.specs.webhooks, `${path}/verify-webhook-signature`) as Record<
-      string,
-      unknown
-    >
+    const said = bodyOf(request) as Record<string, unknown>
     const [, raw] = /"webhook_event"\s*:\s*([^]*)\}\s*$/.exec(String(request.body)) ?? []
     return { verification_status: isOurs(world, said, raw ?? '') ? 'SUCCESS' : 'FAILURE' }
   })
   app.get<{ Querystring: Query }>(`${path}/webhooks-events`, async ({ query }) => {
     const { start_id, ...plain } = query
-    check(world.specs.webhooks.checkQuery('GET', `${path}/webhooks-events`, plain))
     return listEvents(world, plain, start_id)
   })
 }
@@ -268,17 +270,14 @@ function held<T>(object: T | undefined): T {
   return structuredClone(object)
 }
 
-/** Parsed and checked; an empty body counts as an empty object. */
-function bodyOf(request: FastifyRequest, spec: Spec, path: string): unknown {
+/** Parsed; an empty body counts as an empty object. */
+function bodyOf(request: FastifyRequest): unknown {
   const text = typeof request.body === 'string' && request.body !== '' ? request.body : '{}'
-  let body: unknown
   try {
-    body = JSON.parse(text)
+    return JSON.parse(text)
   } catch {
     throw invalid('MALFORMED_REQUEST_JSON', 'body')
   }
-  check(spec.checkBody(request.method, path, body))
-  return body
 }
 
 function check(problems: readonly Problem[]): void {

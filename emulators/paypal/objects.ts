@@ -15,6 +15,7 @@ export interface PaypalSettings extends BaseSettings {
   charge_list_lag_ms: number
   token_life_seconds: number
   are_invoices_unique: boolean
+  are_disputes_readable: boolean
 }
 
 export interface Money {
@@ -196,7 +197,10 @@ export interface Used {
 /** All that one running emulator knows. */
 export interface World {
   kit: Kit<PaypalSettings>
-  specs: Record<'orders' | 'payments' | 'vault' | 'webhooks' | 'subscriptions' | 'reporting', Spec>
+  specs: Record<
+    'orders' | 'payments' | 'vault' | 'webhooks' | 'subscriptions' | 'reporting' | 'sales' | 'disputes',
+    Spec
+  >
   orders: Store<OrderPlan>
   captures: Store<{ capture: Capture; order: Order }>
   authorizations: Store<{ authorization: Authorization; order: Order }>

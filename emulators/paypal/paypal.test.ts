@@ -249,6 +249,31 @@ describe('the PayPal emulator', () => {
     expect((await fetch(`${emulator.base_url}/checkoutnow?token=none`)).status).toBe(404)
   })
 
+  it('lists disputes in the vendor’s shape, newest first and page by page', async () => {
+    const { emulator, call, paid } = await open()
+    for (const dispute of ['open', 'open', 'open'])
+      emulator.control.complete((await paid()).id, { outcome: 'canceled', dispute })
+    const path = '/v1/customer/disputes'
+    const spec = loadSpec('paypal-disputes')
+    type List = { items?: { dispute_id: string }[]; links: { rel: string; href: string }[] }
+    const page = await call<List>('GET', `${path}?page_size=2`)
+    expect(spec.checkResponse('GET', path, 200, page.body)).toEqual([])
+    const next = page.body.links.find(({ rel }) => rel === 'next')?.href ?? ''
+    const rest = await call<List>('GET', next.slice(emulator.base_url.length))
+    const ids = [...(page.body.items ?? []), ...(rest.body.items ?? [])].map(({ dispute_id }) => dispute_id)
+    const made = emulator.control.objects({ collection: 'disputes' }).items as { dispute_id: string }[]
+    expect(ids).toEqual(made.map(({ dispute_id }) => dispute_id))
+    const one = await call<object>('GET', `${path}/${ids[0]}`)
+    expect(spec.checkResponse('GET', `${path}/{id}`, 200, one.body)).toEqual([])
+    expect((await call('GET', `${path}?opened_after=x`)).status).toBe(400)
+    const tomorrow = new Date(Date.now() + 86_400_000).toISOString()
+    expect((await call<List>('GET', `${path}?update_time_after=${tomorrow}`)).body.items).toBeUndefined()
+    emulator.control.settings({ are_disputes_readable: false })
+    expect([(await call('GET', path)).status, (await call('GET', `${path}/${ids[0]}`)).status]).toEqual([
+      403, 403,
+    ])
+  })
+
   it('lets approvals be reversed, and opens, wins and loses a dispute once', async () => {
     const { emulator, make, paid, types } = await open()
     const { id } = (await make()).body

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { PAGE_HEADERS, escapeHtml, renderPage } from '../kit/html.ts'
+import { PAGE_HEADERS, escapeHtml, renderPage, wayBack } from '../kit/html.ts'
 
 const FIELDS = ['payment_id', 'order_id', 'amount', 'product_code'] as const
 type Opened = Partial<Record<(typeof FIELDS)[number], string>>
@@ -11,11 +11,14 @@ type Opened = Partial<Record<(typeof FIELDS)[number], string>>
  */
 export function registerAppPage(
   app: FastifyInstance,
-  buy: (purchase: Record<string, unknown>) => { pay_url: string },
+  {
+    buy,
+    shop_url,
+  }: { buy: (purchase: Record<string, unknown>) => { pay_url: string }; shop_url: () => string },
 ): void {
   const config = { emulator_route: 'page' as const }
   app.get<{ Querystring: Opened }>('/app', { config }, async ({ query }, reply) =>
-    reply.headers(PAGE_HEADERS).send(appPage(query)),
+    reply.headers(PAGE_HEADERS).send(appPage(query, shop_url())),
   )
   app.post<{ Body: Opened | undefined }>('/app', { config }, async ({ body }, reply) => {
     const { payment_id, order_id, product_code, amount } = body ?? {}
@@ -24,7 +27,7 @@ export function registerAppPage(
       return reply
         .code(400)
         .headers(PAGE_HEADERS)
-        .send(appPage(body ?? {}))
+        .send(appPage(body ?? {}, shop_url()))
     const { pay_url } = buy({
       product_code,
       amount: kopecks,
@@ -36,7 +39,7 @@ export function registerAppPage(
   })
 }
 
-function appPage(opened: Opened): string {
+function appPage(opened: Opened, shop_url: string): string {
   const value = (name: keyof Opened, otherwise = ''): string => escapeHtml(opened[name] ?? otherwise)
   const hidden = (['payment_id', 'order_id'] as const).map(
     (name) => `<input type="hidden" name="${name}" value="${value(name)}">`,
@@ -50,6 +53,6 @@ function appPage(opened: Opened): string {
 value="${value('product_code', 'minutes_30')}"></label>
 <label>Цена, копеек <input type="text" name="amount" required inputmode="numeric"
 value="${value('amount', '20000')}"></label>
-<button class="main">Купить в RuStore</button></form>`,
+<button class="main">Купить в RuStore</button></form>${wayBack(shop_url, 'Вернуться в магазин')}`,
   })
 }

@@ -2,6 +2,7 @@ import { createCipheriv, generateKeyPairSync } from 'node:crypto'
 import type { BaseSettings, Kit, Notification, Store } from '../emulator.ts'
 
 export interface RustoreSettings extends BaseSettings {
+  shop_url: string
   key_id: string
   public_key: string
   app_id: string

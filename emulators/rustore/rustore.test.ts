@@ -144,6 +144,20 @@ describe('The pay page and notifications of RuStore', () => {
     expect(merchant.received).toHaveLength(17)
   })
 
+  test('the app and its pay page lead back to the shop where they were told of one', async () => {
+    const link = '<a class="button" rel="noreferrer" href="https://shop.example/">Вернуться в магазин</a>'
+    const { pay_url } = await buy()
+    const look = async () => {
+      const pages = await Promise.all([fetch(pay_url), fetch(new URL('/app', pay_url))])
+      return Promise.all(pages.map(async (page) => (await page.text()).includes(link)))
+    }
+    expect(await look()).toEqual([false, false])
+    emulator.control.settings({ shop_url: 'https://shop.example/' })
+    expect(await look()).toEqual([true, true])
+    await fetch(pay_url, { method: 'POST', body: new URLSearchParams({ action: 'pay' }) })
+    expect(await look()).toEqual([true, true])
+  })
+
   test('forged ones do not open with the key', async () => {
     const { invoice_id } = await buy()
     emulator.control.forge(invoice_id)

@@ -1,4 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Problem } from '../kit/openapi.ts'
+import { requirePublished } from '../kit/published.ts'
 import { addMessage, botUser, BotError, seconds, userOf } from './objects.ts'
 import type { World } from './objects.ts'
 import { addInvoice, refund, transactions } from './payments.ts'
@@ -36,6 +38,16 @@ export function registerMethods(app: FastifyInstance, world: World): void {
     const body = { ...(request.query as Body), ...((request.body ?? {}) as Body) }
     return { ok: true, result: await callMethod(world, name, body) }
   }
+  requirePublished(app, {
+    specs: [world.spec],
+    // A method is a path of the description; it may be called by either verb, with its values anywhere.
+    methodOf: () => 'POST',
+    pathOf: ({ url }) => (url.startsWith('/file/') ? '/file' : `/${url.split('?', 1)[0]?.split('/').at(-1)}`),
+    unpublished: ['/file'],
+    queryOf: () => ({}),
+    bodyOf: ({ query, body }) => ({ ...(query as Body), ...((body ?? {}) as Body) }),
+    refuse: refuseFirst,
+  })
   for (const name of Object.keys(METHODS)) {
     // All methods may be posted; those called get… only read.
     const config = { is_operation: !name.startsWith('get') }
@@ -54,12 +66,15 @@ export function registerMethods(app: FastifyInstance, world: World): void {
   })
 }
 
+function refuseFirst([problem]: readonly Problem[]): void {
+  if (problem) throw new BotError(400, `Bad Request: ${problem.parameter || 'the request'} ${problem.detail}`)
+}
+
 /** Checks a call against the published shapes and plays it. Throws {@link BotError}. */
 export async function callMethod(world: World, name: string, body: Body): Promise<unknown> {
   const method = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined
   if (!method) throw new BotError(404, 'Not Found')
-  const [problem] = world.spec.checkBody('POST', `/${name}`, body)
-  if (problem) throw new BotError(400, `Bad Request: ${problem.parameter || 'the request'} ${problem.detail}`)
+  refuseFirst(world.spec.checkBody('POST', `/${name}`, body))
   return method(world, body)
 }
 

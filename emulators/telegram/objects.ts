@@ -2,6 +2,7 @@ import type { BaseSettings, Kit, Store } from '../emulator.ts'
 import type { Spec } from '../kit/openapi.ts'
 
 export interface TelegramSettings extends BaseSettings {
+  shop_url: string
   bot_token: string
   bot_username: string
   secret_token: string

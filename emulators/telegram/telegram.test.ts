@@ -228,6 +228,18 @@ describe('Stars', () => {
     ])
   })
 
+  test('have a page that leads back to the shop where it was told of one, paid or not', async () => {
+    const { result: link } = await bot<string>('createInvoiceLink', INVOICE)
+    const look = async (init: RequestInit = {}) =>
+      (await (await fetch(link, init)).text()).includes(
+        'href="https://shop.example/">Вернуться в магазин</a>',
+      )
+    expect(await look()).toBe(false)
+    emulator.control.settings({ shop_url: 'https://shop.example/', pre_checkout_timeout_ms: 1 })
+    const body = new URLSearchParams({ user_id: String(ANNA) })
+    expect([await look(), await look({ method: 'POST', body })]).toEqual([true, true])
+  })
+
   test('of a subscription come every thirty days until it is canceled', async () => {
     const { id: telegram_payment_charge_id } = await paid({ ...INVOICE, subscription_period: 2_592_000 })
     emulator.control.advanceClock(2_592_000_000)

@@ -1,6 +1,6 @@
 import formbody from '@fastify/formbody'
 import type { FastifyInstance } from 'fastify'
-import { escapeHtml, PAGE_HEADERS, renderPage } from '../kit/html.ts'
+import { escapeHtml, PAGE_HEADERS, renderPage, wayBack } from '../kit/html.ts'
 import { addMessage, pushUpdate, userOf, wireUser } from './objects.ts'
 import type { World } from './objects.ts'
 import { pay } from './payments.ts'
@@ -117,6 +117,6 @@ ${words === '' ? '' : `<p role="status">${escapeHtml(words)}</p>`}
     language: 'ru',
     title: 'Telegram',
     note: 'Эмулятор Telegram: звёзды не списываются.',
-    body,
+    body: body + wayBack(world.kit.settings().shop_url, 'Вернуться в магазин'),
   })
 }

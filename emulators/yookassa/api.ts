@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { notFound, VendorError } from './errors.ts'
+import { requirePublished } from '../kit/published.ts'
+import { notFound, refuseProblems, VendorError } from './errors.ts'
 import type { Idempotence } from './idempotence.ts'
 import { createInvoice, readInvoice } from './invoices.ts'
 import { isEqual, isWithin, listPage } from './lists.ts'
@@ -40,6 +41,16 @@ export function registerApi(app: FastifyInstance, world: World, idempotence: Ide
     done(isAuthorized(world, request.headers.authorization) ? undefined : unauthorized())
   })
   acceptJsonOnly(app)
+  requirePublished(app, {
+    specs: [world.spec],
+    prefix: '/v3',
+    bodyOf: ({ method, url, body }) => {
+      // The body of these may be left out.
+      const is_bare = (body ?? null) === null && /\/(?:capture|cancel)$/.test(url)
+      return method === 'GET' || method === 'DELETE' || is_bare ? undefined : (body ?? null)
+    },
+    refuse: refuseProblems,
+  })
   registerPayments(app, world, idempotence)
   registerRefunds(app, world, idempotence)
   registerRest(app, world, idempotence)
@@ -61,7 +72,7 @@ function registerPayments(app: FastifyInstance, world: World, idempotence: Idemp
   )
   app.get<ById>('/payments/:id', async (request) => paymentOf(world, request.params.id).wire)
   app.get<ByQuery>('/payments', async ({ query }) =>
-    listPage(world, '/payments', query, {
+    listPage(query, {
       store: world.payments,
       show: (record: PaymentRecord) => record.wire,
       matches: (payment) =>
@@ -91,7 +102,7 @@ function registerRefunds(app: FastifyInstance, world: World, idempotence: Idempo
     return refund.wire
   })
   app.get<ByQuery>('/refunds', async ({ query }) =>
-    listPage(world, '/refunds', query, {
+    listPage(query, {
       store: world.refunds,
       show: (record) => record.wire,
       matches: (refund) =>
@@ -112,7 +123,7 @@ function registerRest(app: FastifyInstance, world: World, idempotence: Idempoten
     return receipt
   })
   app.get<ByQuery>('/receipts', async ({ query }) =>
-    listPage(world, '/receipts', query, {
+    listPage(query, {
       store: world.receipts,
       show: (receipt) => receipt,
       matches: (receipt) =>

@@ -1,6 +1,5 @@
 import type { Store } from '../kit/store.ts'
-import { invalidRequest, refuseProblems } from './errors.ts'
-import type { World } from './objects.ts'
+import { invalidRequest } from './errors.ts'
 
 export interface List<T> {
   type: 'list'
@@ -17,12 +16,9 @@ const COMPARISONS = ['gte', 'gt', 'lte', 'lt'] as const
  * with 400: a filter that is silently not applied is worse than a refusal.
  */
 export function listPage<Held, Wire>(
-  world: World,
-  path: string,
   query: ListQuery,
   source: { store: Store<Held>; show: (held: Held) => Wire; matches: (wire: Wire) => boolean },
 ): List<Wire> {
-  refuseProblems(world.spec.checkQuery('GET', path, query))
   const limit = query['limit'] === undefined ? 10 : Number(query['limit'])
   const cursor = query['cursor'] === undefined ? undefined : readCursor(query['cursor'])
   const page = source.store.page({ limit, ...(cursor === undefined ? {} : { cursor }) }, (held) =>

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkFaults } from './gateway-contract/fault-checks.ts'
-import type { GatewayFixture, Lab } from './gateway-contract/fixture.ts'
+import type { GatewayFixture, Lab, VendorObjects } from './gateway-contract/fixture.ts'
 import { openLab } from './gateway-contract/lab.ts'
+import { checkPublished } from './gateway-contract/published-checks.ts'
 import { checkPayments } from './gateway-contract/payment-checks.ts'
 import type { VendorLab } from './gateway-contract/payment-checks.ts'
 import { checkRefunds } from './gateway-contract/refund-checks.ts'
@@ -38,7 +39,7 @@ export function describeGateway<Config>(fixture: GatewayFixture<Config>): void {
       if (!vendor || stand.vendor_url === undefined) throw new Error('objects without a vendor')
       return { ...lab(), vendor, vendor_url: stand.vendor_url }
     }
-    const { objects, gateway } = fixture
+    const { objects } = fixture
     describe('settings', () => {
       checkSettings(fixture, lab)
     })
@@ -52,12 +53,23 @@ export function describeGateway<Config>(fixture: GatewayFixture<Config>): void {
     describe('a vendor in trouble', () => {
       checkFaults(objects, vendorLab)
     })
-    if (!gateway.refund || fixture.refunds_elsewhere !== undefined) return
-    describe('refunds', () => {
-      it('are shown by its test as the vendor has them: `objects.refunds`', () => {
-        expect(objects.refunds).toBeDefined()
-      })
-      if (objects.refunds) checkRefunds(gateway, objects, vendorLab)
+    describeRefunds(fixture, objects, vendorLab)
+    describe('the requests of all this', () => {
+      checkPublished(fixture.published, vendorLab)
     })
+  })
+}
+
+function describeRefunds<Config>(
+  { gateway, refunds_elsewhere }: GatewayFixture<Config>,
+  objects: VendorObjects,
+  vendorLab: () => VendorLab<Config>,
+): void {
+  if (!gateway.refund || refunds_elsewhere !== undefined) return
+  describe('refunds', () => {
+    it('are shown by its test as the vendor has them: `objects.refunds`', () => {
+      expect(objects.refunds).toBeDefined()
+    })
+    if (objects.refunds) checkRefunds(gateway, objects, vendorLab)
   })
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { baseUrlField, secretField, textField } from './config-fields.ts'
+import { baseUrlField, isLocalUrl, secretField, textField } from './config-fields.ts'
 
 describe('config fields', () => {
   it('refuse a secret under 16 bytes and count bytes, not characters', () => {
@@ -38,5 +38,11 @@ describe('config fields', () => {
       '',
     ]
     expect(refused.filter((address) => field.safeParse(address).success)).toEqual([])
+  })
+
+  it('tell this machine from every other', () => {
+    const here = ['http://127.0.0.1:1/a', 'https://localhost', 'http://[::1]:9']
+    const elsewhere = ['https://api.example', 'http://127.0.0.1.example', 'http://10.0.0.1', 'localhost', '']
+    expect([...here, ...elsewhere].filter((url) => isLocalUrl(url))).toEqual(here)
   })
 })

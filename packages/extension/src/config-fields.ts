@@ -40,11 +40,16 @@ export function baseUrlField(title: string, fallback: string) {
     .meta({ title })
 }
 
+/** Whether an address leads to this machine itself, where an emulator may be and a vendor is not. */
+export function isLocalUrl(text: string): boolean {
+  return URL.canParse(text) && isLoopback(new URL(text).hostname)
+}
+
 function isBaseUrl(text: string): boolean {
   if (!URL.canParse(text) || text.includes('?') || text.includes('#')) return false
   const url = new URL(text)
   if (url.username !== '' || url.password !== '') return false
-  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isLocalUrl(text))
 }
 
 function isLoopback(host: string): boolean {

@@ -9,7 +9,7 @@ import { seedRateCards, upsertMeter } from '#modules/usage'
 import { loadAhead, startApp, type App } from '../app.ts'
 import { startShop } from '../../../examples/shop.ts'
 import type { Boot } from './boot.ts'
-import { introduce, startVendors, type DemoVendor } from './demo-vendors.ts'
+import { introduce, showWayBack, startVendors, type DemoVendor } from './demo-vendors.ts'
 import { endWell } from './serving.ts'
 
 const CATALOG = path.resolve(import.meta.dirname, '../../../examples/catalog.screph.yaml')
@@ -64,6 +64,7 @@ export async function runDemo(booted: Boot, { vendors, people }: DemoWorld): Pro
   introduce(vendors, app.base_url)
   const { secret_key } = credentials
   const shop = await startShop({ api_url: app.base_url, secret_key, gateways: vendors })
+  showWayBack(vendors, shop.base_url)
   credentials = { ...credentials, base_url: app.base_url, shop_url: shop.base_url }
   const file = keepCredentials(booted, credentials)
   endWell(booted, app, async () => {

@@ -45,6 +45,13 @@ export function introduce(vendors: readonly DemoVendor[], base_url: string): voi
     emulator.control.begin({ webhook_url: `${base_url}/webhooks/payments/${id}` })
 }
 
+/** Tells the vendors that are not told by the gateway where their pages lead back to. */
+export function showWayBack(vendors: readonly DemoVendor[], shop_url: string): void {
+  for (const { emulator } of vendors) {
+    if ('shop_url' in emulator.control.status().settings) emulator.control.begin({ shop_url })
+  }
+}
+
 async function startYookassa(pace: VendorPace) {
   const { startYookassaEmulator } = await import('@kopilka/emulators/yookassa')
   const shop = { shop_id: '100500', secret_key: `test_${secret()}` }
@@ -57,17 +64,16 @@ async function startYookassa(pace: VendorPace) {
 
 async function startRobokassa(pace: VendorPace) {
   const { startRobokassaEmulator } = await import('@kopilka/emulators/robokassa')
-  const [password1, password2] = [secret(), secret()]
-  const shop = { merchant_login: 'demo_shop', test_password1: password1, test_password2: password2 }
+  const [password1, password2, password3] = [secret(), secret(), secret()]
+  const shop = { merchant_login: 'demo_shop', password1, password2, password3 }
   const emulator = await startRobokassaEmulator({ ...pace, settings: shop })
   const { base_url } = emulator
   return {
     emulator,
+    // A live shop: the vendor's test mode gives nothing back.
     settings: {
-      merchant_login: shop.merchant_login,
-      password1,
-      password2,
-      is_test: true,
+      ...shop,
+      is_emulated: true,
       pay_url: `${base_url}/Merchant`,
       services_url: base_url,
       receipts_url: base_url,

@@ -35,8 +35,17 @@ export interface GatewayFixture<Config = unknown> {
   resign?: (request: WebhookRequest, settings: Readonly<Record<string, unknown>>, at: Date) => WebhookRequest
   /** Why no window of five minutes can be held against this vendor's notifications. */
   undated?: string
+  /** Where the emulator has the vendor's published description (OpenAPI, Bot API): what is asked of it. */
+  published?: PublishedRequests
   /** What a create call brings beside the usual: a receipt, a Telegram id. */
   input?: object
+}
+
+export interface PublishedRequests {
+  /** Every operation this contract's run asks for, as the description spells it; each request was checked. */
+  operations: readonly string[]
+  /** Requests the description knows nothing of, and why. */
+  unpublished?: Readonly<Record<string, string>>
 }
 
 export interface Stand {

@@ -21,6 +21,19 @@ export interface VendorControl {
   fault: (fault: VendorFault, count: number, scope?: 'operations' | 'reads') => Promise<void>
   clearFaults: () => Promise<void>
   advanceClock: (milliseconds: number) => Promise<void>
+  /** Every request the vendor remembers, oldest first. */
+  requests: () => Promise<VendorRequest[]>
+}
+
+/** A line of the emulator's log. */
+export interface VendorRequest {
+  method: string
+  path: string
+  status?: number
+  fault?: string
+  /** What it was in the vendor's published description, which it was found to fit. */
+  operation?: string
+  is_page?: boolean
 }
 
 /** Speaks to the emulator at this address. Every call throws when the emulator does not answer 200. */
@@ -75,6 +88,20 @@ export function controlVendor(vendor_url: string, objects: VendorObjects): Vendo
     },
     advanceClock: async (milliseconds) => {
       await ask('POST', '/clock', { advance_ms: milliseconds })
+    },
+    requests: async () => {
+      const found: VendorRequest[] = []
+      let cursor: string | null = ''
+      while (cursor !== null) {
+        const query: string = `?kind=request&limit=1000${cursor && `&cursor=${cursor}`}`
+        const page = (await ask('GET', `/log${query}`)) as {
+          items: VendorRequest[]
+          next_cursor: string | null
+        }
+        found.push(...page.items)
+        cursor = page.next_cursor
+      }
+      return found
     },
   }
 }

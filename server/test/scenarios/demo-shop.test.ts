@@ -8,6 +8,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 /** `npm run demo` as a visitor meets it: a process of its own, and pages whose buttons are pressed. */
 const MAIN = path.resolve(import.meta.dirname, '../../src/main.ts')
 const SLOW_MS = 60_000
+const VENDORS = [
+  'yookassa',
+  'robokassa',
+  'rustore',
+  'stripe',
+  'paypal',
+  'paddle',
+  'crypto-pay',
+  'telegram-stars',
+]
 
 interface Credentials {
   base_url: string
@@ -49,9 +59,7 @@ afterAll(async () => {
 })
 
 describe('the demo', () => {
-  const REFUNDABLE = ['yookassa', 'rustore', 'stripe', 'paypal', 'paddle', 'crypto-pay', 'telegram-stars']
-
-  it.each(REFUNDABLE)(
+  it.each(VENDORS)(
     'lets a visitor pay through %s and have the money back',
     async (gateway) => {
       const order = await payThrough(gateway)
@@ -66,24 +74,9 @@ describe('the demo', () => {
     SLOW_MS,
   )
 
-  it(
-    'lets a visitor pay through robokassa, and says that its test payments have no refunds',
-    async () => {
-      const order = await payThrough('robokassa')
-      expect(await minutes()).toBe(1800)
-      const asked = await post(`${credentials.shop_url}/orders/${order.id}/refund`, {})
-      const text = await asked.text()
-      expect(`${asked.status} ${text}`).toContain('test_payments_have_no_refunds')
-      expect(await minutes()).toBe(1800)
-    },
-    SLOW_MS,
-  )
-
   it('names every vendor, the mails and the sign-in in its file, and each answers', async () => {
     const { emulators } = credentials
-    expect(Object.keys(emulators).toSorted()).toEqual(
-      [...REFUNDABLE, 'robokassa', 'mail', 'sign_in'].toSorted(),
-    )
+    expect(Object.keys(emulators).toSorted()).toEqual([...VENDORS, 'mail', 'sign_in'].toSorted())
     for (const url of Object.values(emulators)) expect((await fetch(`${url}/_emulator`)).status).toBe(200)
   })
 
@@ -108,15 +101,22 @@ async function payThrough(gateway: string): Promise<Order> {
   const offered = [...form.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]+)">/g)]
   const fields = Object.fromEntries(offered.map(([, name = '', value = '']) => [name, value]))
   let page = await post(`${credentials.shop_url}/buy`, { ...fields, gateway })
-  for (let step = 0; step < 4; step++) {
-    const pressed = mainForm(await page.text())
-    if (!pressed) break
+  let leads_back = false
+  for (let step = 0; step < 4 && !leads_back; step++) {
+    const html = await page.text()
+    // A link of Telegram may be paid again: its page goes on offering that.
+    const pressed = html.includes('>Оплачено<') ? undefined : mainForm(html)
+    if (!pressed) {
+      leads_back = html.includes(`href="${credentials.shop_url}`)
+      break
+    }
     page = await post(
       pressed.action === '' ? page.url : new URL(pressed.action, page.url).href,
       pressed.fields,
     )
-    if (page.url.startsWith(credentials.shop_url)) break
+    leads_back = page.url.startsWith(credentials.shop_url)
   }
+  expect(leads_back, `the way back from ${gateway}`).toBe(true)
   return until(`${gateway} is paid`, async () => {
     const { items } = await read<{ items: Order[] }>('/v1/orders?customer_id=external_id:visitor&limit=1')
     const [order] = items

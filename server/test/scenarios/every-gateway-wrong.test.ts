@@ -146,7 +146,7 @@ const MATRIX: Record<GatewayId, Row> = {
     currency: { is_not_told: 'It sells for roubles only, and the form has no field of it.' },
     receiver: { is_not_told: 'The form names no shop: the second password is the shop’s own.' },
     ...idsAt('shp.Shp_payment', 'shp.Shp_order'),
-    mode: spoiled({ is_test: false }),
+    mode: spoiled({ is_test: true }),
   },
   rustore: {
     amount: spoiled({ amount: 100 }, 'wrong_amount'),

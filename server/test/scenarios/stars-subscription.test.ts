@@ -53,12 +53,26 @@ describe('a subscription in stars', () => {
     expect(await lab.payments(order.id)).toHaveLength(2)
     const dear = { ...renewal, telegram_payment_charge_id: `stxOther${now}`, total_amount: 1 }
     await lab.tell(order.invoice_id, telegram_id, dear)
-    await lab.world.eventually('the inbox is empty', async () => {
-      const { rows } = await lab.world.app.db.pool.query(
-        "select 1 from payments.inbox where status in ('received', 'handling') limit 1",
-      )
-      return rows.length === 0
-    })
+    const { pool } = lab.world.app.db
+    const handled = (): Promise<unknown> =>
+      lab.world.eventually('the inbox is empty', async () => {
+        const { rows } = await pool.query(
+          "select 1 from payments.inbox where status in ('received', 'handling') limit 1",
+        )
+        return rows.length === 0
+      })
+    await handled()
+    expect(await lab.balance(customer_id)).toBe(2 * LOT)
+    // Told once more when nobody remembers that it was told: its charge is here.
+    const names = (await lab.payments(order.id)).map(({ external_id }) => external_id)
+    await pool.query("delete from payments.inbox where status = 'handled'")
+    await Promise.all(Array.from({ length: 10 }, () => lab.tell(order.invoice_id, telegram_id, renewal)))
+    await handled()
+    const { rows } = await pool.query(
+      `select status, outcome from payments.inbox where event ->> 'kind' = 'payment'`,
+    )
+    expect(rows).toEqual([{ status: 'handled', outcome: 'nothing_new' }])
+    expect((await lab.payments(order.id)).map(({ external_id }) => external_id)).toEqual(names)
     expect(await lab.balance(customer_id)).toBe(2 * LOT)
   }, 60_000)
 

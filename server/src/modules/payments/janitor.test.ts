@@ -230,7 +230,8 @@ describe('the schedule', () => {
   test.each([
     ['unknown', 1000, 3],
     ['unknown', DAY_MS, 25],
-    ['pending', 1000, 30],
+    ['pending', 1000, 5],
+    ['pending', 60_000, 30],
     ['pending', 2 * 3_600_000, 600],
     ['pending', 2 * DAY_MS, 6 * 3600],
   ] as const)('of a refund that is %s for %i ms', (status, age_ms, expected) => {

@@ -2,6 +2,8 @@ import { startPaddleEmulator, type Subscription, type Transaction } from '@kopil
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../../../test/world.ts'
+import { adoptPayment } from './vendor-purchases.ts'
+import { claimPeriod } from './vendor-subscription-queries.ts'
 import { checkVendorSubscriptions } from './vendor-subscriptions.ts'
 
 /** Made up here, valid nowhere. */
@@ -145,6 +147,87 @@ describe('a subscription Paddle renews by itself', () => {
     expect(await balance(customer_id)).toBe(4 * PERIOD)
     await booksAreClean()
   }, 60_000)
+
+  // Any one of the first three keeps B15 green with the other two out, so each is seen by itself here.
+  describe('is kept from a second grant by', () => {
+    let customer_id: string
+    let id: string
+    let renewal: Transaction
+    beforeAll(async () => {
+      customer_id = await world.customer()
+      ;({ id } = await subscribe(customer_id))
+      await holds(customer_id, PERIOD)
+      renewal = renew(id)
+      await holds(customer_id, 2 * PERIOD)
+    }, 60_000)
+    it('the claim of a period, which one of fifty gets', async () => {
+      const period = { gateway: 'paddle', external_id: id, period_id: 'of-fifty', created_at: new Date() }
+      const claimed = await Promise.all(
+        Array.from({ length: 50 }, () => world.app.db.transact((tx) => claimPeriod(tx, period))),
+      )
+      expect(claimed.filter(Boolean)).toHaveLength(1)
+      expect(await world.app.db.transact((tx) => claimPeriod(tx, period))).toBe(false)
+    })
+
+    it('its payment, which is found though its claim is said to be new', async () => {
+      const [paid] = await paymentsOf(renewal)
+      const asked = {
+        order_id: 'ord_none',
+        customer_id,
+        gateway: 'paddle',
+        amount: 1000n,
+        currency: 'USD',
+        description: 'Club',
+        return_url: 'https://shop.example/',
+        locale: 'en',
+        expires_at: new Date(),
+        is_claimed: true,
+        purchase: { external_id: id, period_id: 'another' },
+      }
+      const { db, payments } = world.app
+      const adopt = (more: object) =>
+        db.transact((tx) => adoptPayment(tx, payments, { ...asked, external_id: renewal.id, ...more }))
+      expect(await adopt({})).toEqual({ payment_id: paid?.id, is_new: false })
+      // A vendor without a payment of its own for a period: the period is its name.
+      const [prefix, period_id] = [renewal.id.slice(0, 4), renewal.id.slice(4)]
+      await db.pool.query('update payments.payments set external_id = $2 where id = $1', [
+        paid?.id,
+        `${prefix}:${period_id}`,
+      ])
+      const unnamed = { external_id: 'txn_other', purchase: { external_id: prefix, period_id } }
+      expect(await adopt(unnamed)).toEqual({ payment_id: paid?.id, is_new: false })
+      await db.pool.query('update payments.payments set external_id = $2 where id = $1', [
+        paid?.id,
+        renewal.id,
+      ])
+    })
+
+    it('its payment, of which nobody is told again though its claim is lost', async () => {
+      const { pool } = world.app.db
+      const claims = async () =>
+        (await pool.query('delete from payments.vendor_periods where external_id = $1', [id])).rowCount
+      expect(await claims()).toBeGreaterThan(0)
+      const due = `update payments.vendor_subscriptions set next_check_at = now() where external_id = $1`
+      await pool.query(due, [id])
+      await checkVendorSubscriptions(world.app.db, world.app.payments)
+      await holds(customer_id, 2 * PERIOD)
+      expect(await claims()).toBe(0)
+    })
+
+    it('the database, which has one payment of a name', async () => {
+      const [paid] = await paymentsOf(renewal)
+      const twin = `insert into payments.payments overriding system value
+        select (jsonb_populate_record(p, jsonb_build_object('id', p.id || 'x', 'number',
+          nextval(pg_get_serial_sequence('payments.payments', 'number'))))).*
+          from payments.payments p where p.id = $1`
+      await expect(world.app.db.pool.query(twin, [paid?.id])).rejects.toThrow('payments_external')
+    })
+
+    it('all of these: nothing was granted meanwhile', async () => {
+      expect(await balance(customer_id)).toBe(2 * PERIOD)
+      await booksAreClean()
+    })
+  })
 
   it('is granted for although all that told of it was lost, and keeps a fee that is told later', async () => {
     const customer_id = await world.customer()

@@ -3,6 +3,7 @@ import { startPaypalEmulator } from '@kopilka/emulators/paypal'
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { PAYPAL_APP } from '../../../test/paypal-lab.ts'
+import { compareBooks } from '../../../test/reconciliation-lab.ts'
 import { startWorld } from '../../../test/world.ts'
 import type { PlacedOrder, World } from '../../../test/world.ts'
 import { startPayment } from './payment-start.ts'
@@ -155,6 +156,37 @@ describe('a purchase through PayPal', () => {
     await emulator.control.settled()
     expect(await payment(placed.payment.id)).toMatchObject({ refunded_amount: placed.total })
     expect(await balance(customer_id)).toBe(0)
+    await booksAreClean()
+  })
+})
+
+describe('a dispute of PayPal that nobody told of', () => {
+  it('is named by the comparison of the books, and so is an end that was not told', async () => {
+    const customer_id = await world.customer()
+    const placed = await order(customer_id)
+    emulator.control.complete(placed.payment.external_id, 'succeeded')
+    await becomes(placed.payment.id, 'succeeded')
+    await emulator.control.settled()
+    const contest = async (dispute: string, lose: number): Promise<void> => {
+      emulator.control.faults({ lose })
+      emulator.control.complete(placed.payment.external_id, { outcome: 'canceled', dispute })
+      await emulator.control.settled()
+      emulator.control.faults({ lose: 0 })
+    }
+    const external_id = `contest:${captures(placed.payment.id)[0]?.id}`
+    const named = async () =>
+      (await compareBooks({ world }, 'paypal')).differences.find((found) => found.external_id === external_id)
+    expect(await named()).toBeUndefined()
+    await contest('open', 100)
+    expect(await named()).toMatchObject({ kind: 'dispute_missing_here', theirs: 'open, 250 USD' })
+    const [lost] = emulator.control
+      .log({ kind: 'notification', order: 'desc', limit: 100 })
+      .items.filter(({ outcome }) => outcome === 'lost')
+    emulator.control.resend(lost?.notification_id ?? '')
+    await world.eventually('the units are gone', async () => (await balance(customer_id)) === 0)
+    expect(await named()).toBeUndefined()
+    await contest('won', 100)
+    expect(await named()).toMatchObject({ kind: 'dispute_status_differs', ours: 'open' })
     await booksAreClean()
   })
 })

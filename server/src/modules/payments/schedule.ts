@@ -30,6 +30,8 @@ export function nextPaymentCheck(status: PaymentStatus, created_at: Date, now: D
 export function nextRefundCheck(status: 'pending' | 'unknown', created_at: Date, now: Date): Date {
   const age = now.getTime() - created_at.getTime()
   if (status === 'unknown') return new Date(now.getTime() + (age < MINUTE ? 3 * SECOND : 25 * SECOND))
+  // Most vendors have done it by then, some without a word, and somebody may be waiting at the page.
+  if (age < MINUTE) return new Date(now.getTime() + 5 * SECOND)
   if (age < HOUR) return new Date(now.getTime() + 30 * SECOND)
   return new Date(now.getTime() + (age < DAY ? 10 * MINUTE : 6 * HOUR))
 }

@@ -12,6 +12,16 @@ describeGateway({
   file_url: import.meta.resolve('./paddle.ts'),
   currency: 'USD',
   trust: 'signed',
+  published: {
+    operations: [
+      'GET /adjustments',
+      'GET /event-types',
+      'GET /transactions',
+      'GET /transactions/{transaction_id}',
+      'POST /adjustments',
+      'POST /transactions',
+    ],
+  },
   async start(webhook_url) {
     const emulator = await startPaddleEmulator({ webhook_url, settings: KEYS, retry_scale: 0.001 })
     return {

@@ -314,6 +314,52 @@ describe('PayPal’s report', () => {
   })
 })
 
+describe('PayPal’s list of disputes', () => {
+  const range = { from: new Date('2026-01-01T00:00:00Z'), to: new Date('2026-02-01T00:00:00Z') }
+  const listed = (dispute_id: string) => ({ dispute_id, create_time: '2026-01-10T00:00:00Z' })
+  const href = 'https://api-m.paypal.com/v1/customer/disputes?page_size=50&next_page_token=QUJD%2B%2F%3D'
+  const context = { ...newContext(), now: new Date('2026-03-01T00:00:00Z') }
+  const list = (cursor?: string) =>
+    paypal.listDisputes?.(config(), { ...range, ...(cursor === undefined ? {} : { cursor }) }, context)
+
+  it('goes on where the vendor says, from the beginning of the time', async () => {
+    const paths: string[] = []
+    play(({ path }) => {
+      paths.push(path)
+      if (!path.includes('?')) return { body: { status: 'OPEN' } }
+      return { body: { items: [listed('PP-D-1')], links: [{ rel: 'next', href }] } }
+    })
+    await expectEnding(list(), { items: [], next_cursor: 'QUJD+/=' })
+    await expectEnding(list('QUJD+/='), { items: [] })
+    const asked = paths.map((path) => new URL(path, 'https://x.example'))
+    expect(asked.map(({ pathname }) => pathname.split('/').at(-1))).toEqual([
+      'disputes',
+      'PP-D-1',
+      'disputes',
+      'PP-D-1',
+    ])
+    expect(asked.map(({ searchParams }) => searchParams.get('next_page_token'))[2]).toBe('QUJD+/=')
+    expect(asked[0]?.searchParams.get('update_time_after')).toBe('2026-01-01T00:00:00.000Z')
+  })
+
+  it('is asked for as far back as the vendor looks, and no other refusal is an empty list', async () => {
+    let path = ''
+    play((asked) => {
+      path = asked.path
+      return { body: {} }
+    })
+    const long_after = { ...context, now: new Date('2027-01-01T00:00:00Z') }
+    await expectEnding(paypal.listDisputes?.(config(), range, long_after), { items: [] })
+    expect(path).toContain('update_time_after=2026-07-06T')
+    play(() => error(403, 'NOT_AUTHORIZED'))
+    await expectEnding(list(), { items: [] })
+    play(() => error(400, 'INVALID_REQUEST'))
+    await expectEnding(list(), GatewayMisconfigured)
+    play(() => ({ body: { items: [{ odd: true }] } }))
+    await expectEnding(list(), GatewayUnavailable)
+  })
+})
+
 describe('a PayPal app', () => {
   it('forgets an agreement that is not there, and says when it may not', async () => {
     const remove = (external_id: string) =>

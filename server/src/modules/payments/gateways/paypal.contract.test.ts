@@ -25,6 +25,20 @@ describeGateway({
   file_url: import.meta.resolve('./paypal.ts'),
   currency: 'USD',
   trust: 'signed',
+  published: {
+    operations: [
+      'GET /v2/checkout/orders/{id}',
+      'GET /v2/payments/captures/{capture_id}',
+      'GET /v2/payments/refunds/{refund_id}',
+      'POST /v2/checkout/orders',
+      'POST /v2/checkout/orders/{id}/capture',
+      'POST /v2/payments/captures/{capture_id}/refund',
+    ],
+    unpublished: {
+      'GET /v1/notifications/certs/CERT-EMULATOR-1': 'A file, whose address a notification brings.',
+      'POST /v1/oauth2/token': 'The token call is in none of the files.',
+    },
+  },
   async start(webhook_url) {
     const emulator = await startPaypalEmulator({ webhook_url, settings: KEYS, retry_scale: 0.001 })
     return {

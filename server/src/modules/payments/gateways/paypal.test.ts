@@ -401,3 +401,59 @@ describe('the settings of PayPal', () => {
     expect(live.success && paypal.isTest(live.data)).toBe(false)
   })
 })
+
+describe('the list of disputes at PayPal', () => {
+  const contest = (id: string, dispute: string) => complete(id, { outcome: 'canceled', dispute })
+  const around = () => ({ from: new Date(Date.now() - 60_000), to: new Date(Date.now() + 60_000) })
+  const list = async (range: object = around()) =>
+    paypal.listDisputes?.(lab.configOf(), { ...around(), ...range }, lab.context)
+
+  it('tells each as it stands and as its notification names it, by the time it was opened', async () => {
+    const { reference } = await lab.paid()
+    await lab.paid()
+    expect(await list()).toEqual({ items: [] })
+    contest(reference.external_id, 'open')
+    const payment_external_id = expect.stringMatching(/^[0-9A-Z]{17}$/)
+    const told = {
+      amount: 1000n,
+      currency: 'USD',
+      reason: 'unauthorised',
+      is_test: true,
+      payment_external_id,
+    }
+    const { items: [open] = [] } = (await list()) ?? {}
+    expect(open).toMatchObject({ ...told, status: 'open' })
+    expect(open?.external_id).toBe(`contest:${open?.payment_external_id}`)
+    expect(lab.captures().map(({ id }) => id)).toContain(open?.payment_external_id)
+    contest(reference.external_id, 'lost')
+    expect(await list()).toMatchObject({ items: [{ ...told, status: 'lost' }] })
+    const { from, to } = around()
+    expect(await list({ from: new Date(0), to: from })).toEqual({ items: [] })
+    expect(await list({ from: to, to: new Date(to.getTime() + 1) })).toEqual({ items: [] })
+  })
+
+  it('leaves out what was closed undecided: another dispute takes its place', async () => {
+    for (const step of ['open', 'won', 'open']) {
+      const { reference } = await lab.paid()
+      contest(reference.external_id, 'open')
+      if (step !== 'open') contest(reference.external_id, step)
+    }
+    const held = lab.emulator.control.objects({ collection: 'disputes' }).items as {
+      status: string
+      dispute_outcome?: object
+      create_time: string
+    }[]
+    expect(held).toHaveLength(3)
+    Object.assign(held[0] ?? {}, { status: 'RESOLVED', dispute_outcome: { outcome_code: 'NONE' } })
+    const told = (await list())?.items.map(({ status }) => status) ?? []
+    expect(told.toSorted()).toEqual(['open', 'won'])
+    expect(await list({ cursor: '3' })).toEqual({ items: [] })
+  })
+
+  it('is empty for an app without the permission: notifications tell of disputes all the same', async () => {
+    const { reference } = await lab.paid()
+    contest(reference.external_id, 'open')
+    settings({ are_disputes_readable: false })
+    expect(await list()).toEqual({ items: [] })
+  })
+})

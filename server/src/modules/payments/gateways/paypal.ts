@@ -34,6 +34,7 @@ import {
 import { findOrder, findVaultToken, readOrder, take, takeApproved } from './paypal/orders.ts'
 import type { Standing } from './paypal/orders.ts'
 import { getRefund, refund } from './paypal/refunds.ts'
+import { listDisputes } from './paypal/disputes.ts'
 import { listPayments, listRefunds } from './paypal/reports.ts'
 import { cancelSubscription, getSubscription } from './paypal/subscriptions.ts'
 import { EVENT_TYPES, parseWebhook } from './paypal/webhook.ts'
@@ -172,6 +173,7 @@ export default defineGateway<Config>({
   lists_other_ids: true,
   listPayments: (config, range, context) => listPayments({ config, context }, range),
   listRefunds: (config, range, context) => listRefunds({ config, context }, range),
+  listDisputes: (config, range, context) => listDisputes({ config, context }, range),
   getSubscription: (config, { external_id }, context) => getSubscription({ config, context }, external_id),
   cancelSubscription: (config, { external_id }, context) =>
     cancelSubscription({ config, context }, external_id),

@@ -6,6 +6,7 @@ import { expectEnding, startScriptedVendor } from '../../../../test/scripted-ven
 import type { Asked, Ending, Said, ScriptedVendor } from '../../../../test/scripted-vendor.ts'
 import robokassa from './robokassa.ts'
 import { jsonAmount } from './robokassa/receipts.ts'
+import { signatureOf } from './robokassa/sign.ts'
 
 let vendor: ScriptedVendor
 beforeAll(async () => {
@@ -291,6 +292,43 @@ describe('a shop at Robokassa', () => {
     await expectEnding(robokassa.checkHealth?.(config(), newContext()), { ok: true, detail: 'live shop' })
     vendor.say(() => result('1'))
     await expectEnding(robokassa.checkHealth?.(config(), newContext()), { ok: false })
+  })
+
+  it('of the emulator is a live one whose money is none, and never at an address of the vendor', () => {
+    const played = config({ is_emulated: true })
+    expect([played, config(), config({ is_test: true })].map((one) => robokassa.isTest(one))).toEqual([
+      true,
+      false,
+      true,
+    ])
+    for (const name of ['pay_url', 'services_url', 'receipts_url']) {
+      for (const url of ['https://auth.robokassa.ru/Merchant', 'https://127.0.0.1.example'])
+        expect(() => config({ is_emulated: true, [name]: url })).toThrow('on this machine')
+      expect(() => config({ is_emulated: true, [name]: undefined })).toThrow('on this machine')
+    }
+    expect(() => config({ is_emulated: true, is_test: true })).toThrow('leave is_test off')
+  })
+
+  it('of the emulator tells of payments as of tests, sends no mark of them, and takes none', async () => {
+    const played = config({ is_emulated: true })
+    const { checkout_url } = await robokassa.createPayment(played, purchase(), newContext())
+    expect(new URL(checkout_url ?? '').searchParams.has('IsTest')).toBe(false)
+    vendor.say(() => state('100', '<IncSum>599.00</IncSum>'))
+    await expectEnding(robokassa.getPayment(played, payment, newContext()), { is_test: true })
+    await expectEnding(robokassa.checkHealth?.(played, newContext()), { ok: true, detail: 'its emulator' })
+    const told = (fields: Record<string, string>) => {
+      const signed = { OutSum: '599.00', InvId: '1001', Shp_x: 'y' }
+      const signature = signatureOf('sha256', ['599.00', '1001'], played.password2, { Shp_x: 'y' })
+      const body = new URLSearchParams({ ...signed, SignatureValue: signature, ...fields })
+      const raw_body = Buffer.from(body.toString())
+      return robokassa.parseWebhook(
+        played,
+        { method: 'POST', path: '/', headers: {}, query: {}, raw_body, remote_address: '127.0.0.1' },
+        newContext(),
+      )
+    }
+    expect(await told({})).toMatchObject({ events: [{ payment: { is_test: true } }] })
+    expect(await told({ IsTest: '1' })).toMatchObject({ verdict: 'refused' })
   })
 
   it('takes a certificate that is an RSA key, and nothing else for one', () => {

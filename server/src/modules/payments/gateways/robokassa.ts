@@ -11,7 +11,7 @@ import type { CreatePaymentInput, CreatedPayment, PaymentReference, VendorPaymen
 import { z } from 'zod'
 import { numberOf, postForm, readOperation, wordsOf } from './robokassa/api.ts'
 import type { Shop } from './robokassa/api.ts'
-import { VAT_NAMES, configSchema } from './robokassa/config.ts'
+import { VAT_NAMES, configSchema, isTest } from './robokassa/config.ts'
 import type { Config } from './robokassa/config.ts'
 import { attachReceipt, readSecondReceipt } from './robokassa/receipt-calls.ts'
 import { oneLineReceipt, receiptForm } from './robokassa/receipts.ts'
@@ -28,14 +28,14 @@ const InvoiceAnswer = z.object({ invoiceID: z.string().regex(/^[\w-]{1,64}$/) })
  * Robokassa: classic page, ResultURL and ResultUrl2, status service, holds, recurring charges, refund
  * service, receipts. The vendor's id of a payment is our order number (`InvId`). There is no notification
  * of a failure and none of a refund: the core asks. Test payments can be paid and nothing else; the vendor
- * does not know them after.
+ * does not know them after. All the rest is tried at its emulator (`is_emulated`).
  */
 export default defineGateway<Config>({
   id: 'robokassa',
   title: 'Robokassa',
   currencies: ['RUB'],
   configSchema,
-  isTest: (config) => config.is_test,
+  isTest,
   needs: { receipt_contact: (config) => config.receipts },
   parseWebhook,
 
@@ -127,7 +127,7 @@ export default defineGateway<Config>({
     const nobody = { payment_id: '', payment_number: 1, amount: 0n, currency: 'RUB' }
     try {
       await readOperation({ config, context }, nobody)
-      return { ok: true, detail: config.is_test ? 'test passwords cannot be checked' : 'live shop' }
+      return { ok: true, detail: accountOf(config) }
     } catch (error) {
       if (error instanceof GatewayMisconfigured || error instanceof GatewayUnavailable) {
         return { ok: false, detail: error.message }
@@ -136,6 +136,11 @@ export default defineGateway<Config>({
     }
   },
 })
+
+function accountOf({ is_test, is_emulated }: Config): string {
+  if (is_test) return 'test passwords cannot be checked'
+  return is_emulated ? 'its emulator' : 'live shop'
+}
 
 /** What the buyer's browser brings to the payment page. The order of `parts` is the vendor's. */
 function pageFields(

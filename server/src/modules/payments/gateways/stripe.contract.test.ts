@@ -29,6 +29,18 @@ describeGateway({
   file_url: import.meta.resolve('./stripe.ts'),
   currency: 'USD',
   trust: 'signed',
+  published: {
+    operations: [
+      'GET /v1/balance',
+      'GET /v1/checkout/sessions',
+      'GET /v1/checkout/sessions/{session}',
+      'GET /v1/payment_intents',
+      'GET /v1/refunds',
+      'GET /v1/refunds/{refund}',
+      'POST /v1/checkout/sessions',
+      'POST /v1/refunds',
+    ],
+  },
   // The vendor takes half a dollar to eight digits.
   amounts: [50n, 99n, 100n, 59_900n, 99_999_999n],
   async start(webhook_url) {

@@ -30,6 +30,7 @@ describeGateway({
   refunds_elsewhere: 'a refund there has no object: telegram-stars.test.ts',
   currency: 'XTR',
   trust: 'signed',
+  published: { operations: ['POST /createInvoiceLink', 'POST /getStarTransactions'] },
   input: { telegram_id: '777000111' },
   async start(webhook_url) {
     const settings = { bot_token: BOT, secret_token: SECRET, is_test_environment: true }

@@ -29,6 +29,17 @@ describeGateway({
   file_url: import.meta.resolve('./yookassa.ts'),
   currency: 'RUB',
   trust: 'hint',
+  published: {
+    operations: [
+      'GET /me',
+      'GET /payments',
+      'GET /payments/{payment_id}',
+      'GET /refunds',
+      'GET /refunds/{refund_id}',
+      'POST /payments',
+      'POST /refunds',
+    ],
+  },
   async start(webhook_url) {
     const emulator = await startYookassaEmulator({ webhook_url, settings: SHOP, retry_scale: 0.001 })
     return {

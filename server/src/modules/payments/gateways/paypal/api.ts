@@ -46,6 +46,8 @@ export interface Call {
   /** What the idempotency key is made of; needed for every POST that makes or moves money. */
   key?: readonly string[]
   body?: object
+  /** 403 is an answer here: the owner's app may lack a permission it can do without. */
+  may_be_denied?: boolean
   /** JSON that must go out letter by letter, instead of `body`. */
   raw?: string
 }
@@ -53,7 +55,7 @@ export interface Call {
 /** `issue` is the vendor's word about this operation, which was not carried out; `refusal` is for people. */
 export type Reply =
   | { refusal?: undefined; body: unknown }
-  | { refusal: string; issue: string; is_missing: boolean }
+  | { refusal: string; issue: string; is_missing: boolean; is_denied?: boolean }
 
 /**
  * One call. 400, 404 and 422 are a refusal of this operation. Throws GatewayMisconfigured for 403 and a
@@ -75,6 +77,8 @@ export async function callApi(shop: Shop, call: Call): Promise<Reply> {
   const issue = details?.[0]?.issue ?? name
   const words = [issue, details?.[0]?.description].filter((word) => word !== undefined).join(': ')
   const refusal = clipText(hideSecrets(words, [...secretsOf(shop.config), token]), 200)
+  if (answer.status === 403 && call.may_be_denied === true)
+    return { refusal, issue, is_missing: false, is_denied: true }
   if (answer.status === 401 || answer.status === 403) throw new GatewayMisconfigured(refusal)
   if (![400, 404, 422].includes(answer.status)) throw new GatewayUnavailable(`status ${answer.status}`)
   return { refusal, issue, is_missing: answer.status === 404 }

@@ -12,7 +12,8 @@ import type {
 import { z } from 'zod'
 import { isSandbox } from './config.ts'
 import type { Config } from './config.ts'
-import { Amount, SaleAmount, Size } from './money.ts'
+import { contest, disputeOf } from './disputes.ts'
+import { SaleAmount, Size } from './money.ts'
 import { parentId, paymentIdIn, refundIdIn } from './objects.ts'
 import { isOfNow, isProvedByVendor, isProvedHere, isVendorsAddress, readTransmission } from './proof.ts'
 
@@ -47,13 +48,6 @@ const EventObject = z.object({
   resource: Resource,
 })
 
-const DisputeObject = z.object({
-  status: z.string(),
-  reason: z.string().max(200).optional(),
-  dispute_amount: Amount,
-  dispute_outcome: z.object({ outcome_code: z.string().optional() }).optional(),
-  disputed_transactions: z.array(z.object({ seller_transaction_id: Id })).min(1),
-})
 const ReversalObject = z.object({ amount: Size })
 /** A refund of a sale, or the sale itself as it is then. */
 const SaleObject = z.object({
@@ -63,10 +57,6 @@ const SaleObject = z.object({
   amount: SaleAmount,
   create_time: z.string().optional(),
 })
-
-/** Ends of a dispute in the vendor's words; any other leaves it open. */
-const LOST = ['RESOLVED_BUYER_FAVOUR', 'ACCEPTED']
-const WON = ['RESOLVED_SELLER_FAVOUR', 'RESOLVED_WITH_PAYOUT', 'CANCELED_BY_BUYER', 'DENIED']
 
 /** The kinds of event a webhook must be subscribed to for all of this to work. */
 export const EVENT_TYPES = [
@@ -221,26 +211,7 @@ function toDispute(config: Config, type: string, resource: Resource): VendorDisp
     return contest(config, capture_id, { ...parsed.data.amount, status: 'lost', reason: 'reversed' })
   }
   if (!type.startsWith('CUSTOMER.DISPUTE.')) return undefined
-  const parsed = DisputeObject.safeParse(resource)
-  const capture_id = parsed.data?.disputed_transactions[0]?.seller_transaction_id
-  if (!parsed.success || capture_id === undefined) return undefined
-  const { status, reason = 'dispute', dispute_amount, dispute_outcome } = parsed.data
-  const outcome = status === 'RESOLVED' ? (dispute_outcome?.outcome_code ?? '') : ''
-  const end = LOST.includes(outcome) ? 'lost' : WON.includes(outcome) ? 'won' : 'open'
-  return contest(config, capture_id, { ...dispute_amount, status: end, reason: reason.toLowerCase() })
-}
-
-function contest(
-  config: Config,
-  capture_id: string,
-  facts: Pick<VendorDispute, 'status' | 'reason' | 'amount' | 'currency'>,
-): VendorDispute {
-  return {
-    external_id: `contest:${capture_id}`,
-    payment_external_id: capture_id,
-    ...facts,
-    is_test: isSandbox(config),
-  }
+  return disputeOf(config, resource)?.dispute
 }
 
 function orderIdOf(resource: Resource): string | undefined {

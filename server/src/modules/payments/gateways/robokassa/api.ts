@@ -9,6 +9,7 @@ import {
   readMoment,
 } from '@kopilka/extension'
 import type { GatewayContext, PaymentReference, VendorPayment, VendorPaymentStatus } from '@kopilka/extension'
+import { isTest } from './config.ts'
 import type { Config } from './config.ts'
 import { signatureOf } from './sign.ts'
 import { INVOICE_ID, ownFields } from './webhook.ts'
@@ -119,7 +120,7 @@ function toOperation(
     status,
     amount: has_money && paid !== undefined ? paid : asked.reference.amount,
     currency: 'RUB',
-    is_test: config.is_test,
+    is_test: isTest(config),
     ...ownFields(number, userFields(xml), card === undefined ? undefined : `•••• ${card}`),
     ...present({
       // What arrives at the shop is `OutSum`; what the buyer paid is `IncSum`.

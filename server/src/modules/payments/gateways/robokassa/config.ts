@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto'
-import { baseUrlField, secretField, textField } from '@kopilka/extension'
+import { baseUrlField, isLocalUrl, secretField, textField } from '@kopilka/extension'
 import { z } from 'zod'
 
 /** VAT rates in our words and in the vendor's. */
@@ -24,13 +24,18 @@ export type Hash = (typeof HASHES)[number]
 
 export const VAT_NAMES = Object.keys(VATS) as [keyof typeof VATS, ...(keyof typeof VATS)[]]
 
-/** What the owner fills in to sell through Robokassa. */
-export const configSchema = z.object({
+const ADDRESSES = ['pay_url', 'services_url', 'receipts_url'] as const
+
+const fields = z.object({
   merchant_login: textField('Shop identifier (MerchantLogin)', { max: 100, pattern: /^[\w.-]+$/ }),
   password1: secretField('Password #1'),
   password2: secretField('Password #2'),
   password3: secretField('Password #3, for refunds').optional(),
   is_test: z.boolean().default(false).meta({ title: 'Test mode: the passwords above are the test pair' }),
+  is_emulated: z
+    .boolean()
+    .default(false)
+    .meta({ title: 'The vendor is its emulator on this machine: a live shop that moves no money' }),
   hash: z.enum(HASHES).default('sha256').meta({ title: "Hash algorithm of the shop's technical settings" }),
   pay_url: baseUrlField('Payment interface', 'https://auth.robokassa.ru/Merchant'),
   services_url: baseUrlField('Refund service', 'https://services.robokassa.ru'),
@@ -52,7 +57,27 @@ export const configSchema = z.object({
     .meta({ title: 'VAT of a purchase that brings an e-mail but no receipt' }),
 })
 
+/** What the owner fills in to sell through Robokassa. */
+export const configSchema = fields
+  .refine(({ is_emulated, is_test }) => !(is_emulated && is_test), {
+    path: ['is_emulated'],
+    error: 'is for a live shop: leave is_test off',
+  })
+  .refine((config) => !config.is_emulated || ADDRESSES.every((name) => isLocalUrl(config[name])), {
+    path: ['is_emulated'],
+    error: `needs ${ADDRESSES.join(', ')} on this machine: the vendor's own addresses move money`,
+  })
+
 export type Config = z.infer<typeof configSchema>
+
+/**
+ * Whether no money moves. The vendor's test mode takes payments and nothing else: no state, no hold, no
+ * refund. All of these are only in its live mode, which moves no money when the vendor is played on this
+ * machine.
+ */
+export function isTest({ is_test, is_emulated }: Config): boolean {
+  return is_test || is_emulated
+}
 
 function isPublicKey(text: string): boolean {
   try {

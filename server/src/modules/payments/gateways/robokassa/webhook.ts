@@ -1,6 +1,7 @@
 import { parseDecimal, present } from '@kopilka/extension'
 import type { GatewayContext, VendorPayment, WebhookRequest, WebhookResult } from '@kopilka/extension'
 import { z } from 'zod'
+import { isTest } from './config.ts'
 import type { Config } from './config.ts'
 import { isSignature, openJws, signatureOf } from './sign.ts'
 
@@ -82,7 +83,7 @@ function paidPayment(
     status: 'succeeded',
     amount,
     currency: 'RUB',
-    is_test: config.is_test,
+    is_test: isTest(config),
     ...ownFields(number, shp),
   }
 }
