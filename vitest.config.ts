@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['{server,emulators,packages,extensions,scripts,bench}/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/data/**'],
     globalSetup: ['server/test/global-setup.ts'],
+    setupFiles: ['server/test/child-processes.ts'],
     pool: 'forks',
     isolate: false,
     maxWorkers: 2,
