@@ -8,7 +8,8 @@ export default defineConfig({
     setupFiles: ['server/test/child-processes.ts'],
     pool: 'forks',
     isolate: false,
-    maxWorkers: 2,
+    // One more than the two cores of the smallest machine: tests wait a quarter of their time.
+    maxWorkers: 3,
     // As many as there are gateways: they wait for their vendors, not for this machine.
     maxConcurrency: 10,
     testTimeout: 30_000,

@@ -6,7 +6,19 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { repositoryFiles } from '../server/test/repository-files.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
+const OWN_FILES = ['acme-own.ts', 'acme-own.test.ts', 'acme-own/emulator.ts'].map(
+  (name) => `extensions/gateways/${name}`,
+)
+const GATEWAY = 'server/src/modules/payments/gateways/acme-pay.ts'
+const GATEWAY_TEST = 'server/src/modules/payments/gateways/acme-pay.test.ts'
+
 let copy = ''
+/** What the command said of the three it writes code for. */
+let made: Record<'own' | 'gateway' | 'module', Made>
+/** What the rules, the type checker and a test run say of all that: each is started once, for seconds. */
+let rules: string[] = []
+let types: string[] = []
+let contracts = ''
 
 /** A copy of what the command reads and writes, with this repository's dependencies. */
 beforeAll(() => {
@@ -26,15 +38,38 @@ beforeAll(() => {
     cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true, filter: isWanted })
   }
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'))
+  made = {
+    own: make('own-gateway', 'acme-own'),
+    gateway: make('gateway', 'acme-pay'),
+    module: make('module', 'loyalty', 'stamp_card'),
+  }
+  judge()
 })
 afterAll(() => rmSync(copy, { recursive: true, force: true }))
 
-// Each starts the type checker or a test run of its own.
-vi.setConfig({ testTimeout: 180_000 })
+// The type checker and test runs of their own are started here.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const isWanted = (name: string): boolean => !/[\\/](?:node_modules|data)$/.test(name)
 
-function make(...words: string[]): { status: number | null; output: string } {
+interface Made {
+  status: number | null
+  output: string
+}
+
+function judge(): void {
+  rules = run(path.join(copy, 'scripts/check/architecture.ts')).split('\n')
+  const project = { extends: './tsconfig.json', include: [...OWN_FILES, GATEWAY, GATEWAY_TEST] }
+  writeFileSync(path.join(copy, 'tsconfig.acme.json'), JSON.stringify(project))
+  types = tool('typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.acme.json').split('\n')
+  writeFileSync(path.join(copy, 'vitest.config.mjs'), 'export default {}\n')
+  contracts = contract('acme-own.test.ts', 'acme-pay.test.ts')
+}
+
+const contract = (...filters: string[]): string =>
+  tool('vitest/vitest.mjs', 'run', '--root', copy, '--config', 'vitest.config.mjs', ...filters)
+
+function make(...words: string[]): Made {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [path.join(copy, 'scripts/new.ts'), ...words],
@@ -52,9 +87,8 @@ const written = (output: string): string[] =>
 
 /** Violations of the house rules, as the copy's own rules see them, in files that begin with one of these. */
 function violations(...beginnings: string[]): string[] {
-  const lines = run(path.join(copy, 'scripts/check/architecture.ts')).split('\n')
-  expect(lines.at(-2)).toMatch(/^\d+ rules, \d+ files/)
-  return lines.filter((line) => beginnings.some((beginning) => line.startsWith(beginning)))
+  expect(rules.at(-2)).toMatch(/^\d+ rules, \d+ files/)
+  return rules.filter((line) => beginnings.some((beginning) => line.startsWith(beginning)))
 }
 
 function run(program: string, ...args: string[]): string {
@@ -70,85 +104,61 @@ function run(program: string, ...args: string[]): string {
 const tool = (name: string, ...args: string[]): string => run(path.join(ROOT, 'node_modules', name), ...args)
 
 describe('npm run new own-gateway', () => {
-  const files = ['acme-own.ts', 'acme-own.test.ts', 'acme-own/emulator.ts'].map(
-    (name) => `extensions/gateways/${name}`,
-  )
-
   test('writes a gateway, its contract test and its vendor, which follow every rule, types too', () => {
-    const { status, output } = make('own-gateway', 'acme-own')
-    expect([status, written(output)]).toEqual([0, files])
-    expect(violations(...files)).toEqual([])
-    expect(tool('oxfmt/bin/oxfmt', '--check', ...files)).not.toContain('issues found')
-    const project = { extends: './tsconfig.json', include: files }
-    writeFileSync(path.join(copy, 'own.json'), JSON.stringify(project))
-    const types = tool('typescript/bin/tsc', '--noEmit', '-p', 'own.json')
-    expect(types.split('\n').filter((line) => line.includes('acme-own'))).toEqual([])
+    expect([made.own.status, written(made.own.output)]).toEqual([0, OWN_FILES])
+    expect(violations(...OWN_FILES)).toEqual([])
+    expect(tool('oxfmt/bin/oxfmt', '--check', ...OWN_FILES)).not.toContain('issues found')
+    expect(types.filter((line) => line.includes('acme-own'))).toEqual([])
   })
 
   test('drafts a vendor that runs by itself', () => {
     expect(run(path.join(copy, 'emulators/main.ts'), 'acme-own', '--help')).toContain('--secret-key')
   })
 
-  const contract = (): string => {
-    writeFileSync(path.join(copy, 'vitest.config.mjs'), 'export default {}\n')
-    const [, test_file = ''] = files
-    return tool('vitest/vitest.mjs', 'run', '--root', copy, '--config', 'vitest.config.mjs', test_file)
-  }
-
   test('fails its contract until it is written', () => {
-    const output = contract()
-    expect(output).toContain('the gateway acme-own is not written yet: createPayment')
-    expect(output).toMatch(/Tests\D+\d+ failed/)
+    expect(contracts).toContain('the gateway acme-own is not written yet: createPayment')
+    expect(contracts).toMatch(/extensions\/gateways\/acme-own\.test\.ts .*\d+ failed/)
   })
 
   test('keeps the whole contract once its holes are filled, by the vendor and test drafted with it', () => {
-    const [gateway = ''] = files
+    const [gateway = ''] = OWN_FILES
     cpSync(path.join(ROOT, 'server/test/own-gateways/drafted/acme-own.ts'), path.join(copy, gateway))
-    const output = contract()
+    const output = contract('acme-own.test.ts')
     expect(output).not.toMatch(/Tests\D+\d+ failed/)
     expect(Number(/Tests\D+(\d+) passed/.exec(output)?.[1])).toBeGreaterThan(40)
   })
 })
 
 describe('npm run new gateway', () => {
-  const gateway = 'server/src/modules/payments/gateways/acme-pay.ts'
-  const contract = 'server/src/modules/payments/gateways/acme-pay.test.ts'
-
   test('writes a gateway and its contract test that follow every rule, types and format included', () => {
-    const { status, output } = make('gateway', 'acme-pay')
-    expect([status, written(output)]).toEqual([0, [gateway, contract]])
-    expect(violations(gateway, contract)).toEqual([])
-    expect(tool('oxfmt/bin/oxfmt', '--check', gateway, contract)).not.toContain('issues found')
-    const project = { extends: './tsconfig.json', include: [gateway, contract] }
-    writeFileSync(path.join(copy, 'tsconfig.acme.json'), JSON.stringify(project))
-    const types = tool('typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.acme.json')
-    expect(types.split('\n').filter((line) => line.includes('acme-pay'))).toEqual([])
+    expect([made.gateway.status, written(made.gateway.output)]).toEqual([0, [GATEWAY, GATEWAY_TEST]])
+    expect(violations(GATEWAY, GATEWAY_TEST)).toEqual([])
+    expect(tool('oxfmt/bin/oxfmt', '--check', GATEWAY, GATEWAY_TEST)).not.toContain('issues found')
+    expect(types.filter((line) => line.includes('acme-pay'))).toEqual([])
   })
 
   test('loads as the server loads gateways: the id is the name of the file', async () => {
-    const { default: loaded } = (await import(path.join(copy, gateway))) as { default: { id: string } }
+    const { default: loaded } = (await import(path.join(copy, GATEWAY))) as { default: { id: string } }
     expect(loaded.id).toBe('acme-pay')
   })
 
   test('fails its contract until it is written, and says which hole is empty', () => {
-    writeFileSync(path.join(copy, 'vitest.config.mjs'), 'export default {}\n')
-    const output = tool('vitest/vitest.mjs', 'run', '--root', copy, '--config', 'vitest.config.mjs', contract)
-    expect(output).toContain('the gateway acme-pay is not written yet: createPayment')
-    expect(output).toMatch(/Tests\D+\d+ failed/)
+    expect(contracts).toContain('the gateway acme-pay is not written yet: createPayment')
+    expect(contracts).toMatch(/gateways\/acme-pay\.test\.ts .*\d+ failed/)
   })
 
   test('overwrites nothing', () => {
-    const before = read(gateway)
+    const before = read(GATEWAY)
     const { status, output } = make('gateway', 'acme-pay')
     expect(status).toBe(2)
-    expect(output).toContain(`${gateway}, ${contract} is there already`)
-    expect(read(gateway)).toBe(before)
+    expect(output).toContain(`${GATEWAY}, ${GATEWAY_TEST} is there already`)
+    expect(read(GATEWAY)).toBe(before)
   })
 })
 
 describe('npm run new module', () => {
   test('writes a module that follows every rule, and gives it its place in the order', () => {
-    const { status, output } = make('module', 'loyalty', 'stamp_card')
+    const { status, output } = made.module
     const names = written(output)
     expect(status).toBe(0)
     expect(names.map((name) => name.replace(/^server\/(src\/modules|migrations)\/(\d+_)?/, ''))).toEqual([

@@ -14,7 +14,7 @@ export async function runTests(
   const folder = mkdtempSync(path.join(tmpdir(), 'kopilka-report-'))
   const report_file = path.join(folder, 'report.json')
   try {
-    const own = ['--maxWorkers=2', '--no-isolate', '--reporter=default', '--reporter=json']
+    const own = ['--no-isolate', '--reporter=default', '--reporter=json']
     const args = [VITEST, 'run', ...own, `--outputFile.json=${report_file}`, ...given]
     const { code } = await run(process.execPath, args, { cwd: ROOT })
     const report = existsSync(report_file)

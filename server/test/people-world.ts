@@ -5,6 +5,7 @@ import type { PeopleAppSettings } from '../src/app-people.ts'
 import { silentLog } from '../src/kernel/log.ts'
 import { frozenClock, type MovableClock } from '../src/kernel/clock.ts'
 import { startApp, type App } from '../src/app.ts'
+import { askUntilHeard } from './ask-until-heard.ts'
 import { testDatabase } from './db.ts'
 import { telegramSigner, type TelegramSigner } from './telegram-signer.ts'
 import { settingsOf } from './world-settings.ts'
@@ -99,25 +100,28 @@ export async function startPeopleWorld(
   const send: PeopleWorld['send'] = async <T>(method: Method, url: string, request: Sent = {}) => {
     const { body, token, headers = {} } = request
     address++
-    const answer = await app.http.inject({
-      method,
-      url,
-      remoteAddress: request.ip ?? `10.${(address >> 16) & 255}.${(address >> 8) & 255}.${address & 255}`,
-      headers: {
-        'user-agent': 'test',
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
+    const remoteAddress = request.ip ?? `10.${(address >> 16) & 255}.${(address >> 8) & 255}.${address & 255}`
+    return askUntilHeard(async () => {
+      const answer = await app.http.inject({
+        method,
+        url,
+        remoteAddress,
+        headers: {
+          'user-agent': 'test',
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
+      })
+      return {
+        status: answer.statusCode,
+        body: parse(answer.payload) as T,
+        text: answer.payload,
+        headers: answer.headers,
+        cookies: cookiesOf(answer.headers['set-cookie']),
+      }
     })
-    return {
-      status: answer.statusCode,
-      body: parse(answer.payload) as T,
-      text: answer.payload,
-      headers: answer.headers,
-      cookies: cookiesOf(answer.headers['set-cookie']),
-    }
   }
   return {
     app,

@@ -9,11 +9,10 @@ import { moneyTablesDigest } from '../src/modules/admin/index.ts'
 import { applyCatalog } from '../src/modules/catalog/index.ts'
 import { createApiKey, programAsMaker } from '../src/modules/identity/index.ts'
 import { seedRateCards, upsertMeter } from '../src/modules/usage/index.ts'
+import { askUntilHeard } from './ask-until-heard.ts'
 import { testDatabase } from './db.ts'
 import { settingsOf, SHOP } from './world-settings.ts'
 
-/** How often a call is made again that the server had no time for. */
-const SHED_MAX = 40
 const CATALOG = path.resolve(import.meta.dirname, '../../examples/catalog.screph.yaml')
 export interface Answer<T = Record<string, unknown>> {
   status: number
@@ -147,8 +146,8 @@ function caller(base_url: string, secret_key: string): World['call'] {
     headers: Readonly<Record<string, string>> = {},
   ): Promise<Answer<unknown>> => {
     const given_key = randomBytes(12).toString('hex')
-    const ask = () =>
-      fetch(`${base_url}${url}`, {
+    return askUntilHeard(async () => {
+      const response = await fetch(`${base_url}${url}`, {
         method,
         redirect: 'manual',
         headers: Object.entries({
@@ -159,15 +158,9 @@ function caller(base_url: string, secret_key: string): World['call'] {
         }).filter(([, value]) => value !== ''),
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       })
-    for (let turn = 0; ; turn++) {
-      const response = await ask()
       const text = await response.text()
-      const answer = { status: response.status, headers: response.headers, text, body: parse(text) }
-      // A machine that is busy with other tests says so: like any client, this one asks again later.
-      const is_shed = response.status === 503 && text.includes('"code":"overloaded"')
-      if (!is_shed || turn >= SHED_MAX) return answer
-      await new Promise((resolve) => setTimeout(resolve, 250))
-    }
+      return { status: response.status, headers: response.headers, text, body: parse(text) }
+    })
   }
   return call as World['call']
 }
