@@ -85,7 +85,7 @@ test('spends whose connection is cut again and again are each done exactly once'
   let is_cutting = true
   let done_count = 0
   let cuts = 0
-  // Something gets through between two cuts, however slowly this machine connects; then others are on their way.
+  // Something gets through between two cuts, however slowly this machine connects; others are then under way.
   const cutting = (async () => {
     for (let before = -1; is_cutting; cuts++) {
       await vi.waitUntil(() => done_count > before || !is_cutting, { timeout: 20_000, interval: 1 })
