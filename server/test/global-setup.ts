@@ -29,7 +29,7 @@ declare module 'vitest' {
 /** Data of a run that was killed; younger ones may belong to a run that is just starting. */
 const LEFT_OVER_MS = 60_000
 const FOLDER = 'kopilka-test-'
-/** In memory, where the system has that: a clone copies hundreds of files, which takes a disk thrice as long. */
+/** In memory, where there is that: a clone copies hundreds of files, which takes a disk thrice as long. */
 const MEMORY = '/dev/shm'
 /** A run takes a third of it at most. Containers often have 64 MB there, which is not enough. */
 const MEMORY_MIN = 2n ** 31n
