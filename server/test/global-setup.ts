@@ -62,8 +62,14 @@ async function startTestServer(): Promise<{ url: string; end: () => Promise<void
   // plainly; the other settings are those of production. Workers with several pools each need more
   // connections than one Kopilka does.
   const flags = [
-    ...['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=200'],
-    ...['wal_level=minimal', 'max_wal_senders=0', 'wal_compression=off', 'max_wal_size=256MB'],
+    'fsync=off',
+    'synchronous_commit=off',
+    'full_page_writes=off',
+    'max_connections=200',
+    'wal_level=minimal',
+    'max_wal_senders=0',
+    'wal_compression=off',
+    'max_wal_size=256MB',
   ]
   const server = await startEmbeddedPostgres({ data_directory, may_create_databases: true, flags })
   return {
