@@ -100,7 +100,7 @@ describe('a change of the key outside the database', () => {
   })
 })
 
-describe('the command secrets', { timeout: 60_000 }, () => {
+describe('the command secrets', { timeout: 180_000 }, () => {
   let folder: string
   let database: TestDatabase
   beforeAll(async () => {
