@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { startEmbeddedPostgres } from '#kernel/embedded-postgres'
 import { keepEmbeddedPostgres } from '#kernel/embedded-postgres-keeper'
+import { isDatabaseUnavailable } from '#kernel/errors'
 import type { Log } from '#kernel/log'
 import { DATA_DIRECTORY, databaseDirectory, embeddedDataDirectory } from '../config-database.ts'
 import type { Config } from '../config.ts'
@@ -55,11 +56,14 @@ export async function boot({
   const secrets = parts.secretValues(config)
   const log = parts.createLog({ level: config.log_level, secrets: () => secrets })
   logging.resolve(log)
+  const database = (await starting) ?? (await startDatabase(config))
   mkdirSync(config.data_directory, { recursive: true })
   const keys = parts.loadSecretKeys({ data_directory: config.data_directory, setting: config.secret_keys })
-  const database = (await starting) ?? (await startDatabase(config))
   // Two schemas that know nothing of each other.
-  const migrated = { books: parts.migrate(database.url), jobs: parts.migrateJobs(database.url) }
+  const migrated = {
+    books: parts.migrate(database.url).catch(sayUnreachable),
+    jobs: parts.migrateJobs(database.url).catch(sayUnreachable),
+  }
   if (!goes_ahead) await Promise.all(Object.values(migrated))
   // They fail where they are awaited.
   for (const one of Object.values(migrated)) one.catch(() => undefined)
@@ -85,6 +89,24 @@ export async function boot({
  */
 export async function databaseIsOnItsWay(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** The first who asks the database finds that it is not there. */
+function sayUnreachable(error: unknown): never {
+  if (!isDatabaseUnavailable(error)) throw error
+  throw new DatabaseUnreachable(error)
+}
+
+/** No database answers at the address of DATABASE_URL; says so without its password. */
+class DatabaseUnreachable extends Error {
+  readonly code = 'database_unreachable'
+  readonly hint =
+    'Start it, or correct DATABASE_URL and what it allows in. Without DATABASE_URL the embedded one is used.'
+  constructor(cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    super(`the database does not answer: ${reason}`, { cause })
+    this.name = 'DatabaseUnreachable'
+  }
 }
 
 /** All that is not needed to start a database. */
@@ -117,7 +139,6 @@ function keepEmbedded(subfolder: string, logging: Promise<Log>): Promise<BootedD
   const data_directory = embeddedDataDirectory()
   if (data_directory === undefined) return undefined
   const folder = path.join(data_directory, subfolder)
-  mkdirSync(folder, { recursive: true })
   const tell = (facts: object, message: string): void => void logging.then((log) => log.error(facts, message))
   return keepEmbeddedPostgres(
     { data_directory: databaseDirectory(folder) },

@@ -48,6 +48,8 @@ export function layOut(data_directory: string): Layout {
   const directory = path.resolve(data_directory)
   const at = (name: string): string => path.join(directory, name)
   try {
+    // What it lies in may be entered by others: PostgreSQL may have to run as somebody else.
+    mkdirSync(path.dirname(directory), { recursive: true })
     mkdirSync(directory, { recursive: true, mode: 0o700 })
   } catch (error) {
     throw new EmbeddedPostgresError(
