@@ -3,7 +3,7 @@ import { createStore, defineEmulator, startEmulator } from './emulator.ts'
 import type { BaseSettings, Emulator, EmulatorOptions, Kit, Vendor } from './emulator.ts'
 import { registerAuthorizePages } from './oauth/authorize.ts'
 import { registerGoogle } from './oauth/google.ts'
-import { makeKeys } from './oauth/keys.ts'
+import { lazyKeys } from './oauth/keys.ts'
 import type { IssuedToken, OauthWorld, PendingCode } from './oauth/world.ts'
 import { makeTelegramKeys, registerTelegram } from './oauth/telegram.ts'
 import { registerVk } from './oauth/vk.ts'
@@ -78,7 +78,7 @@ export function startOauthEmulator(options: EmulatorOptions<OauthSettings> = {})
 function createVendor(kit: Kit<OauthSettings>): Vendor {
   const world: OauthWorld = {
     kit,
-    keys: makeKeys(),
+    keys: lazyKeys(),
     telegram: makeTelegramKeys(),
     codes: createStore<PendingCode>(10_000),
     tokens: createStore<IssuedToken>(10_000),

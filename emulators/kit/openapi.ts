@@ -47,15 +47,15 @@ export function loadSpec(name: string): Spec {
 
 /** Builds the checks over a parsed OpenAPI 3.0 or 3.1 document. */
 export function createSpec(document: Node): Spec {
-  const ajv = createAjv(document, false)
-  const coercing = createAjv(document, true)
+  const ajv = once(() => createAjv(document, false))
+  const coercing = once(() => createAjv(document, true))
   const compiled = new Map<string, ValidateFunction | undefined>()
-  const validator = (key: string, schema: () => unknown, engine: Ajv) => {
+  const validator = (key: string, schema: () => unknown, engine: () => Ajv) => {
     if (!compiled.has(key)) {
       const found = schema()
       compiled.set(
         key,
-        found === undefined ? undefined : engine.compile(toJsonSchema(found, document) as Node),
+        found === undefined ? undefined : engine().compile(toJsonSchema(found, document) as Node),
       )
     }
     return compiled.get(key)
@@ -102,6 +102,12 @@ export function createSpec(document: Node): Spec {
       return !check || check(value) ? [] : problems(check.errors)
     },
   }
+}
+
+/** Most of a vendor's shapes are needed in a test or two; an emulator that starts needs none. */
+function once<T extends object>(make: () => T): () => T {
+  let made: T | undefined
+  return () => (made ??= make())
 }
 
 function isOf(template: string, pathname: string): boolean {

@@ -47,14 +47,15 @@ export const SHOP_URL_FIELD: SettingField = {
   description: 'Where the buyer’s page leads back to; empty: nowhere, for the vendor is not told.',
 }
 
+const ajv = new Ajv({ allErrors: true, strict: false })
+ajvFormats.default(ajv)
+
 /** Checks the starting values and builds the board. Throws ControlError for values outside the schema. */
 export function createSettings<Settings extends object>(
   fields: SettingFields<Settings>,
   initial: Partial<Settings>,
 ): SettingsBoard<Settings> {
   const list = Object.entries(fields) as [string, SettingField][]
-  const ajv = new Ajv({ allErrors: true, strict: false })
-  ajvFormats.default(ajv)
   const check = ajv.compile({
     type: 'object',
     additionalProperties: false,

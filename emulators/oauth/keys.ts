@@ -10,16 +10,27 @@ export interface Keys {
   foreign_key: KeyObject
 }
 
-/** Makes a vendor's keys. */
-export function makeKeys(): Keys {
-  const own = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const foreign = generateKeyPairSync('rsa', { modulusLength: 2048 })
+/** A vendor's keys, each pair made when it is first needed: that takes a while. */
+export function lazyKeys(): Keys {
+  const own = lazyPair()
+  const foreign = lazyPair()
   return {
     kid: 'emulator-1',
-    private_key: own.privateKey,
-    public_key: own.publicKey,
-    foreign_key: foreign.privateKey,
+    get private_key() {
+      return own().privateKey
+    },
+    get public_key() {
+      return own().publicKey
+    },
+    get foreign_key() {
+      return foreign().privateKey
+    },
   }
+}
+
+function lazyPair(): () => { privateKey: KeyObject; publicKey: KeyObject } {
+  let pair: { privateKey: KeyObject; publicKey: KeyObject } | undefined
+  return () => (pair ??= generateKeyPairSync('rsa', { modulusLength: 2048 }))
 }
 
 /** The key set as the vendor shows it. */

@@ -15,7 +15,7 @@ import { listDisputes } from './disputes.ts'
 import { listCharges, refundSale } from './sales.ts'
 import { cancelSubscription, createSubscription, subscriptionOf } from './subscriptions.ts'
 import { dropToken } from './vault.ts'
-import { certificates, isOurs } from './webhooks.ts'
+import { CERTIFICATES, isOurs } from './webhooks.ts'
 
 interface ById {
   Params: { id: string }
@@ -49,8 +49,8 @@ export function registerOpen(app: FastifyInstance, world: World): void {
       nonce: newId(world, 20),
     }
   })
-  for (const [path, pem] of Object.entries(certificates())) {
-    app.get(path, async (_request, reply) => reply.type('application/x-pem-file').send(pem))
+  for (const [path, pem] of Object.entries(CERTIFICATES)) {
+    app.get(path, async (_request, reply) => reply.type('application/x-pem-file').send(pem()))
   }
   app.get('/v1/notifications/certs/*', async (_request, reply) => sendError(world, reply, notFound()))
 }

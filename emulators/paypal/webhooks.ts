@@ -11,9 +11,10 @@ const CERTIFICATE_PATH = '/v1/notifications/certs/CERT-EMULATOR-1'
 const STRANGER_PATH = '/somewhere/else/CERT-EMULATOR-2'
 const DAY_MS = 86_400_000
 
-/** The certificates by their paths: the vendor's own, and one of somebody else. */
-export function certificates(): Record<string, string> {
-  return { [CERTIFICATE_PATH]: signerOf(SIGNER_NAME).pem, [STRANGER_PATH]: signerOf(STRANGER_NAME).pem }
+/** The certificates by their paths, made when asked for: the vendor's own, and one of somebody else. */
+export const CERTIFICATES: Readonly<Record<string, () => string>> = {
+  [CERTIFICATE_PATH]: () => signerOf(SIGNER_NAME).pem,
+  [STRANGER_PATH]: () => signerOf(STRANGER_NAME).pem,
 }
 
 /** Tells the merchant; the resource is copied as it is at this moment. */
