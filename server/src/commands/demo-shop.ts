@@ -6,7 +6,7 @@ import { startSmtpEmulator } from '@kopilka/emulators/smtp'
 import { applyCatalog } from '#modules/catalog'
 import { createApiKey, programAsMaker } from '#modules/identity'
 import { seedRateCards, upsertMeter } from '#modules/usage'
-import { loadAhead, startApp, type App } from '../app.ts'
+import { startApp, type App } from '../app.ts'
 import { startShop } from '../../../examples/shop.ts'
 import type { Boot } from './boot.ts'
 import { introduce, showWayBack, startVendors, type DemoVendor } from './demo-vendors.ts'
@@ -26,14 +26,10 @@ interface Credentials {
 /** Everything that runs beside the shop. */
 export type DemoWorld = Awaited<ReturnType<typeof startWorld>>
 
-/** Starts the vendors the demo is paid, mailed and signed in through, and loads what it needs. */
+/** Starts the vendors the demo is paid, mailed and signed in through. */
 export async function startWorld() {
   const bot_token = `1234567890:${randomBytes(24).toString('base64url')}`
-  const [vendors, people] = await Promise.all([
-    startVendors(bot_token),
-    startPeopleEmulators(bot_token),
-    loadAhead(),
-  ])
+  const [vendors, people] = await Promise.all([startVendors(bot_token), startPeopleEmulators(bot_token)])
   return { vendors, people }
 }
 

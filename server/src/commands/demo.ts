@@ -4,8 +4,9 @@ import { boot, databaseIsOnItsWay } from './boot.ts'
 /** Runs the server with a seeded Screph shop that is paid through emulated vendors. */
 export async function demo(): Promise<void> {
   const booting = boot({ subfolder: 'demo', change: asDemo, goes_ahead: true })
-  const [booted, { runDemo, world }] = await Promise.all([booting, loadShop()])
-  await runDemo(booted, world)
+  const [booted, { runDemo, startWorld }] = await Promise.all([booting, loadShop()])
+  // The vendors are loaded while the tables are made: before, they would only keep the database waiting.
+  await runDemo(booted, await startWorld())
 }
 
 function asDemo(config: Config): Config {
@@ -20,6 +21,8 @@ function asDemo(config: Config): Config {
 /** The database starts in processes of its own; the rest of the program is loaded meanwhile. */
 async function loadShop() {
   await databaseIsOnItsWay()
-  const { runDemo, startWorld } = await import('./demo-shop.ts')
-  return { runDemo, world: await startWorld() }
+  const shop = await import('./demo-shop.ts')
+  const { loadAhead } = await import('../app.ts')
+  await loadAhead()
+  return shop
 }

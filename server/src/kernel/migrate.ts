@@ -102,14 +102,12 @@ async function applyMigrations(client: pg.Client, migrations: readonly Migration
   const pending = migrations.filter((migration) => !known.has(migration.number))
   const apply = async (some: readonly Migration[]): Promise<void> => {
     await inTransaction(client, async () => {
-      for (const { text, number, name, digest } of some) {
-        await client.query(text)
-        await client.query('insert into kernel.migrations (number, name, digest) values ($1, $2, $3)', [
-          number,
-          name,
-          digest,
-        ])
-      }
+      // In one text: a start has other things to do meanwhile, and each answer would wait for it.
+      const texts = some.map(({ text, number, name, digest }) => {
+        const row = [number, client.escapeLiteral(name), client.escapeLiteral(digest)].join(', ')
+        return `${text}\n;insert into kernel.migrations (number, name, digest) values (${row})`
+      })
+      await client.query(texts.join('\n;'))
     })
   }
   // A new database is waited for by somebody, and nothing in it can be locked by others.
@@ -160,14 +158,12 @@ async function applyFunctions(
   const changed = files.filter((file) => digests.get(file.name) !== file.digest)
   if (changed.length === 0) return
   await inTransaction(client, async () => {
-    for (const file of changed) {
-      await client.query(file.text)
-      await client.query(
-        `insert into kernel.function_files (name, digest) values ($1, $2)
-         on conflict (name) do update set digest = excluded.digest, applied_at = now()`,
-        [file.name, file.digest],
-      )
-    }
+    const texts = changed.map(({ text, name, digest }) => {
+      const row = [client.escapeLiteral(name), client.escapeLiteral(digest)].join(', ')
+      return `${text}\n;insert into kernel.function_files (name, digest) values (${row})
+        on conflict (name) do update set digest = excluded.digest, applied_at = now()`
+    })
+    await client.query(texts.join('\n;'))
   })
 }
 
