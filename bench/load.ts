@@ -5,7 +5,7 @@ export interface LoadPlan {
   host: string
   port: number
   connections: number
-  /** Requests in flight on one connection; 1 waits for each answer. */
+  /** Requests sent together on one connection; the next ones go when all are answered. */
   pipelining: number
   duration_ms: number
   /** Stops after this many requests, if sooner. */

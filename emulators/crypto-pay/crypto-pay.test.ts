@@ -77,7 +77,7 @@ describe('the Crypto Pay emulator', () => {
     [{ amount: '0' }, 'AMOUNT_INVALID'],
     [{ amount: '-1' }, 'AMOUNT_INVALID'],
     [{ amount: '1e3' }, 'AMOUNT_INVALID'],
-    [{ fiat: 'XXX' }, 'FIAT_INVALID'],
+    [{ fiat: 'QQQ' }, 'FIAT_INVALID'],
     [{ currency_type: 'crypto', asset: 'DOGE' }, 'ASSET_INVALID'],
     [{ expires_in: 0 }, 'EXPIRES_IN_INVALID'],
     [{ expires_in: 2_678_401 }, 'EXPIRES_IN_INVALID'],

@@ -97,7 +97,7 @@ describe('the Paddle emulator', () => {
     ['no items', { items: [] }],
     [
       'an unknown currency',
-      { items: [{ quantity: 1, price: { ...PRICE, unit_price: { amount: '1', currency_code: 'XXX' } } }] },
+      { items: [{ quantity: 1, price: { ...PRICE, unit_price: { amount: '1', currency_code: 'QQQ' } } }] },
     ],
     [
       'an amount that is no integer',

@@ -2,6 +2,7 @@ import { startPaddleEmulator, type Subscription, type Transaction } from '@kopil
 import type { Emulator } from '@kopilka/emulators/emulator'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startWorld, type World } from '../../../test/world.ts'
+import { openClubCheckout } from './payments.fixtures/paddle-club.ts'
 import { adoptPayment } from './vendor-purchases.ts'
 import { claimPeriod } from './vendor-subscription-queries.ts'
 import { checkVendorSubscriptions } from './vendor-subscriptions.ts'
@@ -36,19 +37,8 @@ afterAll(async () => {
 
 /** A checkout of the owner's own page, which names the buyer; our catalog knows what its price grants. */
 async function checkout(customer_id: string, is_sold = true): Promise<Transaction> {
-  const price = {
-    description: 'Club',
-    product: { name: 'Club', tax_category: 'standard' },
-    unit_price: { amount: '1000', currency_code: 'USD' },
-    tax_mode: 'internal',
-    billing_cycle: { interval: 'month', frequency: 1 },
-  }
-  const answer = await fetch(`${paddle.base_url}/transactions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${ACCOUNT.api_key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ items: [{ quantity: 1, price }], custom_data: { customer_id } }),
-  })
-  const { data } = (await answer.json()) as { data: Transaction }
+  const account = { base_url: paddle.base_url, api_key: ACCOUNT.api_key }
+  const data = await openClubCheckout(account, { amount: '1000', custom_data: { customer_id } })
   if (is_sold) await sell(data)
   return data
 }

@@ -9,6 +9,7 @@ import type { Adjustment, Transaction } from '@kopilka/emulators/paddle'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { newContext, newId } from '../../../../test/gateway-contract.ts'
 import vectors from '../../../../test/vectors/paddle.json' with { type: 'json' }
+import { openClubCheckout } from '../payments.fixtures/paddle-club.ts'
 import paddle from './paddle.ts'
 
 const KEYS = { api_key: 'pdl_sdbx_apikey_canary0123456789', webhook_secret: 'pdl_ntfset_canary0123456789' }
@@ -272,19 +273,8 @@ describe('a payment at Paddle', () => {
 
 /** A subscription of a dollar a month, as the owner's own checkout makes it. */
 async function subscribed(): Promise<string> {
-  const price = {
-    description: 'Club',
-    product: { name: 'Club', tax_category: 'standard' },
-    unit_price: { amount: '100', currency_code: 'USD' },
-    tax_mode: 'internal',
-    billing_cycle: { interval: 'month', frequency: 1 },
-  }
-  const answer = await fetch(`${emulator.base_url}/transactions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${KEYS.api_key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ items: [{ quantity: 1, price }], custom_data: { payment_id: 'pay_first' } }),
-  })
-  const { data } = (await answer.json()) as { data: Transaction }
+  const account = { base_url: emulator.base_url, api_key: KEYS.api_key }
+  const data = await openClubCheckout(account, { amount: '100', custom_data: { payment_id: 'pay_first' } })
   emulator.control.complete(data.id, 'succeeded')
   return transactions().find(({ id }) => id === data.id)?.subscription_id ?? ''
 }
