@@ -18,6 +18,7 @@ import { type Authenticate, createGuard } from './guard.ts'
 import { addHealthRoutes, type ReadinessCheck } from './health.ts'
 import { addPoolMetrics, createMetrics, type Metrics } from './metrics.ts'
 import { addOpenApi } from './openapi.ts'
+import { gatherPipelinedAnswers } from './pipelined-answers.ts'
 import { problemText, sendProblem } from './problem.ts'
 import { createRequestLog, type ServerLog } from './request-log.ts'
 import type { RouteKit } from './routing.ts'
@@ -118,6 +119,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   app.server.headersTimeout = timeouts.headers_ms
   app.server.maxHeadersCount = HEADERS_MAX
   watchConnections(app)
+  gatherPipelinedAnswers(app.server)
 
   decorate(app, { base_url, metrics, drain })
   app.setValidatorCompiler(validatorCompiler)
