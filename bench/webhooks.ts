@@ -117,6 +117,17 @@ export async function makeNotifications(
   })
 }
 
+/** Whether notifications wait to be acted on; asked often, so it reads an index and not the ledger. */
+export async function isInboxOpen(world: BenchWorld): Promise<boolean> {
+  const client = new pg.Client({ connectionString: world.database_url })
+  await client.connect()
+  const { rows } = await client.query<{ is_open: boolean }>(
+    `select exists (select from payments.inbox where status in ('received', 'handling')) as is_open`,
+  )
+  await client.end()
+  return rows[0]?.is_open ?? false
+}
+
 /** How many payments of a run were granted. */
 export async function countGranted(world: BenchWorld, run: string): Promise<number> {
   const client = new pg.Client({ connectionString: world.database_url })

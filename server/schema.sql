@@ -1045,42 +1045,58 @@ declare
   firsts int[];
   wallet_ids bigint[];
   is_family boolean;
+  is_missing boolean;
+  is_stale boolean := false;
 begin
+  -- Looked up once: each look reads all items and their wallets.
+  with asked as materialized (select * from ledger.asked_wallets(p_grants))
+  select array_agg(a.item), bool_or(a.body ? 'parent_source'), bool_or(a.wallet_id is null),
+    array_agg(distinct a.wallet_id) filter (where a.wallet_id is not null),
+    (select array_agg(f.item) from (
+      select distinct on (n.body ->> 'source', n.body ->> 'source_id') n.item
+      from asked n order by n.body ->> 'source', n.body ->> 'source_id', n.item) f)
+  into left_over, is_family, is_missing, wallet_ids, firsts
+  from asked a;
   -- Wallets are made in one order everywhere, for the same reason they are locked in one. A customer may be
   -- merged into another between the look and the lock: then it is another wallet, and both are done again.
   loop
-    insert into ledger.wallets (customer_id, unit, created_at)
-    select distinct a.customer_id, a.unit, p_now
-    from ledger.asked_wallets(p_grants) a
-    join ledger.units u on u.code = a.unit
-    where a.wallet_id is null
-    order by a.customer_id, a.unit
-    on conflict do nothing;
-    wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a
-      where a.wallet_id is not null);
-    perform 1 from ledger.wallets h where h.id = any(wallet_ids) order by h.id for no key update;
-    exit when not exists (
+    if is_missing then
+      insert into ledger.wallets (customer_id, unit, created_at)
+      select distinct a.customer_id, a.unit, p_now
+      from ledger.asked_wallets(p_grants) a
+      join ledger.units u on u.code = a.unit
+      where a.wallet_id is null
+      order by a.customer_id, a.unit
+      on conflict do nothing;
+    end if;
+    if is_missing or is_stale then
+      wallet_ids := array(select distinct a.wallet_id from ledger.asked_wallets(p_grants) a
+        where a.wallet_id is not null);
+    end if;
+    select coalesce(bool_or(l.merged_into is not null), false) into is_stale from (
+      select h.merged_into from ledger.wallets h where h.id = any(wallet_ids) order by h.id
+      for no key update) l;
+    exit when not is_missing and not is_stale;
+    is_missing := exists (
       select 1 from ledger.asked_wallets(p_grants) a left join ledger.units u on u.code = a.unit
-      where a.wallet_id is not null and a.wallet_id <> all(wallet_ids)
-        or a.wallet_id is null and u.code is not null);
+      where a.wallet_id is null and u.code is not null);
+    exit when not is_missing and not exists (
+      select 1 from ledger.asked_wallets(p_grants) a where a.wallet_id <> all(wallet_ids));
+    is_stale := true;
   end loop;
 
-  select array_agg(a.item), bool_or(a.body ? 'parent_source') into left_over, is_family
-  from ledger.asked_wallets(p_grants) a;
   -- Children go in a second round, when their parents are there.
   for round in 1 .. case when is_family then 2 else 1 end loop
-    select array_agg(f.item) into firsts from (
-      select distinct on (a.body ->> 'source', a.body ->> 'source_id') a.item
-      from ledger.asked_wallets(p_grants) a
-      order by a.body ->> 'source', a.body ->> 'source_id', a.item) f
-    where f.item = any(left_over);
+    firsts := array(select f from unnest(firsts) f where f = any(left_over));
     for g in select * from ledger.grant_batch(p_grants, firsts, p_now) loop
       item := g.item; wallet_id := g.wallet_id; grant_id := g.grant_id; balance := g.balance;
       status := 'granted';
       left_over := array_remove(left_over, item);
       return next;
     end loop;
-    exit when cardinality(left_over) = 0;
+    if cardinality(left_over) = 0 then
+      return;
+    end if;
   end loop;
 
   for g in

@@ -4,14 +4,12 @@ import { createServer } from '#http/server'
 import { drainServer } from '#http/shutdown'
 import type { RouteKit } from '#http/routing'
 import { databaseClock, type Clock } from '#kernel/clock'
-import { createCoalescer } from '#kernel/coalesce'
 import { createDb, type Db } from '#kernel/db'
 import { createEvents, type Events } from '#kernel/events'
 import { createJobQueue } from '#kernel/job-queue'
 import type { JobQueue } from '#kernel/jobs'
 import type { Limits } from '#kernel/limits'
 import type { Log } from '#kernel/log'
-import { createLoop, type Loop } from '#kernel/loop'
 import { createCursors } from '#kernel/page'
 import type { SecretBox } from '#kernel/secrets'
 import { startClock } from '#kernel/test-clock'
@@ -24,14 +22,13 @@ import {
   addGatewayMetrics,
   addInboxMetrics,
   createGateways,
-  createInboxRounds,
+  createInboxLoop,
+  createInboxStore,
   drainInbox,
   isPayable,
   loadGatewayFiles,
-  storeEvents,
   type OrderRule,
   type PaymentsKit,
-  type StoreEvents,
 } from '#modules/payments'
 import { openLimits, type LimitSettings } from './app-limits.ts'
 import { assemblePeople, type PeopleApp, type PeopleAppSettings } from './app-people.ts'
@@ -128,8 +125,8 @@ export async function startApp(settings: AppSettings): Promise<App> {
   const opening = openJobs(jobs, settings)
   const authenticator = keyAuthenticator(db, settings, clock)
   const resolver = createCustomerResolver(db)
-  const inbox_loop = inboxLoop(db, payments, log)
-  const inbox = inboxStore(db, is_worker ? inbox_loop : undefined)
+  const inbox_loop = createInboxLoop(db, payments, log)
+  const inbox = createInboxStore(db, () => (is_worker ? inbox_loop.wake() : undefined))
   const http = await openHttp(settings, kit, people.authenticate(authenticator.authenticate), jobs)
   addOwnMetrics(db, http.metrics, { payments, watch })
   const parts = { mode, ledger, payments, orders, notifications, store: inbox.store, resolver, people }
@@ -325,38 +322,6 @@ function openHttp(
     anonymous_per_minute: settings.anonymous_per_minute,
     metrics_token: settings.metrics_token,
   })
-}
-
-/**
- * Bursts of notifications are stored together: one commit for as many as came while the last one was written.
- */
-function inboxStore(db: Db, loop: Loop | undefined): { store: StoreEvents; stop: () => Promise<void> } {
-  const write = storeEvents(db)
-  const coalescer = createCoalescer<Parameters<StoreEvents>[0], undefined>({
-    batch_max: 200,
-    flush: async (batches) => {
-      await write(batches.flat())
-      loop?.wake()
-      return batches.map(() => undefined)
-    },
-  })
-  return {
-    store: async (events) => {
-      if (events.length > 0) await coalescer.add(events)
-    },
-    stop: () => coalescer.stop(),
-  }
-}
-
-function inboxLoop(db: Db, payments: PaymentsKit, log: Log): Loop {
-  const on_error = (error: unknown): void => log.error({ error }, 'the inbox could not be handled')
-  const rounds = createInboxRounds(db, payments, { wake: () => loop.wake(), on_error })
-  const loop = createLoop({ work: async () => (await rounds.round()) > 0, pause_ms: 500, on_error })
-  const stop = async (): Promise<void> => {
-    await loop.stop()
-    await rounds.settled()
-  }
-  return { ...loop, stop }
 }
 
 /** An empty list allows any https address, and plain http in the sandbox. */

@@ -115,7 +115,7 @@ function watch(client: pg.PoolClient, pulse: Pulse): PostgresPoolClient {
       await client.end()
     }
     try {
-      return await client.query(text, [...values])
+      return await client.query(statementOf(text, values))
     } catch (error) {
       if (is_cut) throw unanswered('whether it was done is unknown', error)
       throw error
@@ -128,6 +128,18 @@ function watch(client: pg.PoolClient, pulse: Pulse): PostgresPoolClient {
     query: query as unknown as PostgresPoolClient['query'],
     release: (destroy) => client.release(is_cut || destroy === true),
   }
+}
+
+const NAME = /^\s*\/\* ([\w.]{1,60}) \*\//
+
+/**
+ * A statement that begins with a name in a comment is prepared under it, once in each connection: planning
+ * costs more than running many a short one. For statements of one text only, whose plan does not hang on how
+ * large their tables were when it was made.
+ */
+function statementOf(text: string, values: readonly unknown[]): pg.QueryConfig {
+  const name = NAME.exec(text)?.[1]
+  return name === undefined ? { text, values: [...values] } : { name, text, values: [...values] }
 }
 
 function unanswered(what: string, cause?: unknown): OperationalError {

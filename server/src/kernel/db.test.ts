@@ -31,6 +31,19 @@ async function amountOf(id: number): Promise<bigint | undefined> {
   return rows[0]?.amount
 }
 
+describe('a statement', () => {
+  test('that begins with a name is prepared once in its connection, and no other is', async () => {
+    await database.db.transact(async (tx) => {
+      const named = (id: number) => sql<{ n: number }>`/* kernel.tryOut */ select ${id}::int as n`.execute(tx)
+      expect([(await named(1)).rows[0]?.n, (await named(2)).rows[0]?.n]).toEqual([1, 2])
+      await sql`select ${3}::int as n`.execute(tx)
+      const { rows } = await sql`select name from pg_prepared_statements`.execute(tx)
+      expect(rows).toEqual([{ name: 'kernel.tryOut' }])
+      await expect(sql`/* kernel.tryOut */ select 4`.execute(tx)).rejects.toThrow(/unique/)
+    })
+  })
+})
+
 describe('a transaction', () => {
   test('does all of it or nothing', async () => {
     await database.db.transact((tx) => put(tx, 1, 10n))

@@ -1,9 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Tx } from '#kernel/db'
 import { createCursors } from '#kernel/page'
 import { keyed, openBooks, type Books } from './ledger.fixtures/books.ts'
 import {
   captureHold,
   getHold,
+  grantMany,
   listTransfers,
   mergeWallets,
   placeHold,
@@ -14,6 +17,7 @@ import {
   transferUnits,
   type Hold,
   type NewCustomerTransfer,
+  type NewGrant,
 } from './index.ts'
 
 let books: Books
@@ -36,6 +40,24 @@ const hold = (customer_id: string, amount: bigint): Promise<Hold> =>
       ...keyed(),
     }),
   )
+const newGrant = (facts: Pick<NewGrant, 'customer_id' | 'amount'> & Partial<NewGrant>): NewGrant => ({
+  unit: 'minute',
+  source: 'manual',
+  source_id: randomUUID(),
+  actor_id: 'key_test',
+  ...facts,
+})
+/** Until so many statements of this database wait for somebody's lock. */
+async function waitsForLock(count: number): Promise<void> {
+  const waiting = async (): Promise<number> => {
+    const [row] = await books.run(
+      `select count(*)::int as count from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock'`,
+    )
+    return Number(row?.['count'])
+  }
+  while ((await waiting()) < count) await new Promise((resolve) => setTimeout(resolve, 10))
+}
 const send = (from_customer_id: string, to_customer_id: string, amount: bigint, facts: object = {}) =>
   books.write((tx) =>
     transferUnits(tx, books.clock, {
@@ -230,6 +252,66 @@ test('spends, gifts, grants and a merge at once lose nothing', async () => {
   expect(failed.map((one) => String(one.reason))).toEqual([])
   expect((await books.wallet('cus_y')).balance).toBe(160n)
   expect((await books.wallet('cus_z')).balance).toBe(10n)
+})
+
+/** A transaction that stays open when its work is done, until it is told to end. */
+function keepOpen(work: (tx: Tx) => Promise<unknown>, fate?: Error) {
+  const [is_done, may_end] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const ended = books.write(async (tx) => {
+    await work(tx)
+    is_done.resolve()
+    await may_end.promise
+    if (fate) throw fate
+  })
+  return {
+    done: is_done.promise,
+    end: () => {
+      may_end.resolve()
+      return ended
+    },
+  }
+}
+
+test('a grant that waited for a merge is the survivor’s, after what he was given meanwhile', async () => {
+  await books.give('cus_leaving', 3n)
+  await books.give('cus_staying', 4n)
+  const merging = keepOpen((tx) =>
+    mergeWallets(tx, books.clock, { from_customer_id: 'cus_leaving', to_customer_id: 'cus_staying' }),
+  )
+  await merging.done
+  const another = keepOpen((tx) =>
+    grantMany(tx, books.clock, [newGrant({ customer_id: 'cus_staying', amount: 11n })]),
+  )
+  await waitsForLock(1)
+  const granting = books.write((tx) =>
+    grantMany(tx, books.clock, [newGrant({ customer_id: 'cus_leaving', amount: 5n })]),
+  )
+  await waitsForLock(2)
+  await merging.end()
+  await another.done
+  await waitsForLock(1)
+  await another.end()
+  await granting
+  expect((await books.wallet('cus_staying')).balance).toBe(23n)
+  expect((await books.wallet('cus_leaving')).balance).toBe(23n)
+  expect(await books.findings()).toEqual([])
+})
+
+test('a grant in a unit its customer never had is the survivor’s too when they merge', async () => {
+  await books.give('cus_rich', 4n, { unit: 'point' })
+  const rival = keepOpen(
+    (tx) => grantMany(tx, books.clock, [newGrant({ customer_id: 'cus_poor', unit: 'point', amount: 1n })]),
+    new Error('undone'),
+  )
+  await rival.done
+  const granting = books.write((tx) =>
+    grantMany(tx, books.clock, [newGrant({ customer_id: 'cus_poor', unit: 'point', amount: 9n })]),
+  )
+  await waitsForLock(1)
+  await merge('cus_poor', 'cus_rich')
+  await expect(rival.end()).rejects.toThrow('undone')
+  await granting
+  expect((await books.wallet('cus_rich', 'point')).balance).toBe(13n)
 })
 
 test('a history goes through all wallets and those merged into them, newest first, by pages', async () => {

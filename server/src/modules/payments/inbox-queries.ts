@@ -61,13 +61,13 @@ export async function insertEvents(tx: Tx, events: readonly NewInboxEvent[]): Pr
       received_at: event.received_at.toISOString(),
     })),
   )
-  await raw`
+  await raw`/* payments.insertEvents */
     insert into payments.inbox as i
       (gateway, external_event_id, type, trust, event, raw_body, remote_address, received_at, next_attempt_at)
     select distinct on (u.gateway, u.external_event_id)
            u.gateway, u.external_event_id, u.type, u.trust, u.event::jsonb, decode(u.raw_body, 'hex'),
            u.remote_address, u.received_at, u.received_at
-      from jsonb_to_recordset(${rows}::jsonb) as u(
+      from json_to_recordset(${rows}::json) as u(
         gateway text, external_event_id text, type text, trust text, event text, raw_body text,
         remote_address text, received_at timestamptz)
      order by u.gateway, u.external_event_id

@@ -1,8 +1,10 @@
 import { GatewayUnavailable, type Gateway, type VendorEvent, type VendorPayment } from '@kopilka/extension'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createLog } from '#kernel/log'
 import { openPaymentsLab, type PaymentsLab } from './payments.fixtures/lab.ts'
 import { inboxEventFailed, paymentSucceeded } from './events.ts'
-import { createInboxRounds, drainInbox, receiveWebhook, storeEvents } from './inbox.ts'
+import { createInboxRounds, drainInbox, INBOX_ROUND_MAX, receiveWebhook, storeEvents } from './inbox.ts'
+import { createInboxLoop, createInboxStore } from './inbox-loop.ts'
 import { eventText } from './inbox-queries.ts'
 import {
   countFailedEvents,
@@ -18,6 +20,8 @@ import type { PaymentRow } from './payment-queries.ts'
 
 let lab: PaymentsLab
 const poisoned = new Set<string>()
+/** What the granting of a payment waits for. */
+const held_up = new Map<string, () => Promise<void>>()
 /** Events of ours, as they were published. */
 const alarms: string[] = []
 beforeAll(async () => {
@@ -26,6 +30,7 @@ beforeAll(async () => {
     alarms.push(...failed.map(({ inbox_event_id, error }) => `${inbox_event_id} ${error}`))
   })
   lab.kit.events.within(paymentSucceeded, async (_tx, payments) => {
+    for (const { payment_id } of payments) await held_up.get(payment_id)?.()
     if (payments.some(({ payment_id }) => poisoned.has(payment_id))) throw new Error('it cannot be granted')
   })
 })
@@ -63,6 +68,10 @@ const rows = () =>
     .select(['status', 'outcome', 'error', 'attempts'])
     .orderBy('id')
     .execute()
+const statuses = async (): Promise<Record<string, number>> =>
+  Object.fromEntries(
+    [...Map.groupBy(await rows(), ({ status }) => status)].map(([status, all]) => [status, all.length]),
+  )
 const outcomeOf = async (news: News, vendor: Partial<Gateway> = {}): Promise<string | null | undefined> => {
   await receive(news, vendor)
   await drain()
@@ -352,6 +361,56 @@ describe('rounds of the inbox', () => {
     await rounds.settled()
     expect((await rows()).map(({ status }) => status)).toEqual(['handled', 'handled', 'handled'])
     expect(failures).toEqual([])
+  })
+})
+
+describe('the loop of the inbox', () => {
+  const stored = (index: number, event: Partial<VendorEvent>) => ({
+    gateway: 'scripted',
+    external_event_id: `evt_heap_${index}`,
+    type: 'news',
+    trust: 'signed' as const,
+    event: eventText({
+      external_event_id: `evt_heap_${index}`,
+      type: 'news',
+      trust: 'signed',
+      ...event,
+    } as never),
+    raw_body: Buffer.from('{}'),
+    remote_address: '::1',
+    received_at: lab.clock.now(),
+  })
+
+  it('has a second worker for a heap: it goes on while the first waits, all are handled once', async () => {
+    const slow = await lab.existing()
+    const [is_reached, may_go_on] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    held_up.set(slow.id, async () => {
+      is_reached.resolve()
+      await may_go_on.promise
+    })
+    const loop = createInboxLoop(lab.db, lab.kit, createLog({ write: () => undefined, is_readable: false }))
+    const store = createInboxStore(lab.db, () => undefined)
+    const heap = Array.from({ length: 2 * INBOX_ROUND_MAX + 50 }, (_, index) =>
+      stored(
+        index,
+        index === INBOX_ROUND_MAX
+          ? { kind: 'payment', trust: 'signed', payment: word(slow) }
+          : { kind: 'else' as never },
+      ),
+    )
+    await Promise.all(heap.map((one) => store.store([one])))
+    await store.stop()
+    loop.start()
+    await is_reached.promise
+    // All but the round that is held up.
+    await expect
+      .poll(async () => (await statuses())['handled'], { timeout: 30_000 })
+      .toBeGreaterThanOrEqual(INBOX_ROUND_MAX + 50)
+    may_go_on.resolve()
+    await expect.poll(async () => (await statuses())['handled'], { timeout: 30_000 }).toBe(heap.length)
+    await loop.stop()
+    expect((await getPayment(lab.db, slow.id)).status).toBe('succeeded')
+    expect(lab.notices).toEqual([])
   })
 })
 

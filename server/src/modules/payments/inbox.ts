@@ -22,6 +22,9 @@ import { recordSubscriptionWord } from './vendor-subscriptions.ts'
  */
 const LEASE_MS = 60_000
 
+/** Notifications handled in one round at most. */
+export const INBOX_ROUND_MAX = 200
+
 export type StoreEvents = (events: readonly NewInboxEvent[]) => Promise<void>
 
 /** What to answer the vendor with. */
@@ -90,7 +93,7 @@ export function storeEvents(db: Db): StoreEvents {
  * others the vendor is asked first, so they are claimed. Should one be poison, they are recorded one by one
  * and it is put aside. Answers how many there were, so that the caller knows whether to go on.
  */
-export async function drainInbox(db: Db, kit: PaymentsKit, limit = 200): Promise<number> {
+export async function drainInbox(db: Db, kit: PaymentsKit, limit = INBOX_ROUND_MAX): Promise<number> {
   const { count, claimed } = await takeEvents(db, kit, { limit })
   await Promise.all([...byGateway(claimed).values()].map((rows) => askAndRecord(db, kit, rows)))
   return count
@@ -122,7 +125,10 @@ export function createInboxRounds(
   }
   return {
     round: async () => {
-      const { count, claimed } = await takeEvents(db, kit, { limit: 200, except: [...asked.keys()] })
+      const { count, claimed } = await takeEvents(db, kit, {
+        limit: INBOX_ROUND_MAX,
+        except: [...asked.keys()],
+      })
       for (const [gateway, rows] of byGateway(claimed)) ask(gateway, rows)
       return count
     },
