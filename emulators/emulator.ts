@@ -4,6 +4,7 @@ import { checkComplete, registerControl } from './kit/control.ts'
 import type { CompleteInput, EmulatorControl, EmulatorStatus } from './kit/control.ts'
 import { createDelivery } from './kit/delivery.ts'
 import type { DeliveryEngine, Forgery, Notification } from './kit/delivery.ts'
+import type { Door } from './kit/door.ts'
 import { ControlError, unknownObject } from './kit/errors.ts'
 import { createFaults } from './kit/faults.ts'
 import type { FaultBoard, Faults } from './kit/faults.ts'
@@ -97,6 +98,8 @@ export interface EmulatorOptions<Settings extends BaseSettings = BaseSettings> {
   port?: number
   /** 127.0.0.1 when absent: emulators have no access control of their own. */
   host?: string
+  /** An address that is open already, instead of `port`; it is closed with the emulator. */
+  door?: Door
   /** The same as `settings.webhook_url`. */
   webhook_url?: string
   settings?: Partial<Settings>
@@ -142,12 +145,12 @@ export async function startEmulator<Settings extends BaseSettings>(
   const { app, vendor, delivery, place } = parts
   const host = options.host ?? '127.0.0.1'
   await app.register(async (scope) => vendor.routes(scope))
-  await app.listen({ port: options.port ?? 0, host })
-  const address = app.server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
-  const shown_host = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  place.base_url = `http://${shown_host.includes(':') ? `[${shown_host}]` : shown_host}:${port}`
+  if (options.door) {
+    place.base_url = options.door.base_url
+    await app.ready()
+  } else place.base_url = await listen(app, { port: options.port ?? 0, host })
   await vendor.start?.({ host })
+  options.door?.admit(app.server)
   const ticking = setInterval(() => vendor.tick?.(parts.now()), 1000)
   ticking.unref()
   let closing: Promise<void> | undefined
@@ -155,6 +158,7 @@ export async function startEmulator<Settings extends BaseSettings>(
     clearInterval(ticking)
     delivery.close()
     await vendor.close?.()
+    await options.door?.close()
     await app.close()
   }
   return {
@@ -165,6 +169,16 @@ export async function startEmulator<Settings extends BaseSettings>(
     control: parts.control,
     close: () => (closing ??= close()),
   }
+}
+
+/** Answers where it is reached. */
+async function listen(app: FastifyInstance, options: { port: number; host: string }): Promise<string> {
+  await app.listen(options)
+  const address = app.server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const { host } = options
+  const shown_host = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  return `http://${shown_host.includes(':') ? `[${shown_host}]` : shown_host}:${port}`
 }
 
 interface Parts {

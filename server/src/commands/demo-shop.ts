@@ -9,7 +9,13 @@ import { seedRateCards, upsertMeter } from '#modules/usage'
 import { startApp, type App } from '../app.ts'
 import { startShop } from '../../../examples/shop.ts'
 import type { Boot } from './boot.ts'
-import { introduce, showWayBack, startVendors, type DemoVendor } from './demo-vendors.ts'
+import {
+  openVendors,
+  showWayBack,
+  webhookUrl,
+  type DemoVendor,
+  type VendorAtTheDoor,
+} from './demo-vendors.ts'
 import { endWell } from './serving.ts'
 
 const CATALOG = path.resolve(import.meta.dirname, '../../../examples/catalog.screph.yaml')
@@ -26,10 +32,10 @@ interface Credentials {
 /** Everything that runs beside the shop. */
 export type DemoWorld = Awaited<ReturnType<typeof startWorld>>
 
-/** Starts the vendors the demo is paid, mailed and signed in through. */
+/** Opens the addresses of the vendors the demo is paid through, and starts those it mails and signs in by. */
 export async function startWorld() {
   const bot_token = `1234567890:${randomBytes(24).toString('base64url')}`
-  const [vendors, people] = await Promise.all([startVendors(bot_token), startPeopleEmulators(bot_token)])
+  const [vendors, people] = await Promise.all([openVendors(bot_token), startPeopleEmulators(bot_token)])
   return { vendors, people }
 }
 
@@ -52,25 +58,36 @@ export async function runDemo(booted: Boot, { vendors, people }: DemoWorld): Pro
     people: { ...booted.settings.people, ...people.settings },
     // Whoever waits until the server answers finds the shop, the key and the file.
     prepare: async (parts) => {
-      await seedShop(parts)
-      credentials = { ...credentials, secret_key: await secretKey(booted, parts) }
+      const [secret_key] = await Promise.all([secretKey(booted, parts), seedShop(parts)])
+      credentials = { ...credentials, secret_key }
       keepCredentials(booted, credentials)
     },
   })
-  introduce(vendors, app.base_url)
   const { secret_key } = credentials
   const shop = await startShop({ api_url: app.base_url, secret_key, gateways: vendors })
-  showWayBack(vendors, shop.base_url)
   credentials = { ...credentials, base_url: app.base_url, shop_url: shop.base_url }
   const file = keepCredentials(booted, credentials)
+  const loading = loadVendors(vendors, app.base_url)
   endWell(booted, app, async () => {
-    await Promise.all([shop.close(), people.close(), ...vendors.map(({ emulator }) => emulator.close())])
+    const loaded = await loading
+    await Promise.all([shop.close(), people.close(), ...loaded.map(({ emulator }) => emulator.close())])
   })
+  showWayBack(await loading, shop.base_url)
   process.stdout.write(tour(credentials, path.relative(process.cwd(), file)))
 }
 
-function addressesOf(vendors: readonly DemoVendor[]): Record<string, string> {
-  return Object.fromEntries(vendors.map(({ id, emulator }) => [id, emulator.base_url]))
+/** One after the other: whoever asks the server meanwhile is answered in between. */
+async function loadVendors(vendors: readonly VendorAtTheDoor[], base_url: string): Promise<DemoVendor[]> {
+  const loaded: DemoVendor[] = []
+  for (const vendor of vendors) {
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    loaded.push(await vendor.load({ webhook_url: webhookUrl(base_url, vendor.id) }))
+  }
+  return loaded
+}
+
+function addressesOf(vendors: readonly VendorAtTheDoor[]): Record<string, string> {
+  return Object.fromEntries(vendors.map(({ id, base_url }) => [id, base_url]))
 }
 
 /** A mail server that delivers nothing, and what Telegram would sign for the demo's bot. */
@@ -99,8 +116,8 @@ async function seedShop(app: Parts): Promise<void> {
     db,
     kit: { clock },
   } = app
-  await applyCatalog(db, clock, readFileSync(CATALOG, 'utf8'))
-  await db.transact(async (tx) => {
+  const selling = applyCatalog(db, clock, readFileSync(CATALOG, 'utf8'))
+  const metering = db.transact(async (tx) => {
     await upsertMeter(
       tx,
       {
@@ -119,6 +136,7 @@ async function seedShop(app: Parts): Promise<void> {
     )
     await seedRateCards(tx, clock)
   })
+  await Promise.all([selling, metering])
 }
 
 function credentialsFile({ config }: Boot): string {

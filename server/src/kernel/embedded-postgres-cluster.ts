@@ -171,6 +171,12 @@ function checkCluster(launcher: Launcher, layout: Layout): void {
   )
 }
 
+/**
+ * For the making alone, which a first start waits for: what is named need not be found out by trying, and
+ * little memory is little to clear. The server is told its own at each start, which win.
+ */
+const MAKING = ['max_connections=25', 'shared_buffers=16MB', 'wal_init_zero=off']
+
 async function makeCluster(
   launcher: Launcher,
   layout: Layout,
@@ -193,6 +199,7 @@ async function makeCluster(
     '--builtin-locale=C.UTF-8',
     '--data-checksums',
     '--no-instructions',
+    ...MAKING.flatMap((setting) => ['-c', setting]),
     ...(options.may_skip_sync ? ['--no-sync'] : []),
   ])
   renameSync(layout.unfinished, layout.cluster)
