@@ -134,7 +134,8 @@ export async function startApp(settings: AppSettings): Promise<App> {
   await http.ready()
   await settings.migrated?.books
   const stopClock = await followTime()
-  await Promise.all([startLedger(ledger), opening])
+  // Who answers nobody opens hot connections only when something is spent after all.
+  await Promise.all([settings.roles.includes('api') ? startLedger(ledger) : undefined, opening])
   await jobs.start({ worker: is_worker })
   if (is_worker) {
     await events.startWorkers(jobs)
