@@ -4,7 +4,7 @@ import { startWorld, type World } from './world.ts'
 
 let world: World
 beforeAll(async () => {
-  world = await startWorld((same) => ({ ...same, roles: ['worker'] }))
+  world = await startWorld((same) => ({ ...same, roles: ['worker'], base_url: 'http://127.0.0.1:9' }))
 })
 afterAll(() => world?.close())
 
