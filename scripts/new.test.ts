@@ -62,7 +62,8 @@ function judge(): void {
   const project = { extends: './tsconfig.json', include: [...OWN_FILES, GATEWAY, GATEWAY_TEST] }
   writeFileSync(path.join(copy, 'tsconfig.acme.json'), JSON.stringify(project))
   types = tool('typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.acme.json').split('\n')
-  writeFileSync(path.join(copy, 'vitest.config.mjs'), 'export default {}\n')
+  const how = { isolate: false, maxWorkers: 1, experimental: { viteModuleRunner: false, nodeLoader: false } }
+  writeFileSync(path.join(copy, 'vitest.config.mjs'), `export default ${JSON.stringify({ test: how })}\n`)
   contracts = contract('acme-own.test.ts', 'acme-pay.test.ts')
 }
 

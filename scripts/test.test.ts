@@ -15,7 +15,7 @@ function runTests(files: Record<string, string>, name: string): { status: number
   const root = path.join(folder, name)
   mkdirSync(root)
   for (const [file, text] of Object.entries(files)) writeFileSync(path.join(root, file), text)
-  writeFileSync(path.join(root, 'vitest.config.mjs'), 'export default {}\n')
+  writeFileSync(path.join(root, 'vitest.config.mjs'), 'export default { test: { maxWorkers: 1 } }\n')
   const args = [
     path.join(ROOT, 'scripts/test.ts'),
     '--root',

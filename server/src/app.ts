@@ -134,7 +134,7 @@ export async function startApp(settings: AppSettings): Promise<App> {
   await http.ready()
   await settings.migrated?.books
   const stopClock = await followTime()
-  await Promise.all([startLedger(ledger), opening])
+  await Promise.all([openHot(ledger, settings), opening])
   await jobs.start({ worker: is_worker })
   if (is_worker) {
     await events.startWorkers(jobs)
@@ -183,6 +183,11 @@ function openJobs(jobs: JobQueue, { migrated, roles }: AppSettings): Promise<voi
   const opening = ready.then(() => jobs.open({ worker: roles.includes('worker') }))
   opening.catch(() => undefined)
   return opening
+}
+
+/** A process that answers nobody has its hot connections when it needs them after all. */
+async function openHot(ledger: LedgerKit, { roles }: AppSettings): Promise<void> {
+  if (roles.includes('api')) await startLedger(ledger)
 }
 
 /** Opens the port of a process that answers requests; its address is ours where none was named. */

@@ -8,6 +8,7 @@ import { testDatabase, type TestDatabase } from '../../test/db.ts'
 import { databaseClock, frozenClock, type Clock } from './clock.ts'
 import { bringJobsForward } from './job-queries.ts'
 import { createJobQueue } from './job-queue.ts'
+import { createJobTimers } from './job-timers.ts'
 import type { Job, JobQueue, NewJob, QueueOptions } from './jobs.ts'
 import { silentLog } from './log.ts'
 
@@ -437,6 +438,19 @@ describe('timers', () => {
     })
     await queue.start({ worker: true })
     await until(() => failures >= 2 && runs >= 2)
+  })
+
+  test('begin one after the other: all at once they would take every connection', async () => {
+    let from = 0
+    const log = { ...silentLog(), info: () => void (from = performance.now()) }
+    const timers = createJobTimers(database.url, log)
+    const begun: number[] = []
+    const handler = async () => void begun.push(performance.now() - from)
+    for (let n = 0; n < 6; n++) timers.add({ name: `apart.${n}`, seconds: 60, handler })
+    timers.start()
+    await until(() => begun.length === 6)
+    await timers.stop(5_000)
+    expect(begun.at(-1)).toBeGreaterThan(250)
   })
 
   test('stop asks a running one to end and waits for it', async () => {

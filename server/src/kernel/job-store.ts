@@ -72,13 +72,17 @@ export async function migrateJobs(url: string): Promise<void> {
   // What waits for an answer hears of a loss by itself; a connection that only ends has nobody to tell.
   pool.on('error', () => undefined)
   try {
-    const boss = createBoss(poolDatabase(pool), { migrate: true })
-    boss.on('error', () => undefined)
-    await boss.start()
-    await boss.stop({ graceful: false })
+    await migrateTables(poolDatabase(pool))
   } finally {
     await pool.end()
   }
+}
+
+async function migrateTables(database: BossDatabase): Promise<void> {
+  const boss = createBoss(database, { migrate: true })
+  boss.on('error', () => undefined)
+  await boss.start()
+  await boss.stop({ graceful: false })
 }
 
 /** Opens the store; nothing is connected until the first use. */
@@ -92,7 +96,7 @@ export function createJobStore(db: Db, log: Log, options: { cron_check_seconds?:
   return {
     boss,
     pool,
-    ensureTables: () => migrateJobs(db.url),
+    ensureTables: () => migrateTables(database),
     syncQueues: registry.sync,
     insert: async (tx, queue, jobs) => {
       await registry.ensure(queue)

@@ -10,6 +10,11 @@ const ADVISORY_LOCK = 7_305_811_420_233_003n
  */
 const ASK_MS = 1_000
 const QUERY_TIMEOUT_MS = 5_000
+/**
+ * How far apart timers begin: all at one moment they would take every connection of the pool from those who
+ * are answered, and again each time their periods meet.
+ */
+const APART_MS = 60
 /** A run longer than this many of its own periods, and a minute, is worth a line. */
 const SLOW_PERIODS = 10
 
@@ -99,7 +104,8 @@ async function holdSession(
     }
     if (ended.aborted) return
     log.info({ timers: timers.length }, 'this process runs the timers')
-    runs = Promise.all(timers.map((timer) => repeat(timer, log, ended)))
+    const late = (timer: Timer, index: number): Promise<void> => repeat(timer, index * APART_MS, log, ended)
+    runs = Promise.all(timers.map(late))
     while (!ended.aborted) {
       await client.query('select 1')
       await pause(ASK_MS, ended)
@@ -116,7 +122,8 @@ async function holdSession(
   }
 }
 
-async function repeat(timer: Timer, log: Log, signal: AbortSignal): Promise<void> {
+async function repeat(timer: Timer, late_ms: number, log: Log, signal: AbortSignal): Promise<void> {
+  await pause(late_ms, signal)
   const slow_ms = Math.max(60_000, SLOW_PERIODS * timer.seconds * 1000)
   while (!signal.aborted) {
     const started = performance.now()

@@ -109,7 +109,7 @@ async function spender(
         if (id === undefined) continue
         spending.done.push({ id, amount })
         is_done = true
-      } else await new Promise((resolve) => setTimeout(resolve, 20))
+      } else await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }
 }
