@@ -390,13 +390,14 @@ describe('the loop of the inbox', () => {
     })
     const loop = createInboxLoop(lab.db, lab.kit, createLog({ write: () => undefined, is_readable: false }))
     const store = createInboxStore(lab.db, () => undefined)
+    // All of them prove what they say: nobody has to be asked.
+    const strange = { ...word(slow), external_id: 'of_somebody_else' }
     const heap = Array.from({ length: 2 * INBOX_ROUND_MAX + 50 }, (_, index) =>
-      stored(
-        index,
-        index === INBOX_ROUND_MAX
-          ? { kind: 'payment', trust: 'signed', payment: word(slow) }
-          : { kind: 'else' as never },
-      ),
+      stored(index, {
+        kind: 'payment',
+        trust: 'signed',
+        payment: index === INBOX_ROUND_MAX ? word(slow) : strange,
+      }),
     )
     await Promise.all(heap.map((one) => store.store([one])))
     await store.stop()
@@ -410,7 +411,7 @@ describe('the loop of the inbox', () => {
     await expect.poll(async () => (await statuses())['handled'], { timeout: 30_000 }).toBe(heap.length)
     await loop.stop()
     expect((await getPayment(lab.db, slow.id)).status).toBe('succeeded')
-    expect(lab.notices).toEqual([])
+    expect(lab.notices).toHaveLength(heap.length - 1)
   })
 })
 
