@@ -62,6 +62,16 @@ async function readAll(socket: Socket): Promise<string> {
 }
 
 const bodies = (text: string): string[] => [...text.matchAll(/<([^>]*)>/g)].map((match) => match[1] ?? '')
+/** Reads on until so many answers are there; what fills them up is left out. */
+async function readBodies(socket: Socket, count: number): Promise<string[]> {
+  let text = ''
+  while (bodies(text).length < count) {
+    const [chunk] = (await once(socket.resume(), 'data')) as [Buffer]
+    text += String(chunk).replaceAll('x', '')
+  }
+  return bodies(text)
+}
+
 const withClose = (all: readonly string[]): string[] =>
   all.map((path, index) => ask(path, index === all.length - 1 ? 'connection: close\r\n' : ''))
 
@@ -105,12 +115,7 @@ describe('answers to pipelined requests', () => {
     }
     // Not all was handed to the system: the rest waits where answers always wait.
     expect(lab.writes.reduce((sum, pieces) => sum + pieces, 0)).toBeLessThan(all.length)
-    let text = ''
-    while (bodies(text).length < all.length) {
-      const [chunk] = (await once(socket.resume(), 'data')) as [Buffer]
-      text += String(chunk).replaceAll('x', '')
-    }
-    expect(bodies(text)).toEqual(all)
+    expect(await readBodies(socket, all.length)).toEqual(all)
     socket.destroy()
   })
 
@@ -132,12 +137,7 @@ describe('answers to pipelined requests', () => {
     asked.push('/last', '/last')
     socket.write(ask('/last') + ask('/last'))
     await new Promise((resolve) => setTimeout(resolve, 50))
-    let text = ''
-    while (bodies(text).length < asked.length) {
-      const [chunk] = (await once(socket.resume(), 'data')) as [Buffer]
-      text += String(chunk).replaceAll('x', '')
-    }
-    expect(bodies(text)).toEqual(asked)
+    expect(await readBodies(socket, asked.length)).toEqual(asked)
     socket.destroy()
   })
 
@@ -153,12 +153,7 @@ describe('answers to pipelined requests', () => {
           .map((path) => ask(path))
           .join(''),
       )
-      let text = ''
-      while (bodies(text).length < 30) {
-        const [chunk] = (await once(socket, 'data')) as [Buffer]
-        text += String(chunk).replaceAll('x', '')
-      }
-      expect(bodies(text)).toEqual(paths(30))
+      expect(await readBodies(socket, 30)).toEqual(paths(30))
     }
     socket.destroy()
   })
